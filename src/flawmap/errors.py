@@ -1,0 +1,49 @@
+"""The exceptions a user can mend, and the exit code each one stands for.
+
+Everything here is one line: what was found, what was wanted, how to mend it. Any other exception is a bug of
+ours and keeps its traceback.
+"""
+
+
+class FlawmapError(Exception):
+    """Something the user has to change; the command line prints it as one line and exits with 2."""
+
+    exit_code = 2
+
+
+class PhotoError(FlawmapError):
+    """A photo that cannot be read as it is; `str(error)` is the reason that reports and tables print."""
+
+
+class DatasetError(FlawmapError):
+    """A folder or manifest that is not a data set, or holds too little to split honestly."""
+
+
+class OptionError(FlawmapError):
+    """An option, or a key of a configuration file, that is unknown or out of range."""
+
+
+class BackboneError(FlawmapError):
+    """A backbone whose weights are not here, do not fit or fail their digest."""
+
+
+class BundleError(FlawmapError):
+    """A model folder that is missing, incomplete or altered."""
+
+
+class AgreementError(FlawmapError):
+    """An exported file that does not give the same answers as the network it was made from."""
+
+
+class MissingExtraError(FlawmapError):
+    """A command that needs a part of flawmap which is not installed."""
+
+
+def require_extra(module: str, extra: str) -> None:
+    """Raise MissingExtraError, naming the install command, unless `module` can be imported."""
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(
+            f"this needs '{module}', which is not installed. Install it with: pip install 'flawmap[{extra}]'"
+        )

@@ -1,0 +1,1 @@
+"""The stages, one file each; they never import one another. `flawmap.pipeline` joins them."""

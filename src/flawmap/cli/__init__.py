@@ -1,0 +1,390 @@
+"""Arguments in, one pipeline call, text out. Heavy imports happen inside the command that needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flawmap.cli.arguments import (
+    Backbones,
+    Cache,
+    Config,
+    CostFalseAlarm,
+    CostMiss,
+    DatasetArgument,
+    Good,
+    GroupBy,
+    Licences,
+    MaxDepth,
+    MaxMissRate,
+    MaxParameters,
+    Megapixels,
+    ModelArgument,
+    Prefer,
+    Quiet,
+    Seed,
+    Threads,
+    Weights,
+)
+from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
+
+app = typer.Typer(
+    name="flawmap",
+    help="Turn a folder of photos into an honest surface-flaw inspector.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help starts in half the time
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    epilog="Exit codes: 0 done; 1 done, but photos were left out; 2 something for you to change; 70 a bug.",
+)
+data_app = typer.Typer(help="Get a data set: draw a sample or fetch a public one.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@app.command()
+def train(
+    dataset: DatasetArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The run folder to write: model, report, metrics.")
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    good: Good = None,
+    group_by: GroupBy = None,
+    backbones: Backbones = None,
+    weights: Weights = None,
+    max_parameters: MaxParameters = None,
+    licence: Licences = None,
+    max_depth: MaxDepth = None,
+    prefer: Prefer = None,
+    max_miss_rate: MaxMissRate = None,
+    cost_miss: CostMiss = None,
+    cost_false_alarm: CostFalseAlarm = None,
+    frozen_stages: Annotated[
+        int | None, typer.Option(help="Early stages that fine-tuning leaves as they are.", min=0)
+    ] = None,
+    logger: Annotated[
+        str | None, typer.Option(help="Also log to 'wandb' or 'mlflow' (TensorBoard always).")
+    ] = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    max_megapixels: Megapixels = None,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Photos in; model, honest evaluation and report out.
+
+    Reads the folder, finds what is wrong with it, splits it by source photo, chooses a backbone, trains,
+    evaluates on photos never seen, exports a small model and writes report.html.
+    """
+    from flawmap import pipeline
+
+    options = resolve_options(
+        config,
+        seed=seed,
+        backbones=backbones,
+        weights=tuple(weights) if weights else None,
+        max_parameters_millions=max_parameters,
+        licences=to_names(licence),
+        dataset__good=to_names(good),
+        dataset__photos__max_megapixels=max_megapixels,
+        audit__group_by=group_by,
+        rank__max_depth=max_depth,
+        rank__prefer=prefer,
+        embed__n_threads=threads,
+        embed__cache=cache,
+        evaluate__max_miss_rate=max_miss_rate,
+        evaluate__cost_miss=cost_miss,
+        evaluate__cost_false_alarm=cost_false_alarm,
+        train__frozen_stages=frozen_stages,
+        train__logger=logger,
+    )
+    with shown_progress(quiet) as progress:
+        result = pipeline.train(dataset, out, options, overwrite=overwrite, resume=resume, progress=progress)
+    for line in result.lines:
+        print(line)
+    finish(result.left_out)
+
+
+@app.command()
+def audit(
+    dataset: DatasetArgument,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all findings to this file.")] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="Write the split that train would use to this CSV.")
+    ] = None,
+    good: Good = None,
+    group_by: GroupBy = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    max_megapixels: Megapixels = None,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find what is wrong with a data set.
+
+    Unreadable files, exact and near duplicates, tiles of one source photo, photos that stand in two given
+    parts, and labels that look wrong.
+    """
+    from flawmap import pipeline
+
+    options = resolve_options(
+        config,
+        seed=seed,
+        dataset__good=to_names(good),
+        dataset__photos__max_megapixels=max_megapixels,
+        audit__group_by=group_by,
+        embed__n_threads=threads,
+        embed__cache=cache,
+    )
+    with shown_progress(quiet) as progress:
+        result = pipeline.audit(dataset, options, json_file=json_file, splits_file=splits, progress=progress)
+    for line in result.lines:
+        print(line)
+    finish(result.left_out)
+
+
+@app.command()
+def rank(
+    dataset: DatasetArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write ranking.csv and charts to this folder.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Candidates to print.", min=1)] = 10,
+    good: Good = None,
+    group_by: GroupBy = None,
+    backbones: Backbones = None,
+    weights: Weights = None,
+    max_parameters: MaxParameters = None,
+    licence: Licences = None,
+    max_depth: MaxDepth = None,
+    prefer: Prefer = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    max_megapixels: Megapixels = None,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score backbones, depths and poolings; choose one.
+
+    By cross-validation over source photos, on the training and validation parts only.
+    """
+    from flawmap import pipeline
+
+    options = resolve_options(
+        config,
+        seed=seed,
+        backbones=backbones,
+        weights=tuple(weights) if weights else None,
+        max_parameters_millions=max_parameters,
+        licences=to_names(licence),
+        dataset__good=to_names(good),
+        dataset__photos__max_megapixels=max_megapixels,
+        audit__group_by=group_by,
+        rank__max_depth=max_depth,
+        rank__prefer=prefer,
+        embed__n_threads=threads,
+        embed__cache=cache,
+    )
+    with shown_progress(quiet) as progress:
+        result = pipeline.rank(dataset, options, out=out, top=top, progress=progress)
+    for line in result.lines:
+        print(line)
+    finish(result.left_out)
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    dataset: DatasetArgument,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+    good: Good = None,
+    group_by: GroupBy = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    max_megapixels: Megapixels = None,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model on labelled photos.
+
+    With 95 % intervals, and beside the figure of the trivial answer.
+    """
+    from flawmap import pipeline
+
+    options = resolve_options(
+        config,
+        seed=seed,
+        dataset__good=to_names(good),
+        dataset__photos__max_megapixels=max_megapixels,
+        audit__group_by=group_by,
+        embed__n_threads=threads,
+    )
+    with shown_progress(quiet) as progress:
+        result = pipeline.evaluate(model, dataset, options, json_file=json_file, progress=progress)
+    for line in result.lines:
+        print(line)
+    finish(result.left_out)
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or patterns.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write results.csv or results.jsonl; else print them.")
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="onnxruntime or openvino.")] = "onnxruntime",
+    threads: Threads = None,
+    max_megapixels: Megapixels = None,
+    quiet: Quiet = False,
+) -> None:
+    """Label photos with a trained model.
+
+    Needs no training framework. A photo that cannot be read becomes a row with an error.
+    """
+    from flawmap import pipeline
+
+    with shown_progress(quiet) as progress:
+        result = pipeline.predict(
+            model,
+            photos,
+            out=out,
+            runtime=runtime,
+            n_threads=threads,
+            max_megapixels=max_megapixels,
+            progress=progress,
+        )
+    for line in result.lines:
+        print(line)
+    finish(result.left_out)
+
+
+@app.command()
+def explain(
+    model: ModelArgument,
+    photo: Annotated[Path, typer.Argument(help="The photo to explain.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (PNG or JPEG).")],
+    label: Annotated[str | None, typer.Option(help="Explain this label instead of the printed one.")] = None,
+    max_megapixels: Megapixels = None,
+) -> None:
+    """Draw where the model saw what it says."""
+    from flawmap import pipeline
+
+    for line in pipeline.explain(model, photo, out, label=label, max_megapixels=max_megapixels):
+        print(line)
+
+
+@app.command()
+def similar(
+    photo: Annotated[Path, typer.Argument(help="The photo to look for.")],
+    dataset: DatasetArgument,
+    count: Annotated[int, typer.Option("--count", "-n", help="How many photos to list.", min=1)] = 10,
+    threads: Threads = None,
+    cache: Cache = None,
+    max_megapixels: Megapixels = None,
+    quiet: Quiet = False,
+) -> None:
+    """List the photos most like one photo."""
+    from flawmap import pipeline
+
+    options = resolve_options(
+        None,
+        dataset__photos__max_megapixels=max_megapixels,
+        embed__n_threads=threads,
+        embed__cache=cache,
+    )
+    with shown_progress(quiet) as progress:
+        result = pipeline.similar(photo, dataset, options, count=count, progress=progress)
+    for line in result.lines:
+        print(line)
+    finish(result.left_out)
+
+
+@app.command()
+def zoo(
+    backbones: Backbones = None,
+    max_parameters: MaxParameters = None,
+    licence: Licences = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the list to this file.")] = None,
+) -> None:
+    """List the backbones that can be chosen.
+
+    With parameters, licence, preprocessing, and whether the weights are here.
+    """
+    from flawmap import pipeline
+
+    for line in pipeline.zoo(
+        backbones or "bundled",
+        max_parameters_millions=max_parameters,
+        licences=to_names(licence),
+        json_file=json_file,
+    ):
+        print(line)
+
+
+@data_app.command()
+def sample(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    photos: Annotated[
+        int | None, typer.Option(help="Photos to draw; each gives several tiles.", min=3)
+    ] = None,
+    seed: Seed = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier sample.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a sample set of flawed surfaces.
+
+    Cracks, scratches and pits of known width on photo-like surfaces, several tiles per photo, with masks.
+    """
+    from flawmap import pipeline
+
+    with shown_progress(quiet) as progress:
+        lines = pipeline.draw_sample(out, n_photos=photos, seed=seed, overwrite=overwrite, progress=progress)
+    for line in lines:
+        print(line)
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="metu-concrete, neu, deepcrack or severstal.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    url: Annotated[str | None, typer.Option(help="Fetch from this address instead (a mirror).")] = None,
+    archive: Annotated[Path | None, typer.Option(help="Unpack this file, already downloaded.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="The file's checksum, to be held against.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a public data set.
+
+    A broken download goes on where it was; the checksum is held against the file.
+    """
+    from flawmap import pipeline
+
+    with shown_progress(quiet) as progress:
+        lines = pipeline.fetch(name, out, url=url, archive=archive, sha256=sha256, progress=progress)
+    for line in lines:
+        print(line)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from flawmap import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

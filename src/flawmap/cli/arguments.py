@@ -1,0 +1,76 @@
+"""The arguments and options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DatasetArgument = Annotated[
+    Path,
+    typer.Argument(help="A folder of photos (class folders, or train/val/test), or a CSV/Parquet manifest."),
+]
+ModelArgument = Annotated[Path, typer.Argument(help="A run folder, or the model folder inside it.")]
+Good = Annotated[
+    str | None,
+    typer.Option(
+        help="Labels that mean no flaw, separated by commas; '' for none. Default: guessed from the names."
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(help="Regular expression on the photo's path; its first group names the source photo."),
+]
+Config = Annotated[Path | None, typer.Option(help="TOML file with options; flags go before it.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the split, the folds and the training.  [default: 0]")
+]
+Megapixels = Annotated[
+    float | None, typer.Option(help="Photos with more megapixels are left out.  [default: 200]", min=0.001)
+]
+Backbones = Annotated[
+    str | None,
+    typer.Option(
+        help="'bundled' (convolutional, on this machine), 'all', or patterns such as 'mobilenet*,resnet18*'."
+        "  [default: bundled]"
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Your own weights, as ARCHITECTURE@FILE (safetensors or a plain state dict); may repeat."
+    ),
+]
+MaxParameters = Annotated[float | None, typer.Option(help="Skip backbones with more parameters (millions).")]
+Licences = Annotated[
+    str | None, typer.Option("--licence", help="Only backbones with these licences, separated by commas.")
+]
+MaxDepth = Annotated[
+    int | None, typer.Option(help="Deepest stage that a backbone may keep (0 is the first).", min=0)
+]
+Prefer = Annotated[
+    str | None,
+    typer.Option(help="balanced, accuracy, size or speed: see docs/concepts.md.  [default: balanced]"),
+]
+Threads = Annotated[int | None, typer.Option(help="Processor threads.  [default: all]", min=1)]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where embeddings are kept between runs.  [default: $FLAWMAP_CACHE or ~/.cache/flawmap]"
+    ),
+]
+MaxMissRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Miss rate you accept; sets the band sent to a person.  [default: 0.01]", min=0.0, max=0.5
+    ),
+]
+CostMiss = Annotated[
+    float | None, typer.Option(help="Cost of one missed flaw; with --cost-false-alarm.", min=0.0)
+]
+CostFalseAlarm = Annotated[
+    float | None,
+    typer.Option(help="Cost of one good photo rejected; chooses the threshold by cost.", min=0.0),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

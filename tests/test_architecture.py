@@ -1,0 +1,78 @@
+"""The house's rules, held against the code itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "flawmap"
+FILES = sorted(SRC.rglob("*.py"))
+LAYERS = ["errors", "records", "tools", "stages", "pipeline", "cli"]
+ABOVE = {"__main__": "cli", "serve": "cli", "__init__": "cli"}
+TORCH_AT = {"tools/backbones", "stages/embed", "stages/train", "stages/export"}
+TORCH_NAMES = {"torch", "timm", "torchvision", "lightning", "torchmetrics"}
+ONLY_IN = {"typer": "cli", "ray": "tools/execute", "fastapi": "serve", "nicegui": "serve"}
+
+
+def place(file: Path) -> str:
+    return file.relative_to(SRC).with_suffix("").as_posix()
+
+
+def layer(file_or_module: str) -> int:
+    head = file_or_module.split("/")[0]
+    return LAYERS.index(ABOVE.get(head, head))
+
+
+def imports(file: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def stage_of(path: str) -> str:
+    return path.split("/")[1]
+
+
+@pytest.mark.parametrize("file", FILES, ids=place)
+def test_imports_follow_the_rule(file: Path) -> None:
+    here = place(file)
+    if here == "__init__":
+        return
+    for name in imports(file):
+        if not name.startswith("flawmap.") or name == "flawmap.__version__":
+            continue
+        target = name.removeprefix("flawmap.").replace(".", "/")
+        if target.split("/")[0] not in LAYERS:
+            continue
+        assert layer(target) <= layer(here), f"{here} imports upwards: {name}"
+        if here.startswith("stages/") and target.startswith("stages/"):
+            assert stage_of(here) == stage_of(target), f"one stage imports another: {here} → {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=place)
+def test_torch_stays_where_it_belongs(file: Path) -> None:
+    here = place(file)
+    roots = {name.split(".")[0] for name in imports(file)}
+    if not any(here.startswith(allowed) for allowed in TORCH_AT):
+        assert not roots & TORCH_NAMES
+    for library, home in ONLY_IN.items():
+        assert library not in roots or here.startswith(home)
+
+
+@pytest.mark.parametrize("file", FILES, ids=place)
+def test_files_and_functions_stay_short(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    if not place(file).startswith("cli/"):
+        assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not place(file).startswith("cli/"):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
+
+
+def test_there_are_files_to_check() -> None:
+    assert len(FILES) > 10
+    assert not list(SRC.rglob("utils.py"))

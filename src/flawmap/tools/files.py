@@ -1,0 +1,30 @@
+"""Files written whole or not at all, and the folder for things that can be made again."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write beside the place, flush to the disk, then move there in one step; parents are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache."""
+    if given is not None:
+        return given
+    if named := os.environ.get("FLAWMAP_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawmap"

@@ -1,0 +1,204 @@
+"""Read photos one by one, or many with threads, always in the order given."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import PIL
+
+from flawmap.errors import PhotoError
+from flawmap.records import Photo, Progress, Unreadable, no_progress
+from flawmap.tools.photos.containers import Container, check_extension, open_container
+from flawmap.tools.photos.memo import Memo, Verdict
+from flawmap.tools.photos.pixels import PhotoOptions, decode, read_size
+
+_DEFAULTS = PhotoOptions()
+_AHEAD = 32
+"""Photos that are decoded, or waiting to be, before they are asked for."""
+_AHEAD_PIXELS = 100_000_000
+"""Pixels (3 bytes each) of which those ahead of the reader hold no more, unless a single photo does."""
+
+
+def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _DEFAULTS) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, upright: the only way pixels enter flawmap.
+
+    A path's extension must agree with its bytes; bytes and streams are told by what they hold. Raises
+    PhotoError with the reason.
+    """
+    if isinstance(source, bytes):
+        return decode(open_container(source), options)[0]
+    if isinstance(source, str | Path):
+        path = Path(source)
+        data = _read_bytes(path)
+        container = open_container(data)
+        check_extension(path.name, container.format)
+        return decode(container, options)[0]
+    return decode(open_container(source.read()), options)[0]
+
+
+def read_photo(path: Path, name: str, options: PhotoOptions = _DEFAULTS) -> Photo:
+    """Digest and full decode of one file, from the same bytes. Raises PhotoError with the reason."""
+    data = _read_bytes(path)
+    return _to_photo(path, name, _digest(data), _judge(path, data, options))
+
+
+def read_photos(
+    files: Iterable[tuple[Path, str]],
+    options: PhotoOptions = _DEFAULTS,
+    progress: Progress = no_progress,
+) -> tuple[tuple[Photo, ...], tuple[Unreadable, ...]]:
+    """`read_photo` for many (path, name), with threads; the second result lists what could not be read."""
+    files = list(files)
+    memo = Memo(options.memo, _rules(options)) if options.memo is not None else None
+    known = memo.read() if memo is not None else {}
+    fresh: dict[str, Verdict] = {}
+
+    def read(file: tuple[Path, str]) -> Photo | PhotoError:
+        path, name = file
+        try:
+            data = _read_bytes(path)
+            digest = _digest(data)
+            verdict = known.get(digest)
+            if verdict is None:
+                verdict = fresh[digest] = _judge(path, data, options)
+            else:
+                check_extension(path.name, verdict.format)
+            return _to_photo(path, name, digest, verdict)
+        except PhotoError as error:
+            return error
+
+    photos: list[Photo] = []
+    unreadable: list[Unreadable] = []
+    with ThreadPoolExecutor(_n_threads(options)) as pool:
+        for i, ((_, name), result) in enumerate(zip(files, pool.map(read, files), strict=True)):
+            if isinstance(result, Photo):
+                photos.append(result)
+            else:
+                unreadable.append(Unreadable(name, str(result)))
+            progress("reading photos", i + 1, len(files))
+    if memo is not None and fresh:
+        memo.write(fresh)
+    return tuple(photos), tuple(unreadable)
+
+
+def read_images(
+    paths: Sequence[Path], options: PhotoOptions = _DEFAULTS
+) -> Iterator[np.ndarray | PhotoError]:
+    """`read_image` for many paths, decoded ahead in threads; an unreadable photo is yielded as its error.
+
+    The order is kept, and what is held ahead is bounded in pixels as well as in photos.
+    """
+    budget = _PixelBudget(_AHEAD_PIXELS)
+    todo = iter(enumerate(paths))
+    pool = ThreadPoolExecutor(_n_threads(options))
+    ahead: deque[Future[np.ndarray | PhotoError]] = deque()
+
+    def read(index: int, path: Path) -> np.ndarray | PhotoError:
+        try:
+            data = _read_bytes(path)
+            container = open_container(data)
+            check_extension(path.name, container.format)
+            budget.take(index, container, options)
+            return decode(container, options)[0]
+        except PhotoError as error:
+            return error
+
+    try:
+        while True:
+            for index, path in islice(todo, _AHEAD - len(ahead)):
+                ahead.append(pool.submit(read, index, Path(path)))
+            if not ahead:
+                return
+            result = ahead.popleft().result()
+            budget.give_back()
+            yield result
+    finally:
+        budget.close()
+        pool.shutdown(cancel_futures=True)
+
+
+class _PixelBudget:
+    """Lets readers start in any order while what is decoded ahead stays under a limit.
+
+    The photo that is waited for may always start, so that one larger than the limit passes and nothing locks:
+    threads take photos in order, hence it is never behind another in the queue.
+    """
+
+    def __init__(self, n_pixels: int) -> None:
+        self._limit, self._used, self._turn = n_pixels, 0, 0
+        self._taken: dict[int, int] = {}
+        self._changed = threading.Condition()
+
+    def take(self, index: int, container: Container, options: PhotoOptions) -> None:
+        """Wait until photo `index` may be decoded. Raises PhotoError over the pixel cap."""
+        height, width = read_size(container, options)
+        with self._changed:
+            self._changed.wait_for(lambda: index <= self._turn or self._used + height * width <= self._limit)
+            self._taken[index] = height * width
+            self._used += height * width
+
+    def give_back(self) -> None:
+        """The photo that was waited for is done."""
+        with self._changed:
+            self._used -= self._taken.pop(self._turn, 0)
+            self._turn += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let every reader go."""
+        with self._changed:
+            self._limit = 1 << 62
+            self._changed.notify_all()
+
+
+def _judge(path: Path, data: bytes, options: PhotoOptions) -> Verdict:
+    container = open_container(data)
+    check_extension(path.name, container.format)
+    image, note = decode(container, options)
+    return Verdict(container.format, image.shape[:2], note)
+
+
+def _to_photo(path: Path, name: str, digest: str, verdict: Verdict) -> Photo:
+    return Photo(Path(path), name, digest, verdict.size_hw, verdict.note)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def _read_bytes(path: Path) -> bytes:
+    """All bytes of a regular file; anything else (a folder, a pipe that would never end) is a PhotoError."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise PhotoError("a folder, though its name ends like a photo's")
+        if not stat.S_ISREG(mode):
+            raise PhotoError("a pipe, socket or device, not a file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError("a link to nothing" if path.is_symlink() else "the file does not exist") from None
+    except PermissionError:
+        raise PhotoError("no permission to read the file") from None
+    except OSError as error:
+        raise PhotoError(f"the file cannot be read ({error.strerror or error})") from None
+
+
+def _rules(options: PhotoOptions) -> str:
+    """All that decides a verdict, besides the bytes."""
+    return f"pillow {PIL.__version__}|{options.max_megapixels:g}|{options.significant_bits}"
+
+
+def _n_threads(options: PhotoOptions) -> int:
+    if options.n_threads is not None:
+        return options.n_threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,159 @@
+"""From validation logits to a temperature, a threshold and a review band (numpy only).
+
+Middles are taken between log-odds, where the scores of a linear head are spread evenly, so that a threshold
+between two photos lies as far from the one as from the other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from flawmap.tools.scores import (
+    count_hits,
+    f1_from_hits,
+    has_threshold,
+    is_flaw_against_good,
+    printed_labels,
+    to_flaw_scores,
+    to_probabilities,
+)
+
+_TEMPERATURES = (0.05, 20.0)
+_EXTREME_LOG_ODDS = math.log(1e6)
+_MAX_TRIED = 512
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, is_multilabel: bool) -> float:
+    """The temperature of least log loss on validation photos, between 0.05 and 20; 1.0 without photos.
+
+    The labels are softened by one photo's worth of "any label" (as Platt, 1999, does), so that a set without
+    a mistake does not claim more certainty than its size supports. The loss is convex in 1/T, hence has one
+    valley in log T: golden-section search.
+    """
+    n = len(logits)
+    if n == 0:
+        return 1.0
+    middle = 0.5 if is_multilabel else 1.0 / logits.shape[1]
+    wanted = (n * np.asarray(targets, np.float64) + middle) / (n + 1)
+    scores = np.asarray(logits, np.float64)
+
+    def loss(log_temperature: float) -> float:
+        scaled = scores / math.exp(log_temperature)
+        if is_multilabel:
+            return float((np.logaddexp(0.0, scaled) - wanted * scaled).mean())
+        top = scaled.max(axis=1)
+        norm = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+        return float((norm - (wanted * scaled).sum(axis=1)).mean())
+
+    low, high = (math.log(limit) for limit in _TEMPERATURES)
+    golden = (math.sqrt(5.0) - 1.0) / 2.0
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    loss_left, loss_right = loss(left), loss(right)
+    while high - low > 1e-5:
+        if loss_left <= loss_right:
+            high, right, loss_right = right, left, loss_left
+            left = high - golden * (high - low)
+            loss_left = loss(left)
+        else:
+            low, left, loss_left = left, right, loss_right
+            right = low + golden * (high - low)
+            loss_right = loss(right)
+    return math.exp(0.5 * (low + high))
+
+
+def best_threshold(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    is_flaw: np.ndarray,
+    is_multilabel: bool,
+    costs: tuple[float, float] | None = None,
+) -> tuple[float, float]:
+    """The threshold of best F1, or of least cost with costs = (of a miss, of a false alarm), and the F1 there.
+
+    Ties: the middle of the widest plateau. Where labels are printed by argmax, or the photos hold only one of
+    flawed and good, nothing can be chosen and the threshold is 0.5.
+    """
+    threshold = 0.5
+    if has_threshold(is_flaw, is_multilabel) and len(targets):
+        flawed = np.asarray(targets, bool)[:, np.asarray(is_flaw, bool)].any(axis=1)
+        scores = to_flaw_scores(probabilities, is_flaw, is_multilabel)
+        if costs is not None or is_flaw_against_good(is_flaw):
+            if 0 < flawed.sum() < len(flawed):
+                threshold = _best_for_flaws(scores, flawed, costs)
+        elif flawed.any():
+            threshold = _best_for_labels(probabilities, targets, is_flaw)
+    printed = printed_labels(probabilities, threshold, is_flaw, is_multilabel)
+    return threshold, float(f1_from_hits(count_hits(targets, printed).sum(axis=0), is_flaw))
+
+
+def best_f1(logits: np.ndarray, targets: np.ndarray, is_flaw: np.ndarray, is_multilabel: bool) -> float:
+    """F1 of raw logits at their best threshold: what contenders are compared by on validation photos."""
+    return best_threshold(to_probabilities(logits, 1.0, is_multilabel), targets, is_flaw, is_multilabel)[1]
+
+
+def _best_for_flaws(scores: np.ndarray, flawed: np.ndarray, costs: tuple[float, float] | None) -> float:
+    """Of all ways to cut the ranking flawed | good, the middle of the widest best run."""
+    distinct, index = np.unique(-scores, return_inverse=True)
+    hits = np.concatenate([[0], np.cumsum(np.bincount(index, weights=flawed))])
+    false = np.concatenate([[0], np.cumsum(np.bincount(index, weights=~flawed))])
+    if costs is None:
+        quality = 2 * hits / (hits + false + hits[-1])
+    else:
+        quality = -(costs[0] * (hits[-1] - hits) + costs[1] * false)
+    return _widest_middle(quality, np.concatenate([[1.0], -distinct, [0.0]]))
+
+
+def _best_for_labels(probabilities: np.ndarray, targets: np.ndarray, is_flaw: np.ndarray) -> float:
+    """One threshold for all labels: tried between the distinct flaw probabilities (at most 512 of them)."""
+    distinct = -np.unique(-probabilities[:, np.asarray(is_flaw, bool)])
+    if len(distinct) > _MAX_TRIED:
+        distinct = distinct[np.linspace(0, len(distinct) - 1, _MAX_TRIED).astype(int)]
+    edges = np.concatenate([[1.0], distinct, [0.0]])
+    hits = [
+        count_hits(targets, printed_labels(probabilities, _middle(high, low), is_flaw, True)).sum(axis=0)
+        for high, low in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return _widest_middle(f1_from_hits(np.stack(hits), is_flaw), edges)
+
+
+def _widest_middle(quality: np.ndarray, edges: np.ndarray) -> float:
+    """quality[i] holds for thresholds between edges[i + 1] and edges[i] (falling): middle of the widest best."""
+    best = quality >= quality.max() - 1e-12
+    bounds = np.flatnonzero(np.diff(np.concatenate([[False], best, [False]]).astype(np.int8)))
+    runs = [(edges[start], edges[stop]) for start, stop in bounds.reshape(-1, 2)]
+    widths = [_log_odds(high) - _log_odds(low) for high, low in runs]
+    high, low = runs[int(np.argmax(widths))]
+    middle = _middle(high, low)
+    return middle if middle > low else float(high)
+
+
+def _log_odds(p: float) -> float:
+    if p <= 0.0 or p >= 1.0:
+        return math.copysign(_EXTREME_LOG_ODDS, p - 0.5)
+    return min(_EXTREME_LOG_ODDS, max(-_EXTREME_LOG_ODDS, math.log(p) - math.log1p(-p)))
+
+
+def _middle(a: float, b: float) -> float:
+    """Half-way in log-odds, and never outside [a, b]."""
+    middle = 1.0 / (1.0 + math.exp(-0.5 * (_log_odds(a) + _log_odds(b))))
+    return float(min(max(middle, min(a, b)), max(a, b)))
+
+
+def review_band(
+    flaw_scores: np.ndarray, flawed: np.ndarray, threshold: float, max_miss_rate: float
+) -> tuple[float, float]:
+    """(low, high) around the threshold: the narrowest band with the share of flaws scored below `low`, and of
+    good photos scored above `high`, at most `max_miss_rate`. Without flaws (good photos), low (high) is 0 (1).
+    """
+    flawed = np.asarray(flawed, bool)
+    low, high = 0.0, 1.0
+    flaws, good = np.sort(flaw_scores[flawed]), -np.sort(-flaw_scores[~flawed])
+    if len(flaws):
+        kept = flaws[min(math.floor(max_miss_rate * len(flaws) + 1e-9), len(flaws) - 1)]
+        low = _middle(kept, max(flaw_scores[flaw_scores < kept], default=0.0))
+    if len(good):
+        kept = good[min(math.floor(max_miss_rate * len(good) + 1e-9), len(good) - 1)]
+        high = _middle(kept, min(flaw_scores[flaw_scores > kept], default=1.0))
+    return min(low, threshold), max(high, threshold)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -21,29 +22,7 @@ from flawmap.tools.photos.containers import FORMAT_OF_EXTENSION
 EXTENSIONS = frozenset(FORMAT_OF_EXTENSION)
 
 _LEFT_BEHIND = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information"}
-_RAW = frozenset(
-    [
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".kdc",
-        ".mrw",
-        ".nef",
-        ".nrw",
-        ".orf",
-        ".pef",
-        ".raf",
-        ".raw",
-        ".rw2",
-        ".srw",
-    ]
-)
+_RAW = re.compile(r"\.(3fr|arw|cr[23w]|dcr|dng|erf|iiq|kdc|mrw|nef|nrw|orf|pef|raf|raw|rw2|srw)")
 
 
 @dataclass(frozen=True)
@@ -135,6 +114,6 @@ def _reason_by_name(name: str) -> str | None:
 
 def _reason_by_extension(path: Path) -> str:
     extension = path.suffix.lower()
-    if extension in _RAW:
+    if _RAW.fullmatch(extension):
         return f"camera raw ('{extension}') is not read; export it to JPEG or 16-bit TIFF"
     return f"'{extension}' is not a photo's extension" if extension else "no extension"

@@ -103,7 +103,8 @@ def read_size(container: Container, options: PhotoOptions) -> tuple[int, int]:
     size_hw = container.size_hw
     if size_hw is None:
         with _decoder_errors(container.format):
-            size_hw = _open(container).size[::-1]
+            width, height = _open(container).size
+            size_hw = (height, width)
     check_size(size_hw, options)
     return size_hw
 
@@ -117,7 +118,7 @@ def decode(container: Container, options: PhotoOptions) -> tuple[np.ndarray, str
         check_size(container.size_hw, options)
     with _decoder_errors(container.format):
         image = _open(container)
-        check_size(image.size[::-1], options)
+        check_size((image.height, image.width), options)
         rgb, note = _read_pixels(image, container, options)
     orientation = container.orientation
     if container.format not in (

@@ -111,7 +111,7 @@ def read_images(
             budget.take(index, container, options)
             return decode(container, options)[0]
         except PhotoError as error:
-            return error
+            return PhotoError(str(error))  # without the traceback, which would keep the file's bytes
 
     try:
         while True:

@@ -1,0 +1,179 @@
+"""Labels from folders: a class per folder, alone or below train/, val/ and test/."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from flawmap.errors import DatasetError
+from flawmap.records import Unreadable
+from flawmap.stages.dataset.entries import PART_OF_NAME, Entry, Listing
+from flawmap.tools.photos import Found, find_photos
+
+_WAYS = (
+    "Put the photos into one folder per class (crack/, good/), or list them in a manifest.csv (path,label)"
+)
+_IMAGE_FOLDERS = {"images", "imgs", "image", "img", "photos", "train_images", "rgb"}
+_MASK_FOLDERS = {
+    "masks",
+    "mask",
+    "labels",
+    "annotations",
+    "ground_truth",
+    "groundtruth",
+    "gt",
+    "segmentation",
+}
+
+
+def list_folder(root: Path) -> Listing:
+    """Class folders, or parts with class folders. Raises DatasetError, with a remedy, for anything else."""
+    found = find_photos(root)
+    _refuse_no_photos(root, found)
+    tops = {name.split("/")[0] for _, name in found.files if "/" in name}
+    _refuse_masks(root, tops)
+    if not tops:
+        raise DatasetError(f"{root} holds {len(found.files)} photos and nothing that labels them. {_WAYS}")
+    parts = {top for top in tops if top.lower() in PART_OF_NAME}
+    if parts and parts != tops:
+        raise DatasetError(
+            f"{root} mixes parts ({_names(parts)}) with other folders ({_names(tops - parts)}); keep either "
+            "train/, val/, test/ or class folders there"
+        )
+    return _list_parts(root, found) if parts else _list_classes(root, found, tops)
+
+
+def has_class_folders(root: Path) -> bool:
+    """Whether `list_folder` would take it: several folders with photos, or parts, and no masks."""
+    tops = {name.split("/")[0] for _, name in find_photos(root).files if "/" in name}
+    lowered = {top.lower() for top in tops}
+    if lowered & _IMAGE_FOLDERS and len(tops - _ways_to_write(tops, _IMAGE_FOLDERS | _MASK_FOLDERS)) == 0:
+        return False
+    return len(tops) > 1 or bool(lowered & set(PART_OF_NAME))
+
+
+def _ways_to_write(tops: Iterable[str], names: set[str]) -> set[str]:
+    return {top for top in tops if top.lower() in names}
+
+
+def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:
+    second = {name.split("/")[1].lower() for _, name in found.files if name.count("/") > 1}
+    if second and second <= set(PART_OF_NAME) and all(name.count("/") > 1 for _, name in found.files):
+        raise DatasetError(
+            f"{root} holds parts inside its classes ({min(tops)}/{min(second)}/); put the parts outside: "
+            f"{min(second)}/{min(tops)}/"
+        )
+    if len(tops) == 1:
+        _refuse_one_class(root, found, min(tops))
+    _refuse_same_letters(root, tops)
+    entries, loose = [], []
+    for path, name in found.files:
+        if "/" in name:
+            entries.append(Entry(path, name, (name.split("/")[0],)))
+        else:
+            loose.append(Unreadable(name, "no label: it lies outside the class folders"))
+    ignored = found.ignored + _empty_folders(root, tops)
+    return Listing(root, "class folders", tuple(entries), unreadable=tuple(loose), ignored=ignored)
+
+
+def _list_parts(root: Path, found: Found) -> Listing:
+    entries, loose = [], []
+    for path, name in found.files:
+        steps = PurePosixPath(name).parts
+        if len(steps) < 3:
+            loose.append(Unreadable(name, "no label: it lies outside the class folders"))
+            continue
+        entries.append(Entry(path, name, (steps[1],), PART_OF_NAME[steps[0].lower()]))
+    classes = {entry.labels[0] for entry in entries}
+    if len(classes) < 2:
+        what = f"only the class '{min(classes)}'" if classes else "no class folders"
+        raise DatasetError(
+            f"{root} holds parts with {what}; two or more classes were wanted (train/crack/, ...)"
+        )
+    _refuse_same_letters(root, classes)
+    by_part: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        by_part[entry.part or ""].add(entry.labels[0])
+    layout = f"parts ({', '.join(part for part in ('train', 'validation', 'test') if part in by_part)})"
+    return Listing(
+        root, f"{layout} with class folders", tuple(entries), unreadable=tuple(loose), ignored=found.ignored
+    )
+
+
+def _refuse_no_photos(root: Path, found: Found) -> None:
+    if found.files:
+        return
+    if not found.ignored:
+        raise DatasetError(f"{root} holds no photos. {_WAYS}")
+    first = found.ignored[0]
+    raise DatasetError(
+        f"{root} holds no photos: {len(found.ignored)} files or folders were ignored, such as {first.path} "
+        f"({first.reason})"
+    )
+
+
+def _refuse_masks(root: Path, tops: set[str]) -> None:
+    lowered = {top.lower() for top in tops}
+    if lowered & _MASK_FOLDERS and lowered & (_IMAGE_FOLDERS | set(PART_OF_NAME)):
+        raise DatasetError(
+            f"{root} holds photos with masks ({_names(tops)}); labels per photo were wanted. {_WAYS}"
+        )
+    if any(
+        _looks_like_coco(path)
+        for path in sorted(root.glob("*.json")) + sorted(root.glob("annotations/*.json"))
+    ):
+        raise DatasetError(f"{root} holds COCO annotations; labels per photo were wanted. {_WAYS}")
+
+
+def _looks_like_coco(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            head, tail = stream.read(1 << 16), b""
+            if len(head) == 1 << 16:
+                stream.seek(-(1 << 16), 2)
+                tail = stream.read()
+    except OSError:
+        return False
+    return sum(key in head + tail for key in (b'"images"', b'"annotations"', b'"categories"')) >= 2
+
+
+def _refuse_one_class(root: Path, found: Found, top: str) -> None:
+    below = {name.split("/")[1] for _, name in found.files if name.count("/") > 1}
+    if len(below) > 1 or (below and min(below).lower() in PART_OF_NAME):
+        raise DatasetError(
+            f"{root} holds the single folder {top}/, and that holds {_names(below)}; give {root / top}"
+        )
+    empty = [one.path for one in _empty_folders(root, {top})]
+    beside = f" (no photo in {_names(empty)})" if empty else ""
+    raise DatasetError(
+        f"{root} holds only the class '{top}'{beside}; two or more classes were wanted. {_WAYS}"
+    )
+
+
+def _refuse_same_letters(root: Path, classes: Iterable[str]) -> None:
+    by_letters: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(classes):
+        by_letters[label.casefold()].append(label)
+    for labels in by_letters.values():
+        if len(labels) > 1:
+            raise DatasetError(
+                f"{root}: the class folders {_names(labels)} differ in capital letters only; use one spelling"
+            )
+
+
+def _empty_folders(root: Path, used: set[str]) -> tuple[Unreadable, ...]:
+    return tuple(
+        Unreadable(path.name, "a folder without photos")
+        for path in sorted(root.iterdir())
+        if path.is_dir()
+        and not path.is_symlink()
+        and path.name not in used
+        and not path.name.startswith((".", "__"))
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
+    return ", ".join(f"{name}/" for name in listed[:6]) + more

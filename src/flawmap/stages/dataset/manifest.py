@@ -1,0 +1,187 @@
+"""Labels from a table: a row per photo."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flawmap.errors import DatasetError
+from flawmap.records import Part, Unreadable
+from flawmap.stages.dataset.entries import PART_OF_NAME, Entry, Listing
+from flawmap.stages.dataset.tables import TABLE_SUFFIXES, Cell, Table, read_columns, read_table
+from flawmap.tools.photos.finding import to_name
+
+_SYNONYMS = {
+    "path": "path filepath file_path filename file_name file image_path img_path photo_path relative_path "
+    "image_file image_name photo_name image img photo name",
+    "label": "label labels class classes class_name category categories target tag tags defect flaw",
+    "group": "group groups group_id source source_id site specimen parent origin photo_id photo",
+    "split": "split part subset set partition",
+}
+_PLURAL = {"labels", "classes", "categories", "tags"}
+_USUAL_STEMS = {"manifest", "labels", "dataset", "annotations", "metadata", "index", "data"}
+_YES, _NO = {"1", "true", "yes", "y", "x"}, {"0", "false", "no", "n", ""}
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Column numbers. Either `label` or `flags` (0/1 columns) is given."""
+
+    path: int
+    label: int | None
+    flags: tuple[int, ...]
+    group: int | None
+    split: int | None
+
+
+def find_manifest(root: Path) -> tuple[Path | None, bool]:
+    """The only table of a folder that could be a manifest, and whether its name says that it is one.
+
+    Raises DatasetError where several could be.
+    """
+    tables = [
+        path for path in sorted(root.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
+    ]
+    fitting = [path for path in tables if not path.name.startswith(".") and _could_be(read_columns(path))]
+    usual = [path for path in fitting if path.stem.lower() in _USUAL_STEMS]
+    chosen = usual or fitting
+    if len(chosen) > 1:
+        names = ", ".join(path.name for path in chosen)
+        raise DatasetError(f"{root} holds several manifests ({names}); give the one that is meant")
+    return (chosen[0], bool(usual)) if chosen else (None, False)
+
+
+def list_manifest(path: Path) -> Listing:
+    """Raises DatasetError, with a remedy, where the table cannot be understood; rows that lack a label or
+    lead out of the manifest's folder are listed as unreadable."""
+    table = read_table(path)
+    roles = _assign_roles(table)
+    if not table.rows:
+        raise DatasetError(f"{path} lists no photos")
+    root = path.parent
+    labels_of_rows, names, is_multilabel = _read_labels(table, roles)
+    listed: dict[str, tuple[int, Entry]] = {}
+    unreadable, ignored = [], []
+    for (line, cells), labels in zip(table.rows, labels_of_rows, strict=True):
+        text = _text(cells[roles.path])
+        try:
+            photo = _resolve(root, text)
+        except DatasetError as error:
+            unreadable.append(Unreadable(text or f"line {line}", str(error)))
+            continue
+        group = _text(cells[roles.group]) if roles.group is not None else ""
+        entry = Entry(photo, to_name(photo, root), labels, _part(table, roles, line, cells), group or None)
+        if not labels and not is_multilabel:
+            unreadable.append(Unreadable(entry.name, f"no label in line {line} of {path.name}"))
+        elif entry.name not in listed:
+            listed[entry.name] = (line, entry)
+        elif listed[entry.name][1] == entry:
+            ignored.append(Unreadable(entry.name, f"listed again in line {line} of {path.name}"))
+        else:
+            raise DatasetError(
+                f"{path}: {entry.name} stands in lines {listed[entry.name][0]} and {line} with different "
+                'entries; keep one row per photo (several labels in one cell: "crack;stain")'
+            )
+    entries = tuple(entry for _, entry in sorted(listed.values(), key=lambda pair: pair[1].name))
+    layout = f"manifest {path.name}" + (", several labels per photo" if is_multilabel else "")
+    return Listing(root, layout, entries, is_multilabel, names, tuple(unreadable), tuple(ignored))
+
+
+def _normal(column: str) -> str:
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column.strip())
+    return re.sub(r"[\W_]+", "_", parted).strip("_").lower()
+
+
+def _match(columns: Sequence[str], role: str) -> list[int]:
+    """Columns that could play a role; the role's own name (or its plural) excludes the others."""
+    normal = [_normal(column) for column in columns]
+    own = [i for i, name in enumerate(normal) if name in (role, f"{role}s")]
+    return own or [i for i, name in enumerate(normal) if name in _SYNONYMS[role].split()]
+
+
+def _could_be(columns: Sequence[str]) -> bool:
+    return bool(_match(columns, "path")) and bool(_match(columns, "label"))
+
+
+def _assign_roles(table: Table) -> _Roles:
+    found: dict[str, int | None] = {}
+    for role in _SYNONYMS:
+        matches = _match(table.columns, role)
+        if len(matches) > 1:
+            names = " and ".join(f"'{table.columns[i]}'" for i in matches)
+            raise DatasetError(
+                f"{table.path}: the columns {names} could each be the {role}; name one of them '{role}'"
+            )
+        found[role] = matches[0] if matches else None
+    path, label = found["path"], found["label"]
+    wanted = "wanted a header line such as path,label (and, if known, group and split)"
+    if path is None:
+        raise DatasetError(f"{table.path}: no column for the path among {list(table.columns)}; {wanted}")
+    flags = () if label is not None else _flag_columns(table, {i for i in found.values() if i is not None})
+    if label is None and not flags:
+        raise DatasetError(
+            f"{table.path}: no column for the label among {list(table.columns)}, nor columns of 0 and 1; "
+            + wanted
+        )
+    if any("encodedpixels" in _normal(column).replace("_", "") for column in table.columns):
+        raise DatasetError(f"{table.path} holds masks as run-length codes; labels per photo were wanted")
+    return _Roles(path, label, flags, found["group"], found["split"])
+
+
+def _flag_columns(table: Table, taken: set[int]) -> tuple[int, ...]:
+    def is_flag(column: int) -> bool:
+        cells = {_text(row[column]).lower() for _, row in table.rows}
+        return cells <= _YES | _NO and bool(cells - {""})
+
+    return tuple(i for i in range(len(table.columns)) if i not in taken and is_flag(i))
+
+
+def _read_labels(table: Table, roles: _Roles) -> tuple[list[tuple[str, ...]], tuple[str, ...], bool]:
+    """Labels of each row, all label names that columns give, and whether a photo may have several."""
+    if roles.flags:
+        names = tuple(table.columns[i].strip() for i in roles.flags)
+        flags = [[_text(row[i]).lower() in _YES for i in roles.flags] for _, row in table.rows]
+        if len(names) == 1:  # one column of 0 and 1 makes two classes
+            return [(names[0] if flag else f"no_{names[0]}",) for (flag,) in flags], (), False
+        return [tuple(n for n, f in zip(names, row, strict=True) if f) for row in flags], names, True
+    assert roles.label is not None
+    is_plural = _normal(table.columns[roles.label]) in _PLURAL
+    cells = [row[roles.label] for _, row in table.rows]
+    separators = r"[;|,]" if is_plural else r"[;|]"
+    rows = [_unique(cell if isinstance(cell, tuple) else re.split(separators, cell)) for cell in cells]
+    is_multilabel = any(len(row) > 1 for row in rows) or (is_plural and not all(rows))
+    return rows, (), is_multilabel
+
+
+def _unique(labels: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({label.strip() for label in labels} - {""}))
+
+
+def _part(table: Table, roles: _Roles, line: int, cells: Sequence[Cell]) -> Part | None:
+    text = _text(cells[roles.split]).lower() if roles.split is not None else ""
+    if text and text not in PART_OF_NAME:
+        raise DatasetError(
+            f"{table.path}, line {line}: unknown part '{text}'; train, validation, test or nothing was wanted"
+        )
+    return PART_OF_NAME[text] if text else None
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else ";".join(cell)
+
+
+def _resolve(root: Path, text: str) -> Path:
+    """The photo of a row. Other spellings (backslashes, other Unicode forms) are tried as well."""
+    if not text:
+        raise DatasetError("no path in this row")
+    spellings = [text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)]
+    spellings += [one.replace("\\", "/") for one in spellings]
+    candidates = [Path(os.path.normpath(root / one)) for one in spellings]
+    photo = next((one for one in candidates if os.path.lexists(one)), candidates[0])
+    if not photo.is_relative_to(root) or not photo.resolve().is_relative_to(root.resolve()):
+        raise DatasetError("it leads out of the manifest's folder; put the manifest above its photos")
+    return photo

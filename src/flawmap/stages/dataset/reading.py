@@ -1,0 +1,108 @@
+"""Recognise the layout, read every photo, and make the Dataset."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from flawmap.errors import DatasetError
+from flawmap.records import Dataset, Progress, no_progress
+from flawmap.stages.dataset.entries import Listing
+from flawmap.stages.dataset.folders import has_class_folders, list_folder
+from flawmap.stages.dataset.good_labels import guess_good_labels
+from flawmap.stages.dataset.manifest import find_manifest, list_manifest
+from flawmap.stages.dataset.tables import TABLE_SUFFIXES
+from flawmap.tools.photos import PhotoOptions, is_photo_name, read_photos
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """`good` names the labels that mean "nothing is wrong"; None: told from their words; (): none."""
+
+    good: tuple[str, ...] | None = None
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+
+
+_DEFAULTS = DatasetOptions()
+
+
+def read_dataset(
+    path: Path | str, options: DatasetOptions = _DEFAULTS, progress: Progress = no_progress
+) -> Dataset:
+    """A folder in any layout, or a manifest. Every photo is decoded, so that what cannot be read is known.
+
+    Photos that cannot be read, and rows or files without a label, are in `Dataset.unreadable`; the labels are
+    those that readable photos carry. Raises DatasetError, with a remedy, where the layout is not understood.
+    """
+    listing = _list(Path(path))
+    photos, unreadable = read_photos(
+        [(entry.path, entry.name) for entry in listing.entries], options.photos, progress
+    )
+    unreadable = tuple(sorted((*listing.unreadable, *unreadable), key=lambda one: one.path))
+    if not photos:
+        first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
+        raise DatasetError(f"none of the {len(unreadable)} photos of {path} can be used{first}")
+    entry_of = {entry.name: entry for entry in listing.entries}
+    kept = [entry_of[photo.name] for photo in photos]
+    labels = tuple(sorted({label for entry in kept for label in entry.labels} | set(listing.labels)))
+    _refuse_too_few_labels(path, listing, labels)
+    targets = np.array([[label in entry.labels for label in labels] for entry in kept], np.uint8)
+    return Dataset(
+        root=listing.root,
+        photos=photos,
+        labels=labels,
+        targets=targets,
+        good_labels=_good_labels(labels, options.good),
+        is_multilabel=listing.is_multilabel,
+        parts=tuple(entry.part for entry in kept),
+        groups=tuple(entry.group for entry in kept),
+        unreadable=unreadable,
+        ignored=listing.ignored,
+        layout=listing.layout,
+    )
+
+
+def _list(path: Path) -> Listing:
+    if not path.exists():
+        raise DatasetError(f"{path} does not exist; a folder of photos or a manifest was wanted")
+    if path.is_dir():
+        manifest, is_named_so = find_manifest(path)
+        if manifest is None:
+            return list_folder(path)
+        if not has_class_folders(path):
+            return list_manifest(manifest)
+        if is_named_so:
+            raise DatasetError(
+                f"{path} holds class folders and the manifest {manifest.name}; give {manifest} itself, or move "
+                "it away"
+            )
+        return list_folder(path)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return list_manifest(path)
+    if is_photo_name(path.name):
+        raise DatasetError(f"{path} is one photo; a folder of photos or a manifest was wanted")
+    raise DatasetError(f"{path} is no manifest that can be read; .csv, .tsv or .parquet was wanted")
+
+
+def _refuse_too_few_labels(path: Path | str, listing: Listing, labels: Sequence[str]) -> None:
+    if len(labels) >= (1 if listing.is_multilabel else 2):
+        return
+    had = sorted({label for entry in listing.entries for label in entry.labels} - set(labels))
+    lost = f" (no photo of {', '.join(had)} could be read)" if had else ""
+    what = f"only the class '{labels[0]}'" if labels else "no label at all"
+    raise DatasetError(f"{path}: the photos carry {what}{lost}; two or more classes were wanted")
+
+
+def _good_labels(labels: Sequence[str], wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    if wanted is None:
+        return guess_good_labels(labels)
+    for name in wanted:
+        if name not in labels:
+            near = difflib.get_close_matches(name, labels, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise DatasetError(f"good label '{name}' is not among the labels {', '.join(labels)}{hint}")
+    return tuple(label for label in labels if label in wanted)

@@ -151,6 +151,11 @@ def upper_bound(n_events: float, n: float, confidence: float = 0.95) -> float:
     return beta_quantile(confidence, n_events + 1.0, n - n_events)
 
 
+def is_rate_below(rate: float, n_events: float, n: float, confidence: float = 0.95) -> bool:
+    """Whether `upper_bound` of the same counts lies below `rate`, without searching for it."""
+    return 0 <= n_events < n and _incomplete_beta(rate, n_events + 1.0, n - n_events) > confidence
+
+
 def lower_bound(n_events: float, n: float, confidence: float = 0.95) -> float:
     """One-sided exact (Clopper-Pearson) lower bound on a rate; 0.0 where nothing was observed."""
     return 1.0 - upper_bound(n - n_events, n, confidence) if n > 0 else 0.0

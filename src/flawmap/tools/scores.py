@@ -49,9 +49,9 @@ def printed_labels(
 ) -> np.ndarray:
     """(n, n_labels) uint8: the labels that predict prints.
 
-    Two classes, one good: the flaw where its probability reaches the threshold. Several classes: the likeliest.
-    Several labels per photo: every flaw that reaches the threshold; where none does, the likeliest good label,
-    if there is one, and otherwise nothing.
+    Two classes, one good: the flaw where its probability reaches the threshold. Several classes: the
+    likeliest. Several labels per photo: every flaw that reaches the threshold; where none does, the likeliest
+    good label, if there is one, and otherwise nothing.
     """
     is_flaw = np.asarray(is_flaw, bool)
     printed = np.zeros(probabilities.shape, np.uint8)
@@ -77,6 +77,11 @@ def printed_scores(
     best = np.where(printed > 0, probabilities, 0.0).max(axis=1, initial=0.0)
     nothing = printed.sum(axis=1) == 0
     return np.where(nothing, 1.0 - to_flaw_scores(probabilities, is_flaw, is_multilabel), best)
+
+
+def has_any(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(n,) bool: photos whose (n, n_labels) 0/1 labels include any of the chosen (n_labels,) bool."""
+    return np.asarray(np.asarray(labels, bool)[:, np.asarray(chosen, bool)].any(axis=1))
 
 
 def needs_review(flaw_scores: np.ndarray, review_low: float, review_high: float) -> np.ndarray:
@@ -126,8 +131,10 @@ def f1_from_hits(hits: np.ndarray, is_flaw: np.ndarray) -> np.ndarray:
 
 
 def f1_of(targets: np.ndarray, printed: np.ndarray, is_flaw: np.ndarray) -> float:
-    """F1 of the flaw for two classes with exactly one good; otherwise the mean of the F1 of every label that
-    has truth. This is the figure that ranks candidates and picks the state that is kept. NaN without truth."""
+    """F1 of the flaw for two classes with exactly one good; otherwise the mean F1 of all labels with truth.
+
+    This is the figure that ranks candidates and picks the state that is kept. NaN without any truth.
+    """
     return float(f1_from_hits(count_hits(targets, printed).sum(axis=0), is_flaw))
 
 
@@ -197,7 +204,7 @@ def photo_briers(targets: np.ndarray, probabilities: np.ndarray, is_multilabel: 
 
 
 def calibration_sums(scores: np.ndarray, is_right: np.ndarray, n_bins: int = 10) -> np.ndarray:
-    """(n, 3, n_bins): per photo 1, score and outcome in its bin of equal width; sums go to `calibration_error`.
+    """(n, 3, n_bins): per photo 1, score and outcome, in its bin of equal width, for `calibration_error`.
 
     `is_right` is what the score is the probability of: that the photo is flawed, or the printed label right.
     """

@@ -6,6 +6,7 @@ between two photos lies as far from the one as from the other.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from flawmap.tools.scores import (
     count_hits,
     f1_from_hits,
+    has_any,
     has_threshold,
     is_flaw_against_good,
     printed_labels,
@@ -70,14 +72,14 @@ def best_threshold(
     is_multilabel: bool,
     costs: tuple[float, float] | None = None,
 ) -> tuple[float, float]:
-    """The threshold of best F1, or of least cost with costs = (of a miss, of a false alarm), and the F1 there.
+    """The threshold of best F1, or of least cost for costs = (a miss, a false alarm), and the F1 there.
 
     Ties: the middle of the widest plateau. Where labels are printed by argmax, or the photos hold only one of
     flawed and good, nothing can be chosen and the threshold is 0.5.
     """
     threshold = 0.5
     if has_threshold(is_flaw, is_multilabel) and len(targets):
-        flawed = np.asarray(targets, bool)[:, np.asarray(is_flaw, bool)].any(axis=1)
+        flawed = has_any(targets, is_flaw)
         scores = to_flaw_scores(probabilities, is_flaw, is_multilabel)
         if costs is not None or is_flaw_against_good(is_flaw):
             if 0 < flawed.sum() < len(flawed):
@@ -113,16 +115,16 @@ def _best_for_labels(probabilities: np.ndarray, targets: np.ndarray, is_flaw: np
     edges = np.concatenate([[1.0], distinct, [0.0]])
     hits = [
         count_hits(targets, printed_labels(probabilities, _middle(high, low), is_flaw, True)).sum(axis=0)
-        for high, low in zip(edges[:-1], edges[1:], strict=True)
+        for high, low in itertools.pairwise(edges)
     ]
     return _widest_middle(f1_from_hits(np.stack(hits), is_flaw), edges)
 
 
 def _widest_middle(quality: np.ndarray, edges: np.ndarray) -> float:
-    """quality[i] holds for thresholds between edges[i + 1] and edges[i] (falling): middle of the widest best."""
+    """Middle of the widest best run; quality[i] holds between edges[i + 1] and edges[i] (edges fall)."""
     best = quality >= quality.max() - 1e-12
     bounds = np.flatnonzero(np.diff(np.concatenate([[False], best, [False]]).astype(np.int8)))
-    runs = [(edges[start], edges[stop]) for start, stop in bounds.reshape(-1, 2)]
+    runs = [(float(edges[start]), float(edges[stop])) for start, stop in bounds.reshape(-1, 2)]
     widths = [_log_odds(high) - _log_odds(low) for high, low in runs]
     high, low = runs[int(np.argmax(widths))]
     middle = _middle(high, low)
@@ -144,16 +146,18 @@ def _middle(a: float, b: float) -> float:
 def review_band(
     flaw_scores: np.ndarray, flawed: np.ndarray, threshold: float, max_miss_rate: float
 ) -> tuple[float, float]:
-    """(low, high) around the threshold: the narrowest band with the share of flaws scored below `low`, and of
-    good photos scored above `high`, at most `max_miss_rate`. Without flaws (good photos), low (high) is 0 (1).
+    """(low, high) around the threshold: the narrowest band that keeps to `max_miss_rate` on both sides.
+
+    At most that share of the flaws scores below `low`, and of the good photos above `high`. Without a flaw
+    `low` is 0, without a good photo `high` is 1 (a band as wide as can be: nothing is known).
     """
     flawed = np.asarray(flawed, bool)
     low, high = 0.0, 1.0
-    flaws, good = np.sort(flaw_scores[flawed]), -np.sort(-flaw_scores[~flawed])
+    flaws, good = np.sort(flaw_scores[flawed]), np.sort(flaw_scores[~flawed])[::-1]
     if len(flaws):
-        kept = flaws[min(math.floor(max_miss_rate * len(flaws) + 1e-9), len(flaws) - 1)]
-        low = _middle(kept, max(flaw_scores[flaw_scores < kept], default=0.0))
+        kept = float(flaws[min(math.floor(max_miss_rate * len(flaws) + 1e-9), len(flaws) - 1)])
+        low = _middle(kept, flaw_scores[flaw_scores < kept].max(initial=0.0))
     if len(good):
-        kept = good[min(math.floor(max_miss_rate * len(good) + 1e-9), len(good) - 1)]
-        high = _middle(kept, min(flaw_scores[flaw_scores > kept], default=1.0))
+        kept = float(good[min(math.floor(max_miss_rate * len(good) + 1e-9), len(good) - 1)])
+        high = _middle(kept, flaw_scores[flaw_scores > kept].min(initial=1.0))
     return min(low, threshold), max(high, threshold)

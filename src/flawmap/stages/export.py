@@ -1,0 +1,266 @@
+"""TrainedModel → model folder. Nothing is written before file and network agree on real photos.
+
+An export that disagrees raises AgreementError and leaves no folder; there is no option to skip the check.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flawmap.errors import AgreementError
+from flawmap.records import LinearHead, ModelSpec, Photo, Preprocessing, Progress, TrainedModel, no_progress
+from flawmap.tools.bundle import Bundle, write_bundle
+from flawmap.tools.photos import PhotoOptions, read_images
+from flawmap.tools.preprocess import fit_image, to_batch
+from flawmap.tools.runtime import Runtime, RuntimeOptions, open_network
+from flawmap.tools.scores import to_probabilities
+
+MAX_DIFFERENCE = 1e-3
+"""Of any probability, between the network and the file: decides whether an export stands."""
+OPSET = 20
+LARGER = 2
+"""The file is also tried on photos of this many times the input's height and width."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a model folder is written."""
+
+    n_photos: int = 64
+    """Photos on which the file is compared with the network; all where there are fewer."""
+    overwrite: bool = False
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+
+    def __post_init__(self) -> None:
+        if self.n_photos < 1:
+            raise ValueError(f"wanted n_photos of 1 or more; got {self.n_photos}")
+
+
+DEFAULT_OPTIONS = ExportOptions()
+
+
+def export(
+    model: TrainedModel,
+    spec: ModelSpec,
+    photos: Sequence[Photo],
+    folder: Path,
+    options: ExportOptions = DEFAULT_OPTIONS,
+    progress: Progress = no_progress,
+) -> Bundle:
+    """Write the model folder; `spec.agreement` and `spec.versions` are filled here.
+
+    Raises AgreementError where the file and the network differ by more than MAX_DIFFERENCE, BundleError where
+    the folder exists and may not be overwritten.
+    """
+    progress("export", 0, 2)
+    head = model.network.get_head()
+    content = to_onnx(model.network, spec.preprocessing)
+    progress("export", 1, 2)
+    images = _choose_images(photos, options)
+    agreement = check_agreement(model.network, content, head, images, spec)
+    spec = replace(spec, agreement=agreement, versions={**versions(), **spec.versions})
+    bundle = write_bundle(folder, spec, content, head, overwrite=options.overwrite)
+    progress("export", 2, 2)
+    return bundle
+
+
+def to_onnx(network: Any, preprocessing: Preprocessing) -> bytes:
+    """A network (n, 3, h, w) float32 0..255 → (features, logits) as an ONNX file, weights inside.
+
+    BatchNorm is folded into the convolutions. n, h and w are open; for a network that takes one size only
+    (transformers), n alone.
+    """
+    import torch
+
+    height, width = preprocessing.input_hw
+    example = torch.full((2, 3, height, width), 127.0)
+    open_axes = {0: torch.export.Dim.DYNAMIC}
+    was_training = network.training
+    network.eval()
+    try:
+        if _takes_any_size(network, preprocessing):
+            open_axes |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=["features", "logits"],
+            dynamic_shapes=(open_axes,),
+            verbose=False,
+        )
+    finally:
+        network.train(was_training)
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    return _tidy(program.model_proto)
+
+
+def check_agreement(
+    network: Any, content: bytes, head: LinearHead, images: Sequence[np.ndarray], spec: ModelSpec
+) -> dict[str, Any]:
+    """Compare network and file on (H, W, 3) uint8 images: alone, as one batch, enlarged; in every runtime
+    here.
+
+    Returns the largest differences of a probability. Raises AgreementError where one exceeds MAX_DIFFERENCE.
+    """
+    if not images:
+        raise AgreementError("an export is checked on real photos; got none that can be read. Add photos.")
+    batch = to_batch([fit_image(image, spec.preprocessing) for image in images])
+    takes_any_size = _takes_any_size(network, spec.preprocessing)
+    larger = _larger_batch(images, spec.preprocessing) if takes_any_size else None
+    wanted = _run_torch(network, batch)
+    wanted_larger = None if larger is None else _run_torch(network, larger)
+    runtimes: dict[str, float] = {}
+    larger_differences: dict[str, float] = {}
+    head_differences: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for runtime in runtimes_here():
+            run = open_network(content, RuntimeOptions(runtime=runtime, cache=Path(cache)))
+            alone = np.concatenate([run(batch[i : i + 1])[1] for i in range(len(batch))])
+            features, together = run(batch)
+            runtimes[runtime] = max(_difference(wanted, found, spec) for found in (alone, together))
+            head_differences[runtime] = _difference(together, _apply(head, features, spec), spec)
+            if larger is not None and wanted_larger is not None:
+                larger_differences[runtime] = _difference(wanted_larger, run(larger)[1], spec)
+    groups = {"runtimes": runtimes, "larger_input": larger_differences, "head": head_differences}
+    worst = _largest(groups)
+    return {"n_photos": len(images), "max_difference": worst, "limit": MAX_DIFFERENCE, **groups}
+
+
+def _largest(groups: dict[str, dict[str, float]]) -> float:
+    """The largest difference of all. Raises AgreementError where it is not within MAX_DIFFERENCE."""
+    what = {
+        "runtimes": "the exported file and the trained network",
+        "larger_input": f"the exported file and the trained network, on photos {LARGER} times as large,",
+        "head": "the exported file and the weights beside it",
+    }
+    worst = 0.0
+    for group, differences in groups.items():
+        for runtime, difference in differences.items():
+            if not difference <= MAX_DIFFERENCE:  # so that not-a-number fails too
+                raise AgreementError(
+                    f"{what[group]} disagree in {runtime}: a probability differs by {difference:.2g}, at "
+                    f"most {MAX_DIFFERENCE:g} is allowed. No model was written. Train again, or choose "
+                    "another backbone."
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def runtimes_here() -> tuple[Runtime, ...]:
+    """ONNX Runtime, and OpenVINO where it is installed."""
+    return ("onnxruntime", "openvino") if util.find_spec("openvino") else ("onnxruntime",)
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that made the file; those that are not installed are left out."""
+    found = {}
+    for name in (
+        "flawmap",
+        "torch",
+        "timm",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+        "openvino",
+        "numpy",
+        "pillow",
+    ):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _takes_any_size(network: Any, preprocessing: Preprocessing) -> bool:
+    """Whether the network accepts another size than its own; transformers do not."""
+    import torch
+
+    height, width = preprocessing.input_hw
+    try:
+        with torch.inference_mode():
+            network(torch.full((1, 3, height + 32, width + 64), 127.0))
+    except (AssertionError, RuntimeError, ValueError):
+        return False
+    return True
+
+
+def _choose_images(photos: Sequence[Photo], options: ExportOptions) -> list[np.ndarray]:
+    """At most n_photos readable photos, spread evenly over the (sorted) list, so over classes and sources."""
+    rows = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), options.n_photos)).round().astype(int))
+    found = read_images([photos[row].path for row in rows], options.photos)
+    return [image for image in found if isinstance(image, np.ndarray)]
+
+
+def _larger_batch(images: Sequence[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
+    height, width = preprocessing.input_hw
+    enlarged = replace(preprocessing, input_hw=(LARGER * height, LARGER * width))
+    return to_batch([fit_image(image, enlarged) for image in images[:2]])
+
+
+def _run_torch(network: Any, batch: np.ndarray) -> np.ndarray:
+    """(n, n_labels) logits of the network in eval mode."""
+    import torch
+
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            pieces = [network(torch.from_numpy(batch[i : i + 8]))[1].numpy() for i in range(0, len(batch), 8)]
+    finally:
+        network.train(was_training)
+    return np.concatenate(pieces)
+
+
+def _apply(head: LinearHead, features: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """Logits from the file's features and the weights beside it, which the class-activation map relies on."""
+    pooled = features.mean(axis=(2, 3))
+    if spec.cut.pooling == "average+maximum":
+        pooled = np.concatenate([pooled, features.max(axis=(2, 3))], axis=1)
+    if pooled.shape[1] != head.weight.shape[1]:
+        raise AgreementError(
+            f"the head takes {head.weight.shape[1]} inputs; the file's features give {pooled.shape[1]} with "
+            f"{spec.cut.pooling}. No model was written."
+        )
+    return pooled @ head.weight.T + head.bias
+
+
+def _difference(wanted: np.ndarray, found: np.ndarray, spec: ModelSpec) -> float:
+    t, is_multilabel = spec.thresholds.temperature, spec.is_multilabel
+    return float(
+        np.abs(to_probabilities(wanted, t, is_multilabel) - to_probabilities(found, t, is_multilabel)).max()
+    )
+
+
+def _tidy(proto: Any) -> bytes:
+    """Name the open axes, and drop what the exporter notes for itself (half of a small file)."""
+    import onnx
+
+    graph = proto.graph
+    names = {"image": ["n", None, "h", "w"], "features": ["n", None, "h_out", "w_out"], "logits": ["n", None]}
+    for value in (*graph.input, *graph.output):
+        for dim, name in zip(value.type.tensor_type.shape.dim, names[value.name], strict=True):
+            if dim.HasField("dim_param") and name is not None:
+                dim.dim_param = name
+    for part in (proto, graph, *graph.input, *graph.output, *graph.node, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del graph.value_info[:]
+    for i, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{i}"
+    onnx.checker.check_model(proto)
+    content = io.BytesIO()
+    onnx.save(proto, content)
+    return content.getvalue()

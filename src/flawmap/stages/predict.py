@@ -1,0 +1,214 @@
+"""Photos → one row each, in the order given; nothing but the rows in flight is held in memory."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from flawmap.errors import OptionError, PhotoError
+from flawmap.records import ModelSpec, Progress, no_progress
+from flawmap.tools.photos import PhotoOptions, find_photos, read_images
+from flawmap.tools.preprocess import fit_image
+from flawmap.tools.runtime import Classifier, to_predictions
+
+COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+SUFFIXES = (".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How photos are read for prediction."""
+
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+
+
+DEFAULT_OPTIONS = PredictOptions()
+
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """One photo's answer; where `error` is set the photo could not be read and the rest is empty."""
+
+    path: str
+    """As given; inside a folder, the folder as given and the place in it."""
+    label: str = ""
+    score: float | None = None
+    """Calibrated probability of the printed label."""
+    flaw_score: float | None = None
+    review: bool | None = None
+    error: str = ""
+    probabilities: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class PredictSummary:
+    """What was written."""
+
+    n_photos: int
+    n_errors: int
+    n_review: int
+    counts: dict[str, int]
+    """Photos per printed label."""
+    errors: tuple[tuple[str, str], ...]
+    """(path, reason) of the first MAX_LISTED photos that could not be read; the file lists all."""
+
+
+MAX_LISTED = 100
+
+
+def list_photos(given: Iterable[str | Path]) -> list[str]:
+    """Files, folders and patterns → paths in the order given; folders and patterns sorted by name.
+
+    A folder gives its photos by the rule of find_photos(). A file is taken whatever its extension, also one
+    that is not there, which becomes a row with an error. Raises OptionError for a pattern or folder without
+    photos.
+    """
+    paths: list[str] = []
+    for item in [os.fspath(item) for item in given]:
+        if Path(item).is_dir():
+            found = [os.path.join(item, name) for _, name in find_photos(Path(item)).files]  # noqa: PTH118
+        elif not Path(item).exists() and glob.has_magic(item):
+            matches = glob.glob(item, recursive=True)  # noqa: PTH207 - pathlib would drop "./" and such
+            found = sorted(match for match in matches if Path(match).is_file())
+        else:
+            found = [item]
+        if not found:
+            raise OptionError(
+                f"no photos in {item}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
+            )
+        paths += found
+    if not paths:
+        raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
+    return paths
+
+
+def predict_photos(
+    classifier: Classifier,
+    paths: Sequence[str],
+    options: PredictOptions = DEFAULT_OPTIONS,
+    progress: Progress = no_progress,
+) -> Iterator[PredictionRow]:
+    """One row per path, in order; decoding and computing run on threads, a little ahead of the reader."""
+    photo_options = options.photos
+    if photo_options.n_threads is None:
+        photo_options = replace(photo_options, n_threads=classifier.n_threads)
+
+    def fitted() -> Iterator[np.ndarray | PhotoError]:
+        # Made small here, where read_images() bounds the pixels held: what waits is the network's input.
+        for image in read_images([Path(path) for path in paths], photo_options):
+            yield image if isinstance(image, PhotoError) else fit_image(image, classifier.spec.preprocessing)
+
+    def compute(image: np.ndarray | PhotoError) -> np.ndarray | PhotoError:
+        return image if isinstance(image, PhotoError) else classifier.run(image)[1]
+
+    progress("predict", 0, len(paths))
+    found = classifier.map(compute, fitted())
+    for n_done, (path, logits) in enumerate(zip(paths, found, strict=True), start=1):
+        yield _to_row(path, logits, classifier.spec)
+        progress("predict", n_done, len(paths))
+
+
+def write_rows(rows: Iterable[PredictionRow], path: Path | str) -> PredictSummary:
+    """Write rows as they come, to .csv or .jsonl; the file appears under its name only when it is whole.
+
+    Numbers have six decimals. In CSV a path that a spreadsheet would run as a formula gets "./" before it,
+    which names the same file; .jsonl keeps every path as given. Raises OptionError for another extension,
+    before any row is drawn.
+    """
+    path = Path(path)
+    check_output(path)
+    unfinished = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # A file name that is not valid text is written with \udc.. escapes: JSON reads them back, CSV shows
+        # them.
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            summary = _write(rows, _writer(file, path.suffix.lower()))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return summary
+
+
+def check_output(path: Path) -> None:
+    """Raise OptionError unless rows can be written under this name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise OptionError(f"cannot tell the format of {path}. Name it .csv, or .jsonl for every probability.")
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder. Name a .csv or .jsonl file.")
+
+
+def to_record(row: PredictionRow) -> dict[str, Any]:
+    """Plain JSON values: the columns of the CSV, and `probabilities` by label."""
+    record: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
+    for name in ("score", "flaw_score"):
+        record[name] = None if record[name] is None else round(record[name], 6)
+    given = row.probabilities
+    record["probabilities"] = None if given is None else {k: round(v, 6) for k, v in given.items()}
+    return record
+
+
+def _to_row(path: str, logits: np.ndarray | PhotoError, spec: ModelSpec) -> PredictionRow:
+    if isinstance(logits, PhotoError):
+        return PredictionRow(path=path, error=str(logits))
+    found = to_predictions(logits[None], spec)
+    return PredictionRow(
+        path=path,
+        label=found.texts[0],
+        score=float(found.scores[0]),
+        flaw_score=float(found.flaw_scores[0]),
+        review=bool(found.review[0]),
+        probabilities=dict(zip(found.labels, found.probabilities[0].tolist(), strict=True)),
+    )
+
+
+def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]) -> PredictSummary:
+    n_photos = n_errors = n_review = 0
+    counts: dict[str, int] = {}
+    errors: list[tuple[str, str]] = []
+    for row in rows:
+        write(row)
+        n_photos += 1
+        n_review += bool(row.review)
+        if row.error:
+            n_errors += 1
+            errors += [(row.path, row.error)] if len(errors) < MAX_LISTED else []
+        else:
+            counts[row.label] = counts.get(row.label, 0) + 1
+    return PredictSummary(n_photos, n_errors, n_review, counts, tuple(errors))
+
+
+def _writer(file: TextIO, suffix: str) -> Callable[[PredictionRow], None]:
+    if suffix == ".jsonl":
+
+        def write_json(row: PredictionRow) -> None:
+            file.write(json.dumps(to_record(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+        return write_json
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(COLUMNS)
+
+    def write_csv(row: PredictionRow) -> None:
+        record = to_record(row)
+        if row.path.startswith(FORMULA_STARTS):
+            record["path"] = f"./{row.path}"
+        table.writerow([_to_cell(record[name]) for name in COLUMNS])
+
+    return write_csv
+
+
+def _to_cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)

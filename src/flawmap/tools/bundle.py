@@ -1,0 +1,330 @@
+"""A model folder: write it whole or not at all, read it only if it is complete and unaltered.
+
+    model.onnx            image (n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels)
+    weights.safetensors   head.weight, head.bias: what the class-activation map needs beside `features`
+    flawmap.json          ModelSpec, with the SHA-256 of the two files above
+    README.md             the model card; a person may edit it, so it carries no digest
+
+The weights file holds two float32 arrays in a format of one page (a length, a JSON header, the numbers), so
+it is read and written here: the light half of flawmap needs no further package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import math
+import os
+import shutil
+import types
+import typing
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flawmap.errors import BundleError
+from flawmap.records import LinearHead, ModelSpec
+from flawmap.tools.card import to_card
+
+FORMAT_VERSION = 1
+MODEL, WEIGHTS, SPEC, CARD = "model.onnx", "weights.safetensors", "flawmap.json", "README.md"
+DIGESTED = (MODEL, WEIGHTS)
+MAX_HEADER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder that was found complete and unaltered."""
+
+    folder: Path
+    spec: ModelSpec
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / MODEL
+
+    @cached_property
+    def head(self) -> LinearHead:
+        """The linear head from `weights.safetensors`. Raises BundleError where it does not fit the labels."""
+        arrays = to_arrays((self.folder / WEIGHTS).read_bytes(), str(self.folder / WEIGHTS))
+        if not {"head.weight", "head.bias"} <= set(arrays):
+            raise BundleError(
+                f"{self.folder / WEIGHTS} lacks head.weight or head.bias. Export the model again."
+            )
+        head = LinearHead(arrays["head.weight"], arrays["head.bias"])
+        if len(head.bias) != len(self.spec.labels):
+            raise BundleError(
+                f"{self.folder / WEIGHTS} holds {len(head.bias)} outputs; {SPEC} lists "
+                f"{len(self.spec.labels)} labels. Export the model again."
+            )
+        return head
+
+
+def find_bundle(path: Path) -> Path:
+    """The model folder itself, given RUN or RUN/model. Raises BundleError."""
+    for folder in (path, path / "model"):
+        if (folder / SPEC).is_file():
+            return folder
+    if not path.exists():
+        raise BundleError(
+            f"there is no folder {path}. Give a run folder of 'flawmap train', or its model folder."
+        )
+    raise BundleError(
+        f"{path} holds no model: wanted {SPEC} in it or in {path / 'model'}. "
+        "Give a run folder of 'flawmap train', or its model folder."
+    )
+
+
+def read_bundle(path: Path | str) -> Bundle:
+    """The model in RUN or RUN/model, its files checked against their digests. Raises BundleError."""
+    folder = find_bundle(Path(path))
+    spec = to_spec(_read(folder / SPEC), str(folder / SPEC))
+    for name in DIGESTED:
+        wanted = spec.file_digests.get(name)
+        if wanted is None:
+            raise BundleError(f"{folder / SPEC} has no digest of {name}. Export the model again.")
+        if digest_of(_read(folder / name)) != wanted:
+            raise BundleError(
+                f"{folder / name} was altered after it was exported (its SHA-256 is not the one in {SPEC}). "
+                "Copy the folder again from its source, or export the model again."
+            )
+    return Bundle(folder, spec)
+
+
+def write_bundle(
+    folder: Path, spec: ModelSpec, model: bytes, head: LinearHead, overwrite: bool = False
+) -> Bundle:
+    """Write a whole model folder beside its place, then move it there in one step.
+
+    `spec.file_digests` is filled here. A reader sees the old folder or the new one, never a half. Raises
+    BundleError where `folder` exists and `overwrite` is not set.
+    """
+    if folder.exists() and not overwrite:
+        raise BundleError(f"{folder} exists already. Choose another folder, or pass --overwrite.")
+    weights = from_arrays({"head.weight": head.weight, "head.bias": head.bias})
+    digests = {MODEL: digest_of(model), WEIGHTS: digest_of(weights)}
+    spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)
+    contents = {MODEL: model, WEIGHTS: weights, SPEC: from_spec(spec), CARD: to_card(spec, head).encode()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(folder) as unfinished:
+        for name, content in contents.items():
+            _write(unfinished / name, content)
+        _sync_folder(unfinished)
+        _put_in_place(unfinished, folder)
+    return Bundle(folder, spec)
+
+
+def write_spec(bundle: Bundle, spec: ModelSpec) -> Bundle:
+    """The same model with new metrics or thresholds: rewrites flawmap.json and the card, each in one step."""
+    spec = replace(spec, file_digests=bundle.spec.file_digests, format_version=FORMAT_VERSION)
+    for name, content in ((CARD, to_card(spec, bundle.head).encode()), (SPEC, from_spec(spec))):
+        unfinished = bundle.folder / f".{name}.partial"
+        try:
+            _write(unfinished, content)
+            unfinished.replace(bundle.folder / name)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    _sync_folder(bundle.folder)
+    return Bundle(bundle.folder, spec)
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 in hexadecimal, so that `sha256sum` can check a folder without flawmap."""
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- flawmap.json -------------------------------------------------------------------------------------------
+
+
+def from_spec(spec: ModelSpec) -> bytes:
+    """flawmap.json as bytes: indented, UTF-8; what is not a number is null."""
+    return (json.dumps(_plain(spec), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
+    """A ModelSpec from the bytes of flawmap.json. Raises BundleError for anything it does not know."""
+    try:
+        values = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{where} is not valid JSON ({error}). Export the model again.") from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BundleError(
+            f"{where} has no format_version, so it is no flawmap model. Export the model again."
+        )
+    if version > FORMAT_VERSION:
+        raise BundleError(
+            f"{where} has format {version}, made by a newer flawmap; this one reads up to {FORMAT_VERSION}. "
+            "Update it with: pip install --upgrade flawmap"
+        )
+    spec = _to_record(ModelSpec, values, where)
+    if len(set(spec.labels)) != len(spec.labels) or len(spec.labels) < 2 - spec.is_multilabel:
+        raise BundleError(f"{where}: wanted two or more different labels; got {list(spec.labels)}")
+    if not set(spec.good_labels) <= set(spec.labels):
+        raise BundleError(f"{where}: good_labels {list(spec.good_labels)} are not all among the labels")
+    return spec
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON values of records, paths and numpy values."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _to_record(kind: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise BundleError(f"{where}: wanted an object; got {values!r}")
+    hints = typing.get_type_hints(kind)
+    unknown = [key for key in values if key not in hints]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], list(hints), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(hints)}"
+        raise BundleError(f"{where}: unknown key '{unknown[0]}'; {remedy}")
+    filled = {key: _to_value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    try:
+        return kind(**filled)
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"{where}: {error}") from error
+
+
+def _to_value(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type that a record's field names; null stands for a float that is not a number."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if is_dataclass(hint):
+        return _to_record(hint, value, where)
+    if origin in (typing.Union, types.UnionType) and value is None and type(None) in inner:
+        return None
+    if origin is tuple and isinstance(value, list):
+        hints = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        if len(hints) == len(value):
+            return tuple(_to_value(h, v, where) for h, v in zip(hints, value, strict=True))
+    if origin is dict and isinstance(value, dict):
+        return {key: _to_value(inner[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and value is None:
+        return math.nan
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (origin is typing.Literal and value in inner):
+        return value
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise BundleError(f"{where}: wanted {_describe(hint)}; got {value!r}")
+
+
+def _describe(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(repr(choice) for choice in typing.get_args(hint))
+    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
+
+
+# --- weights.safetensors ------------------------------------------------------------------------------------
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Float32 arrays in the safetensors format: length of the header (8 bytes), JSON header, the numbers."""
+    header: dict[str, Any] = {"__metadata__": {"format": "np"}}
+    contents, start = [], 0
+    for name, array in arrays.items():
+        content = np.ascontiguousarray(array, "<f4").tobytes()
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [start, start + len(content)],
+        }
+        contents.append(content)
+        start += len(content)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(contents)
+
+
+def to_arrays(content: bytes, where: str = WEIGHTS) -> dict[str, np.ndarray]:
+    """The float32 arrays of a safetensors file. Raises BundleError for anything else."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        if len(content) < 8 or length > min(len(content) - 8, MAX_HEADER_BYTES):
+            raise ValueError("the header is cut off")
+        header = json.loads(content[8 : 8 + length])
+        header.pop("__metadata__", None)
+        numbers = memoryview(content)[8 + length :]
+        arrays = {}
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            if entry["dtype"] != "F32" or not 0 <= start <= end <= len(numbers):
+                raise ValueError(f"{name} is not float32 within the file")
+            arrays[name] = np.frombuffer(numbers[start:end], "<f4").reshape(entry["shape"]).copy()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{where} is not a readable weights file ({error}). Export the model again."
+        ) from error
+    return arrays
+
+
+# --- the disk -----------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}. Copy or export the model again.") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames inside a folder durable; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """A fresh hidden folder next to `folder` (same disk, so that it can be renamed); gone afterwards."""
+    unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}.partial"
+    unfinished.mkdir()
+    try:
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _put_in_place(unfinished: Path, folder: Path) -> None:
+    """Rename; an older folder is set aside first and comes back if the rename fails."""
+    if not folder.exists():
+        unfinished.rename(folder)
+    else:
+        with _beside(folder) as aside:
+            folder.rename(aside / "old")
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                (aside / "old").rename(folder)
+                raise
+    _sync_folder(folder.parent)

@@ -1,0 +1,241 @@
+"""Run a model folder without a training framework: ONNX Runtime, or OpenVINO where it is installed.
+
+A photo's answer never depends on its neighbours: every photo is a batch of its own, computed on one thread,
+and several photos run at once. So the answers are the same bits however many photos, threads or workers there
+are, and this is no slower than sharing the cores between the operators of one large batch.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from flawmap.errors import BundleError, require_extra
+from flawmap.records import ModelSpec
+from flawmap.tools import scores
+from flawmap.tools.bundle import Bundle
+from flawmap.tools.preprocess import fit_image, to_batch
+
+Runtime = Literal["onnxruntime", "openvino"]
+Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels); threads may share it."""
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """How a model file is run. No option changes an answer by more than the runtimes differ (about 1e-5)."""
+
+    runtime: Runtime = "onnxruntime"
+    n_threads: int | None = None
+    """Photos computed at once, one thread each; None: as many as the process may use cores."""
+    cache: Path | None = None
+    """Folder in which OpenVINO keeps compiled models; None: $FLAWMAP_CACHE, else ~/.cache/flawmap."""
+
+    def __post_init__(self) -> None:
+        if self.runtime not in ("onnxruntime", "openvino"):
+            raise ValueError(f"wanted runtime 'onnxruntime' or 'openvino'; got {self.runtime!r}")
+        if self.n_threads is not None and self.n_threads < 1:
+            raise ValueError(f"wanted n_threads of 1 or more; got {self.n_threads}")
+
+
+DEFAULT_OPTIONS = RuntimeOptions()
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for n images, as parallel arrays in the order of the images."""
+
+    labels: tuple[str, ...]
+    probabilities: np.ndarray
+    """(n, n_labels) float: calibrated; rows sum to 1 unless photos carry several labels."""
+    printed: np.ndarray
+    """(n, n_labels) uint8: the label that is printed, or the labels where a photo may carry several."""
+    scores: np.ndarray
+    """(n,) float: probability of the printed label (the likeliest of several; of none: 1 - flaw score)."""
+    flaw_scores: np.ndarray
+    """(n,) float: probability of any flaw; with several labels per photo, of the likeliest flaw."""
+    review: np.ndarray
+    """(n,) bool: the flaw score lies in the band in which a person should look."""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.flaw_scores), len(self.labels))
+        if self.probabilities.shape != shape or self.printed.shape != shape or len(self.review) != shape[0]:
+            raise ValueError(
+                f"wanted probabilities and printed {shape}; got {self.probabilities.shape} and "
+                f"{self.printed.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.flaw_scores)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The printed label of each image; several are joined by ";", none is ""."""
+        return tuple(
+            ";".join(label for label, on in zip(self.labels, row, strict=True) if on) for row in self.printed
+        )
+
+
+def to_predictions(logits: np.ndarray, spec: ModelSpec) -> Predictions:
+    """(n, n_labels) raw logits of the model file → calibrated answers, as every command prints them."""
+    t, is_flaw, is_multilabel = spec.thresholds, spec.is_flaw_label, spec.is_multilabel
+    probabilities = scores.to_probabilities(logits, t.temperature, is_multilabel)
+    printed = scores.printed_labels(probabilities, t.threshold, is_flaw, is_multilabel)
+    flaw_scores = scores.to_flaw_scores(probabilities, is_flaw, is_multilabel)
+    return Predictions(
+        labels=spec.labels,
+        probabilities=probabilities,
+        printed=printed,
+        scores=scores.printed_scores(probabilities, printed, is_flaw, is_multilabel),
+        flaw_scores=flaw_scores,
+        review=scores.needs_review(flaw_scores, t.review_low, t.review_high),
+    )
+
+
+class Classifier:
+    """A model folder, ready to answer. Safe to use from several threads."""
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS) -> None:
+        """Loads the file. Raises BundleError, or MissingExtraError where OpenVINO is wanted and not here."""
+        self.bundle = bundle
+        self.spec = bundle.spec
+        self.options = options
+        self.n_threads = options.n_threads or n_usable_cores()
+        self._network = open_network(bundle.model_path, options)
+
+    def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """One (H, W, 3) uint8 RGB image of any size → features (k, h', w') and logits (n_labels,) float32."""
+        features, logits = self._network(to_batch([fit_image(image, self.spec.preprocessing)]))
+        return features[0], logits[0]
+
+    def outputs(self, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Images as for run() → features (n, k, h', w') and logits (n, n_labels)."""
+        found = list(self.map(self.run, images))
+        if not found:
+            raise ValueError("wanted at least one image; got none")
+        return np.stack([f for f, _ in found]), np.stack([logits for _, logits in found])
+
+    def logits(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        """Images as for run() → (n, n_labels) float32 raw logits (see to_predictions for their meaning)."""
+        found = list(self.map(lambda image: self.run(image)[1], images))
+        return np.stack(found) if found else np.zeros((0, len(self.spec.labels)), np.float32)
+
+    def predict(self, images: Iterable[np.ndarray]) -> Predictions:
+        """Images as for run() → labels and calibrated scores."""
+        return to_predictions(self.logits(images), self.spec)
+
+    def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """work(item) for every item on the classifier's threads; results in order, items drawn as needed."""
+        return map_ordered(work, items, self.n_threads)
+
+
+def map_ordered(work: Callable[[Any], Any], items: Iterable[Any], n_threads: int) -> Iterator[Any]:
+    """Like map(), on threads; at most four items per thread are drawn ahead, so memory stays bounded."""
+    if n_threads == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        waiting: deque[Any] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= 4 * n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def n_usable_cores() -> int:
+    """Cores that this process may use, which on shared machines is fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache."""
+    if given is not None:
+        return given
+    if named := os.environ.get("FLAWMAP_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawmap"
+
+
+def open_network(model: Path | bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> Network:
+    """The model file as a function of a batch. Raises BundleError for a file that is no model of flawmap."""
+    return _open_openvino(model, options) if options.runtime == "openvino" else _open_onnxruntime(model)
+
+
+def _open_onnxruntime(model: Path | bytes) -> Network:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    settings.use_deterministic_compute = True
+    settings.log_severity_level = 3  # warnings about the graph are of no use to a user
+    content = model if isinstance(model, bytes) else str(model)
+    try:
+        session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base but Exception
+        raise _unreadable(model, error) from error
+    _check_names([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()], model)
+
+    def run(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features, logits = session.run(["features", "logits"], {"image": batch})
+        return np.asarray(features), np.asarray(logits)
+
+    return run
+
+
+def _open_openvino(model: Path | bytes, options: RuntimeOptions) -> Network:
+    require_extra("openvino", "openvino")
+    import openvino
+
+    core = openvino.Core()
+    n_threads = options.n_threads or n_usable_cores()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # it would choose bfloat16 by itself on some processors
+        "NUM_STREAMS": n_threads,
+        "INFERENCE_NUM_THREADS": n_threads,
+        "CACHE_DIR": str(cache_folder(options.cache) / "openvino"),
+    }
+    try:
+        network = core.read_model(model if isinstance(model, bytes) else str(model))
+        compiled = core.compile_model(network, "CPU", settings)
+    except RuntimeError as error:
+        raise _unreadable(model, error) from error
+    _check_names([i.any_name for i in compiled.inputs], [o.any_name for o in compiled.outputs], model)
+    own = threading.local()  # a request holds its buffers, so each thread has its own
+
+    def run(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        own.request.infer({"image": batch})
+        return (
+            own.request.get_tensor("features").data.copy(),
+            own.request.get_tensor("logits").data.copy(),
+        )
+
+    return run
+
+
+def _check_names(inputs: Sequence[str], outputs: Sequence[str], model: Path | bytes) -> None:
+    if list(inputs) != ["image"] or not {"features", "logits"} <= set(outputs):
+        raise _unreadable(model, f"its inputs are {list(inputs)} and its outputs {list(outputs)}")
+
+
+def _unreadable(model: Path | bytes, why: object) -> BundleError:
+    name = "the model file" if isinstance(model, bytes) else str(model)
+    reason = str(why).strip().splitlines()[0] if str(why).strip() else "no reason given"
+    return BundleError(f"{name} is no model that flawmap can run ({reason}). Export the model again.")

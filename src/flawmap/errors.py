@@ -31,6 +31,10 @@ class BundleError(FlawmapError):
     """A model folder that is missing, incomplete or altered."""
 
 
+class FetchError(FlawmapError):
+    """A data set that cannot be fetched, does not have the digest it should, or cannot be unpacked."""
+
+
 class AgreementError(FlawmapError):
     """An exported file that does not give the same answers as the network it was made from."""
 

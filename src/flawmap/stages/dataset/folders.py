@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from flawmap.errors import DatasetError
 from flawmap.records import Unreadable
 from flawmap.stages.dataset.entries import PART_OF_NAME, Entry, Listing
-from flawmap.tools.photos import Found, find_photos
+from flawmap.tools.photos import Found
 
 _WAYS = (
     "Put the photos into one folder per class (crack/, good/), or list them in a manifest.csv (path,label)"
 )
-_IMAGE_FOLDERS = {"images", "imgs", "image", "img", "photos", "train_images", "rgb"}
+_IMAGE_FOLDER = re.compile(r"((train|training|val|valid|validation|test)[ _-]?)?(images?|imgs?|photos?|rgb)")
 _MASK_FOLDERS = {
     "masks",
     "mask",
@@ -27,15 +29,23 @@ _MASK_FOLDERS = {
 }
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path, found: Found) -> Listing:
     """Class folders, or parts with class folders. Raises DatasetError, with a remedy, for anything else."""
-    found = find_photos(root)
     _refuse_no_photos(root, found)
-    tops = {name.split("/")[0] for _, name in found.files if "/" in name}
-    _refuse_masks(root, tops)
-    if not tops:
-        raise DatasetError(f"{root} holds {len(found.files)} photos and nothing that labels them. {_WAYS}")
+    tops = _top_folders(found)
     parts = {top for top in tops if top.lower() in PART_OF_NAME}
+    images = {top for top in tops if _IMAGE_FOLDER.fullmatch(top.lower())}
+    masks = {top for top in tops if top.lower() in _MASK_FOLDERS}
+    if masks and (images or parts):
+        raise DatasetError(
+            f"{root} holds photos with masks ({_names(tops)}); labels per photo were wanted. {_WAYS}"
+        )
+    if images == tops and not _top_folders_below(found):
+        _refuse_coco(root)
+        where = f"in {_names(tops)}" if tops else "in no folder"
+        raise DatasetError(
+            f"{root}: {len(found.files)} photos {where}, and nothing that labels them. {_WAYS}"
+        )
     if parts and parts != tops:
         raise DatasetError(
             f"{root} mixes parts ({_names(parts)}) with other folders ({_names(tops - parts)}); keep either "
@@ -44,21 +54,24 @@ def list_folder(root: Path) -> Listing:
     return _list_parts(root, found) if parts else _list_classes(root, found, tops)
 
 
-def has_class_folders(root: Path) -> bool:
-    """Whether `list_folder` would take it: several folders with photos, or parts, and no masks."""
-    tops = {name.split("/")[0] for _, name in find_photos(root).files if "/" in name}
-    lowered = {top.lower() for top in tops}
-    if lowered & _IMAGE_FOLDERS and len(tops - _ways_to_write(tops, _IMAGE_FOLDERS | _MASK_FOLDERS)) == 0:
-        return False
-    return len(tops) > 1 or bool(lowered & set(PART_OF_NAME))
+def has_class_folders(found: Found) -> bool:
+    """Whether the folders of the photos could be classes or parts: not one alone, not images/ with masks/."""
+    tops = {top.lower() for top in _top_folders(found)}
+    if tops & set(PART_OF_NAME):
+        return any(name.count("/") > 1 for _, name in found.files)
+    return len([top for top in tops if not _IMAGE_FOLDER.fullmatch(top) and top not in _MASK_FOLDERS]) > 1
 
 
-def _ways_to_write(tops: Iterable[str], names: set[str]) -> set[str]:
-    return {top for top in tops if top.lower() in names}
+def _top_folders(found: Found) -> set[str]:
+    return {name.split("/")[0] for _, name in found.files if "/" in name}
+
+
+def _top_folders_below(found: Found) -> set[str]:
+    return {name.split("/")[1] for _, name in found.files if name.count("/") > 1}
 
 
 def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:
-    second = {name.split("/")[1].lower() for _, name in found.files if name.count("/") > 1}
+    second = {below.lower() for below in _top_folders_below(found)}
     if second and second <= set(PART_OF_NAME) and all(name.count("/") > 1 for _, name in found.files):
         raise DatasetError(
             f"{root} holds parts inside its classes ({min(tops)}/{min(second)}/); put the parts outside: "
@@ -87,6 +100,7 @@ def _list_parts(root: Path, found: Found) -> Listing:
         entries.append(Entry(path, name, (steps[1],), PART_OF_NAME[steps[0].lower()]))
     classes = {entry.labels[0] for entry in entries}
     if len(classes) < 2:
+        _refuse_coco(root)
         what = f"only the class '{min(classes)}'" if classes else "no class folders"
         raise DatasetError(
             f"{root} holds parts with {what}; two or more classes were wanted (train/crack/, ...)"
@@ -113,16 +127,9 @@ def _refuse_no_photos(root: Path, found: Found) -> None:
     )
 
 
-def _refuse_masks(root: Path, tops: set[str]) -> None:
-    lowered = {top.lower() for top in tops}
-    if lowered & _MASK_FOLDERS and lowered & (_IMAGE_FOLDERS | set(PART_OF_NAME)):
-        raise DatasetError(
-            f"{root} holds photos with masks ({_names(tops)}); labels per photo were wanted. {_WAYS}"
-        )
-    if any(
-        _looks_like_coco(path)
-        for path in sorted(root.glob("*.json")) + sorted(root.glob("annotations/*.json"))
-    ):
+def _refuse_coco(root: Path) -> None:
+    patterns = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
+    if any(_looks_like_coco(path) for pattern in patterns for path in islice(sorted(root.glob(pattern)), 8)):
         raise DatasetError(f"{root} holds COCO annotations; labels per photo were wanted. {_WAYS}")
 
 
@@ -139,7 +146,7 @@ def _looks_like_coco(path: Path) -> bool:
 
 
 def _refuse_one_class(root: Path, found: Found, top: str) -> None:
-    below = {name.split("/")[1] for _, name in found.files if name.count("/") > 1}
+    below = _top_folders_below(found)
     if len(below) > 1 or (below and min(below).lower() in PART_OF_NAME):
         raise DatasetError(
             f"{root} holds the single folder {top}/, and that holds {_names(below)}; give {root / top}"

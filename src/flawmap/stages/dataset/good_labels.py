@@ -5,52 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_FLAW = (
-    "crack|cracks|cracked|cracking|defect|defects|defective|defected|flaw|flaws|flawed|damage|damages|damaged|"
-    "fault|faults|faulty|scratch|scratches|scratched|corrosion|corroded|rust|rusty|spall|spalls|spalling|hole|"
-    "holes|anomaly|anomalies|anomalous|broken|error|errors|failure|failures|pit|pits|stain|stains"
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FLAW_WORDS = _words(
+    "crack cracks cracked cracking defect defects defective defected flaw flaws flawed damage damages "
+    "damaged fault faults faulty scratch scratches scratched corrosion corroded rust rusty spall spalls spalling "
+    "hole holes anomaly anomalies anomalous broken error errors failure failures pit pits stain stains"
 )
-_FLAW_WORDS = frozenset(_FLAW.split("|"))
-_GLUED = re.compile(rf"(no|non|un)({_FLAW})")
-_NEGATIONS = frozenset({"no", "non", "not", "un", "without", "zero"})
-_SPOILERS = _FLAW_WORDS | {
-    "bad",
-    "def",
-    "ng",
-    "nok",
-    "reject",
-    "rejected",
-    "fail",
-    "failed",
-    "abnormal",
-    "partly",
-}
-_GOOD_ANYWHERE = {
-    "good",
-    "ok",
-    "okay",
-    "negative",
-    "negatives",
-    "normal",
-    "intact",
-    "healthy",
-    "flawless",
-    "faultless",
-}
-_GOOD_ALONE = _GOOD_ANYWHERE | set(
-    (
-        "free",
-        "none",
-        "nothing",
-        "clean",
-        "background",
-        "sound",
-        "pass",
-        "passed",
-        "accepted",
-        "perfect",
-        "neg",
-    )
+_GLUED = re.compile(rf"(no|non|un)({'|'.join(sorted(_FLAW_WORDS))})")
+_NEGATIONS = _words("no non not un without zero")
+_SPOILERS = _FLAW_WORDS | _words("bad def ng nok reject rejected fail failed abnormal partly")
+_GOOD_ANYWHERE = _words("good ok okay negative negatives normal intact healthy flawless faultless")
+_GOOD_ALONE = _GOOD_ANYWHERE | _words(
+    "free none nothing clean background sound pass passed accepted perfect pristine empty neg"
 )
 
 

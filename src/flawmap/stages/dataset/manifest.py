@@ -23,7 +23,7 @@ _SYNONYMS = {
     "split": "split part subset set partition",
 }
 _PLURAL = {"labels", "classes", "categories", "tags"}
-_USUAL_STEMS = {"manifest", "labels", "dataset", "annotations", "metadata", "index", "data"}
+_USUAL_STEMS = {"manifest", "labels", "dataset"}
 _YES, _NO = {"1", "true", "yes", "y", "x"}, {"0", "false", "no", "n", ""}
 
 
@@ -38,21 +38,22 @@ class _Roles:
     split: int | None
 
 
-def find_manifest(root: Path) -> tuple[Path | None, bool]:
-    """The only table of a folder that could be a manifest, and whether its name says that it is one.
+def find_manifest(root: Path) -> Path | None:
+    """The only table in a folder that could be a manifest; one of a usual name comes before others.
 
-    Raises DatasetError where several could be.
+    Tables that flawmap's predictions were written to are passed over. Raises DatasetError where several could
+    be meant, and for run-length codes of masks.
     """
     tables = [
         path for path in sorted(root.iterdir()) if path.suffix.lower() in TABLE_SUFFIXES and path.is_file()
     ]
-    fitting = [path for path in tables if not path.name.startswith(".") and _could_be(read_columns(path))]
+    fitting = [path for path in tables if not path.name.startswith(".") and _could_be(path)]
     usual = [path for path in fitting if path.stem.lower() in _USUAL_STEMS]
     chosen = usual or fitting
     if len(chosen) > 1:
         names = ", ".join(path.name for path in chosen)
         raise DatasetError(f"{root} holds several manifests ({names}); give the one that is meant")
-    return (chosen[0], bool(usual)) if chosen else (None, False)
+    return chosen[0] if chosen else None
 
 
 def list_manifest(path: Path) -> Listing:
@@ -64,12 +65,13 @@ def list_manifest(path: Path) -> Listing:
         raise DatasetError(f"{path} lists no photos")
     root = path.parent
     labels_of_rows, names, is_multilabel = _read_labels(table, roles)
+    real_root = root.resolve()
     listed: dict[str, tuple[int, Entry]] = {}
     unreadable, ignored = [], []
     for (line, cells), labels in zip(table.rows, labels_of_rows, strict=True):
         text = _text(cells[roles.path])
         try:
-            photo = _resolve(root, text)
+            photo = _resolve(root, real_root, text)
         except DatasetError as error:
             unreadable.append(Unreadable(text or f"line {line}", str(error)))
             continue
@@ -103,21 +105,39 @@ def _match(columns: Sequence[str], role: str) -> list[int]:
     return own or [i for i, name in enumerate(normal) if name in _SYNONYMS[role].split()]
 
 
-def _could_be(columns: Sequence[str]) -> bool:
-    return bool(_match(columns, "path")) and bool(_match(columns, "label"))
+def _rank(column: str) -> int:
+    """The place of a path's name among its synonyms: the plainer come first."""
+    return _SYNONYMS["path"].split().index(_normal(column).removesuffix("s"))
+
+
+def _could_be(path: Path) -> bool:
+    columns = read_columns(path)
+    _refuse_masks(path, columns)
+    is_prediction = "flaw_score" in columns
+    has_labels = bool(_match(columns, "label")) or path.stem.lower() in _USUAL_STEMS
+    return bool(_match(columns, "path")) and has_labels and not is_prediction
+
+
+def _refuse_masks(path: Path, columns: Sequence[str]) -> None:
+    if any(_normal(column).replace("_", "") == "encodedpixels" for column in columns):
+        raise DatasetError(
+            f"{path} holds masks as run-length codes; labels per photo were wanted, such as path,label"
+        )
 
 
 def _assign_roles(table: Table) -> _Roles:
-    found: dict[str, int | None] = {}
-    for role in _SYNONYMS:
-        matches = _match(table.columns, role)
+    _refuse_masks(table.path, table.columns)
+    path = min(_match(table.columns, "path"), key=lambda i: _rank(table.columns[i]), default=None)
+    found = {"path": path}
+    for role in ("label", "group", "split"):
+        matches = [i for i in _match(table.columns, role) if i != path]
         if len(matches) > 1:
             names = " and ".join(f"'{table.columns[i]}'" for i in matches)
             raise DatasetError(
                 f"{table.path}: the columns {names} could each be the {role}; name one of them '{role}'"
             )
         found[role] = matches[0] if matches else None
-    path, label = found["path"], found["label"]
+    label = found["label"]
     wanted = "wanted a header line such as path,label (and, if known, group and split)"
     if path is None:
         raise DatasetError(f"{table.path}: no column for the path among {list(table.columns)}; {wanted}")
@@ -127,8 +147,6 @@ def _assign_roles(table: Table) -> _Roles:
             f"{table.path}: no column for the label among {list(table.columns)}, nor columns of 0 and 1; "
             + wanted
         )
-    if any("encodedpixels" in _normal(column).replace("_", "") for column in table.columns):
-        raise DatasetError(f"{table.path} holds masks as run-length codes; labels per photo were wanted")
     return _Roles(path, label, flags, found["group"], found["split"])
 
 
@@ -174,14 +192,23 @@ def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else ";".join(cell)
 
 
-def _resolve(root: Path, text: str) -> Path:
+def _resolve(root: Path, real_root: Path, text: str) -> Path:
     """The photo of a row. Other spellings (backslashes, other Unicode forms) are tried as well."""
     if not text:
         raise DatasetError("no path in this row")
     spellings = [text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)]
     spellings += [one.replace("\\", "/") for one in spellings]
-    candidates = [Path(os.path.normpath(root / one)) for one in spellings]
-    photo = next((one for one in candidates if os.path.lexists(one)), candidates[0])
-    if not photo.is_relative_to(root) or not photo.resolve().is_relative_to(root.resolve()):
+    candidates = [_below(root, real_root, one) for one in spellings]
+    photo = next((one for one in candidates if one is not None and os.path.lexists(one)), candidates[0])
+    if photo is None or not photo.resolve().is_relative_to(real_root):
         raise DatasetError("it leads out of the manifest's folder; put the manifest above its photos")
     return photo
+
+
+def _below(root: Path, real_root: Path, text: str) -> Path | None:
+    """`text`, relative or absolute, as a path that begins with `root`; None where it lies elsewhere."""
+    path = Path(os.path.normpath(text))
+    if path.is_absolute():
+        base = next((base for base in (root, real_root) if path.is_relative_to(base)), None)
+        return root / path.relative_to(base) if base is not None else None
+    return None if path.parts[:1] == ("..",) else root / path

@@ -16,7 +16,7 @@ from flawmap.stages.dataset.folders import has_class_folders, list_folder
 from flawmap.stages.dataset.good_labels import guess_good_labels
 from flawmap.stages.dataset.manifest import find_manifest, list_manifest
 from flawmap.stages.dataset.tables import TABLE_SUFFIXES
-from flawmap.tools.photos import PhotoOptions, is_photo_name, read_photos
+from flawmap.tools.photos import PhotoOptions, find_photos, is_photo_name, read_photos
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,15 @@ def _list(path: Path) -> Listing:
     if not path.exists():
         raise DatasetError(f"{path} does not exist; a folder of photos or a manifest was wanted")
     if path.is_dir():
-        manifest, is_named_so = find_manifest(path)
+        found = find_photos(path)
+        manifest = find_manifest(path)
         if manifest is None:
-            return list_folder(path)
-        if not has_class_folders(path):
+            return list_folder(path, found)
+        if not has_class_folders(found):
             return list_manifest(manifest)
-        if is_named_so:
-            raise DatasetError(
-                f"{path} holds class folders and the manifest {manifest.name}; give {manifest} itself, or move "
-                "it away"
-            )
-        return list_folder(path)
+        raise DatasetError(
+            f"{path} holds class folders and the manifest {manifest.name}; give {manifest} itself, or move it"
+        )
     if path.suffix.lower() in TABLE_SUFFIXES:
         return list_manifest(path)
     if is_photo_name(path.name):

@@ -60,8 +60,8 @@ def _read_csv(path: Path) -> Table:
     for line, cells in rows[1:]:
         if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
             raise DatasetError(
-                f"{path}, line {line}: {len(cells)} cells for {len(columns)} columns; put quotes around cells "
-                "that hold the separator"
+                f"{path}, line {line}: {len(cells)} cells for {len(columns)} columns; put quotes around "
+                "cells that hold the separator"
             )
         padded = [*cells, *[""] * (len(columns) - len(cells))][: len(columns)]
         filled.append((line, tuple(cell.strip() for cell in padded)))

@@ -119,7 +119,9 @@ def read_orientation(exif: bytes) -> int:
         for i in range(n_tags):
             tag, kind, n_values, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * i)
             if tag == 0x0112:
-                return value if kind == 3 and n_values == 1 and 1 <= value <= 8 else 1
+                if kind == 4:
+                    (value,) = struct.unpack_from(order + "I", tiff, start + 10 + 12 * i)
+                return value if kind in (3, 4) and n_values == 1 and 1 <= value <= 8 else 1
     except struct.error:
         pass
     return 1

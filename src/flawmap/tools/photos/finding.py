@@ -82,7 +82,10 @@ class _Walk:
             if reason is not None:
                 self.ignore(path, reason)
             elif entry.is_dir():
-                yield from self.files_below(path, (*chain, path.resolve()))
+                below = list(self.files_below(path, (*chain, path.resolve())))
+                yield from below
+                if not below and is_photo_name(entry.name):
+                    self.ignore(path, "a folder, though its name ends like a photo's")
             elif is_photo_name(entry.name):
                 yield path, to_name(path, self.root)
             else:

@@ -27,6 +27,8 @@ _AHEAD = 32
 """Photos that are decoded, or waiting to be, before they are asked for."""
 _AHEAD_PIXELS = 100_000_000
 """Pixels (3 bytes each) of which those ahead of the reader hold no more, unless a single photo does."""
+_BYTES_PER_MEGAPIXEL = 64_000_000
+"""Eight channels of 64 bits: no photo under the pixel cap is larger."""
 
 
 def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _DEFAULTS) -> np.ndarray:
@@ -39,7 +41,7 @@ def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _D
         return decode(open_container(source), options)[0]
     if isinstance(source, str | Path):
         path = Path(source)
-        data = _read_bytes(path)
+        data = _read_bytes(path, options)
         container = open_container(data)
         check_extension(path.name, container.format)
         return decode(container, options)[0]
@@ -48,7 +50,7 @@ def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _D
 
 def read_photo(path: Path, name: str, options: PhotoOptions = _DEFAULTS) -> Photo:
     """Digest and full decode of one file, from the same bytes. Raises PhotoError with the reason."""
-    data = _read_bytes(path)
+    data = _read_bytes(path, options)
     return _to_photo(path, name, _digest(data), _judge(path, data, options))
 
 
@@ -66,7 +68,7 @@ def read_photos(
     def read(file: tuple[Path, str]) -> Photo | PhotoError:
         path, name = file
         try:
-            data = _read_bytes(path)
+            data = _read_bytes(path, options)
             digest = _digest(data)
             verdict = known.get(digest)
             if verdict is None:
@@ -105,7 +107,7 @@ def read_images(
 
     def read(index: int, path: Path) -> np.ndarray | PhotoError:
         try:
-            data = _read_bytes(path)
+            data = _read_bytes(path, options)
             container = open_container(data)
             check_extension(path.name, container.format)
             budget.take(index, container, options)
@@ -176,14 +178,20 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Path, options: PhotoOptions) -> bytes:
     """All bytes of a regular file; anything else (a folder, a pipe that would never end) is a PhotoError."""
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise PhotoError("a folder, though its name ends like a photo's")
         if not stat.S_ISREG(mode):
             raise PhotoError("a pipe, socket or device, not a file")
+        cap = options.max_megapixels
+        if status.st_size > max(cap, 1.0) * _BYTES_PER_MEGAPIXEL:
+            raise PhotoError(
+                f"too large: {status.st_size / 1e9:.1f} GB is no photo of {cap:g} megapixels or less"
+            )
         return path.read_bytes()
     except FileNotFoundError:
         raise PhotoError("a link to nothing" if path.is_symlink() else "the file does not exist") from None

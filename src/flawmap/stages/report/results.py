@@ -1,0 +1,251 @@
+"""The report's sections on the test figures: metrics, confusion, curves, review band and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from flawmap.stages.report.curves import (
+    calibration_bins,
+    calibration_chart,
+    precision_recall_chart,
+    roc_chart,
+    score_strip,
+)
+from flawmap.stages.report.facts import ReportFacts
+from flawmap.stages.report.verdict import Outcome, interval_of, is_two_class, rate_interval
+from flawmap.stages.report.wording import count, is_number, number, percent, plural
+from flawmap.tools.scores import has_threshold, needs_review
+
+_FIGURES = {
+    "accuracy": ("Accuracy", "Share of photos that got exactly their label."),
+    "precision": ("Precision", "Of the photos it called flawed, the share that is."),
+    "recall": ("Recall", "Of the flawed photos, the share it found."),
+    "specificity": ("Specificity", "Of the good photos, the share it passed."),
+    "escape_rate": ("Escape rate", "Of the flawed photos, the share it passed as good. Lower is better."),
+    "overkill_rate": ("Overkill rate", "Of the good photos, the share it rejected. Lower is better."),
+    "f1": ("F1", "Precision and recall in one figure (their harmonic mean)."),
+    "macro_f1": ("F1, macro", "The mean of every class’s F1, so that rare classes count as much."),
+    "auroc": ("AUROC", "Chance that a flawed photo scores higher than a good one; 0.5 is guessing."),
+    "average_precision": ("Average precision", "Precision averaged over all thresholds."),
+    "loss": ("Log loss", "How far the scores are from certainty in the truth. Lower is better; 0 is perfect."),
+    "brier": ("Brier score", "Mean squared error of the scores. Lower is better; 0 is perfect."),
+    "ece": ("Calibration error", "How far a score is from the share that comes true, on average."),
+}
+_MACRO = {
+    "precision": "Per class: of the photos given that label, the share that has it; then the mean.",
+    "recall": "Per class: of the photos with that label, the share that got it; then the mean.",
+    "specificity": "Per class: of the photos without that label, the share that did not get it; then the mean.",
+    "auroc": "Per class: chance that a photo with the label scores higher than one without; then the mean.",
+    "average_precision": "Precision averaged over all thresholds, per class; then the mean.",
+}
+_UNBOUNDED = ("loss",)
+_AS_PERCENT = ("escape_rate", "overkill_rate")
+
+
+def figures_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
+    """Every figure with its interval, trivial answer and state before training; confusion; curves."""
+    return {
+        "rows": _figure_rows(facts),
+        "n": plural(len(outcome.rows), "photo"),
+        "n_groups": plural(outcome.n_groups, "source"),
+        "has_before": facts.before_training is not None,
+        "has_validation": facts.validation is not None,
+        "classes": _class_rows(facts, outcome),
+        "confusion": None if facts.spec.is_multilabel else _confusion(facts),
+        "charts": _charts(facts, outcome),
+        "temperature": number(facts.spec.thresholds.temperature, 2),
+    }
+
+
+def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
+    metrics = facts.test.metrics
+    before = facts.before_training.metrics if facts.before_training else {}
+    held_back = facts.validation.metrics if facts.validation else {}
+    trivial = metrics.get("trivial") or {}
+    rows = []
+    for key, (name, meaning) in _FIGURES.items():
+        if not is_number(metrics.get(key)):
+            continue
+        write = percent if key in _AS_PERCENT else number
+        interval = interval_of(metrics, key)
+        rows.append(
+            {
+                "name": name,
+                "meaning": meaning if is_two_class(facts) else _MACRO.get(key, meaning),
+                "value": write(metrics[key]),
+                "interval": f"{write(interval[0])} to {write(interval[1])}" if interval else "",
+                "bar": None if key in _UNBOUNDED else _bar(metrics[key], interval, trivial.get(key)),
+                "trivial": write(trivial.get(key)),
+                "before": write(before.get(key)),
+                "validation": write(held_back.get(key)),
+            }
+        )
+    return rows
+
+
+def _bar(value: float, interval: tuple[float, float] | None, trivial: Any) -> dict[str, Any]:
+    """Places on a 0..100 % track."""
+    low, high = interval or (value, value)
+
+    def place(share: float) -> str:
+        return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+
+    return {
+        "at": place(value),
+        "low": place(low),
+        "width": place(high - low),
+        "trivial": place(trivial) if is_number(trivial) else "",
+    }
+
+
+def _class_rows(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
+    """Per label: photos, found, missed, false alarms and the rates that follow from these counts."""
+    printed = np.asarray(facts.test.printed, bool)
+    targets = np.asarray(outcome.targets, bool)
+    rows = []
+    for i, label in enumerate(facts.spec.labels):
+        found = int((targets[:, i] & printed[:, i]).sum())
+        missed = int((targets[:, i] & ~printed[:, i]).sum())
+        false = int((~targets[:, i] & printed[:, i]).sum())
+        n, said = found + missed, found + false
+        rows.append(
+            {
+                "label": label,
+                "is_good": label in facts.spec.good_labels,
+                "n": count(n),
+                "found": count(found),
+                "missed": count(missed),
+                "false": count(false),
+                "recall": number(found / n if n else None),
+                "precision": number(found / said if said else None),
+                "f1": number(2 * found / (n + said) if n else None),
+            }
+        )
+    return rows
+
+
+def _confusion(facts: ReportFacts) -> dict[str, Any]:
+    """Rows the true label, columns the printed one; shading is the share of the row."""
+    matrix = np.asarray(facts.test.confusion)
+    totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares = matrix / totals
+    labels = facts.spec.labels
+    return {
+        "labels": labels,
+        "rows": [
+            {
+                "label": label,
+                "cells": [
+                    {
+                        "n": count(int(matrix[i, j])),
+                        "share": percent(float(shares[i, j]), 0) if matrix[i, j] else "",
+                        "css": ("hit" if i == j else "slip") if matrix[i, j] else "none",
+                        "shade": f"{_shade(float(shares[i, j]), i == j):.0f}%",
+                    }
+                    for j in range(len(labels))
+                ],
+                "n": count(int(matrix[i].sum())),
+            }
+            for i, label in enumerate(labels)
+        ],
+    }
+
+
+def _shade(share: float, is_hit: bool) -> float:
+    """How strong a cell is coloured, in percent: mistakes show from the first one on."""
+    return 12 + 38 * share if is_hit else 18 + 50 * min(share * 3, 1.0)
+
+
+def _charts(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
+    metrics, found = facts.test.metrics, []
+    roc, recalls = _by_name(facts, "roc", "recall"), _by_name(facts, "precision_recall", "recall")
+    if roc:
+        words = f"Receiver operating characteristic; area {number(metrics.get('auroc'))}."
+        text = "Every threshold at once: how many flaws are found for how many good photos rejected."
+        if not outcome.has_good or len(roc) > 1:
+            text = "Every threshold at once, each class against the others."
+        found.append(_chart("ROC", roc_chart(roc, words), text, roc))
+    if recalls:
+        share = float(outcome.flawed.mean()) if len(recalls) == 1 and outcome.has_good else None
+        words = f"Precision against recall; average precision {number(metrics.get('average_precision'))}."
+        text = "What is paid in false alarms for finding more."
+        found.append(_chart("Precision and recall", precision_recall_chart(recalls, share, words), text, recalls))
+    bins = calibration_bins(facts.test.curves.get("calibration"))
+    if bins:
+        words = f"Calibration in {len(bins)} bins; on the diagonal a score means what it says."
+        of = str(facts.test.curves["calibration"].get("of", "score"))
+        text = f"On the dashed line a {of} of 90 % comes true nine times in ten. Larger circles hold more photos."
+        found.append(_chart("Calibration", calibration_chart(bins, words), text, {}))
+    return found
+
+
+def _chart(title: str, svg: str, text: str, curves: Mapping[str, Any]) -> dict[str, Any]:
+    return {"title": title, "svg": svg, "text": text, "names": list(curves) if len(curves) > 1 else []}
+
+
+def _by_name(facts: ReportFacts, which: str, key: str) -> dict[str, Mapping[str, Any]]:
+    """One curve per label that has any points; two classes have the flaw's only."""
+    curves = facts.test.curves.get(which)
+    if not isinstance(curves, Mapping):
+        return {}
+    return {str(k): v for k, v in curves.items() if isinstance(v, Mapping) and len(v.get(key, ()))}
+
+
+def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
+    """Threshold, review band and claims. Without good photos there is nothing to put a band on."""
+    thresholds = facts.spec.thresholds
+    scores = np.asarray(facts.test.flaw_scores, np.float64)
+    in_band = needs_review(scores, thresholds.review_low, thresholds.review_high)
+    by_threshold = has_threshold(facts.spec.is_flaw_label, facts.spec.is_multilabel)
+    passed = scores < thresholds.review_low
+    section: dict[str, Any] = {
+        "has_band": outcome.has_good,
+        "by_threshold": by_threshold,
+        "threshold": number(thresholds.threshold),
+        "chosen_by": thresholds.chosen_by,
+        "low": number(thresholds.review_low),
+        "high": number(thresholds.review_high),
+        "max_miss_rate": percent(thresholds.max_miss_rate),
+        "miss_upper": percent(thresholds.miss_rate_upper95),
+        "alarm_upper": percent(thresholds.false_alarm_rate_upper95),
+        "claims": [_claim(c) for c in facts.test.metrics.get("claims") or ()],
+        "strip": "",
+    }
+    if outcome.has_good:
+        words = (
+            f"Scores of {len(scores)} test photos; {int(in_band.sum())} fall into the review band from "
+            f"{thresholds.review_low:.3f} to {thresholds.review_high:.3f}."
+        )
+        section["strip"] = score_strip(scores, outcome.flawed, thresholds, by_threshold, words)
+        section["n_band"] = f"{count(int(in_band.sum()))} of {count(len(scores))}"
+        section["share_band"] = percent(float(in_band.mean()))
+        section["escaped"] = f"{count(int((passed & outcome.flawed).sum()))} of {count(int(outcome.flawed.sum()))}"
+        rejected = (scores > thresholds.review_high) & ~outcome.flawed
+        section["overkilled"] = f"{count(int(rejected.sum()))} of {count(int((~outcome.flawed).sum()))}"
+    return section
+
+
+def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
+    n_needed = claim.get("n_needed")
+    holds = bool(claim.get("supported"))
+    return {
+        "text": f"{claim.get('kind', '')} under {percent(claim.get('rate'), 0 if claim.get('rate', 0) >= 0.01 else 1)}",
+        "holds": holds,
+        "seen": f"{count(claim.get('n_events'))} of {count(claim.get('n'))}",
+        "upper": percent(claim.get("upper95")),
+        "needed": "" if holds or not is_number(n_needed) else f"about {count(n_needed)}",
+    }
+
+
+def escape_words(facts: ReportFacts) -> str:
+    """The intervals that belong to the verdict's counts; empty where none were computed."""
+    escape, overkill = rate_interval(facts, "escape_rate"), rate_interval(facts, "overkill_rate")
+    if escape is None or overkill is None:
+        return ""
+    return (
+        f"With 95 % confidence it finds {percent(1 - escape[1])} to {percent(1 - escape[0])} of the flawed photos "
+        f"and rejects {percent(overkill[0])} to {percent(overkill[1])} of the good ones."
+    )

@@ -34,9 +34,10 @@ class Strokes:
 def stamp_distance(
     size_hw: Size, xy: np.ndarray, half_width: np.ndarray, reach_px: float = REACH_PX
 ) -> np.ndarray:
-    """(H, W) float32: signed distance to the edge of the union of discs at `xy`; negative inside.
+    """(H, W) float32: signed distance to the edge of the strokes sampled at `xy`; negative inside.
 
-    Exact up to `reach_px` outside the edge, where it is capped.
+    Right up to `reach_px` outside the edge, where it is capped. A pixel lies beside a stroke, not beside a
+    sample of it: the mean square of the way along to the nearest sample, STEP_PX²/12, is taken off.
     """
     height, width = size_hw
     field = np.full(height * width, reach_px, np.float32)
@@ -51,7 +52,8 @@ def stamp_distance(
         py = base[:, 1, None] + offset
         dx = (px - xy[part, 0, None]).astype(np.float32) ** 2
         dy = (py - xy[part, 1, None]).astype(np.float32) ** 2
-        distance = np.sqrt(dy[:, :, None] + dx[:, None, :]) - half_width[part, None, None]
+        square = np.maximum(dy[:, :, None] + dx[:, None, :] - STEP_PX**2 / 12, 0)
+        distance = np.sqrt(square) - half_width[part, None, None]
         is_in = ((py >= 0) & (py < height))[:, :, None] & ((px >= 0) & (px < width))[:, None, :]
         is_in &= distance < reach_px
         flat = (py * width)[:, :, None] + px[:, None, :]

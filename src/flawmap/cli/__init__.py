@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -105,7 +107,15 @@ def train(
         train__logger=logger,
     )
     with shown_progress(quiet) as progress:
-        result = pipeline.train(dataset, out, options, overwrite=overwrite, resume=resume, progress=progress)
+        result = pipeline.train(
+            dataset,
+            out,
+            options,
+            overwrite=overwrite,
+            resume=resume,
+            command=shlex.join(["flawmap", *sys.argv[1:]]),
+            progress=progress,
+        )
     for line in result.lines:
         print(line)
     finish(result.left_out)
@@ -251,14 +261,14 @@ def predict(
     Needs no training framework. A photo that cannot be read becomes a row with an error.
     """
     from flawmap import pipeline
+    from flawmap.tools.runtime import RuntimeOptions
 
     with shown_progress(quiet) as progress:
         result = pipeline.predict(
             model,
             photos,
             out=out,
-            runtime=runtime,
-            n_threads=threads,
+            runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads),
             max_megapixels=max_megapixels,
             progress=progress,
         )
@@ -311,6 +321,7 @@ def similar(
 @app.command()
 def zoo(
     backbones: Backbones = None,
+    weights: Weights = None,
     max_parameters: MaxParameters = None,
     licence: Licences = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the list to this file.")] = None,
@@ -323,6 +334,7 @@ def zoo(
 
     for line in pipeline.zoo(
         backbones or "bundled",
+        weights=tuple(weights or ()),
         max_parameters_millions=max_parameters,
         licences=to_names(licence),
         json_file=json_file,

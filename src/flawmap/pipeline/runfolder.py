@@ -1,0 +1,98 @@
+"""A run folder: made, gone on with, or replaced, and never anybody else's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flawmap.errors import OptionError
+from flawmap.tools.files import write_file
+
+MARK = "run.json"
+"""Written first; tells what the run was asked for, and that the folder is flawmap's."""
+FINISHED = "metrics.json"
+"""Written last."""
+_OURS = (
+    "model",
+    "work",
+    "logs",
+    "report.html",
+    "ranking.csv",
+    "ranking.svg",
+    "ranking_best.svg",
+    "splits.csv",
+    "metrics.json",
+    MARK,
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where one training run writes; `work` holds what only an unfinished run needs."""
+
+    path: Path
+
+    @property
+    def work(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """A file of the run, whole or not at all."""
+        write_file(self.path / name, content)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def finish(self) -> None:
+        """Drop what only an unfinished run needs."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+def open_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: bool) -> RunFolder:
+    """A folder ready to be written. `asked` (plain JSON) is stored, and compared when a run goes on.
+
+    Raises OptionError where the folder holds an earlier run (without `overwrite` or `resume`), somebody
+    else's files, or an unfinished run that was asked for something else.
+    """
+    run = RunFolder(path)
+    if path.exists() and not path.is_dir():
+        raise OptionError(f"{path} is a file; --out wants a folder that flawmap may make")
+    if path.exists() and any(path.iterdir()):
+        _reuse(run, asked, overwrite=overwrite, resume=resume)
+    run.write_json(MARK, asked)
+    return run
+
+
+def _reuse(run: RunFolder, asked: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
+    if not (run.path / MARK).is_file():
+        raise OptionError(f"{run.path} holds files that are not a flawmap run; choose another --out folder")
+    if resume:
+        before = json.loads((run.path / MARK).read_text(encoding="utf-8"))
+        if (run.path / FINISHED).exists():
+            raise OptionError(f"the run in {run.path} is finished; pass --overwrite to make it again")
+        different = sorted(key for key in asked if before.get(key) != asked[key])
+        if different:
+            raise OptionError(
+                f"the run in {run.path} was started with other {', '.join(different)}; "
+                "use the same command to resume, or --overwrite"
+            )
+    elif overwrite:
+        for name in _OURS:
+            place = run.path / name
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
+    else:
+        state = "finished" if (run.path / FINISHED).exists() else "unfinished"
+        remedy = "" if state == "finished" else "--resume to go on, "
+        raise OptionError(
+            f"{run.path} holds a {state} run; pass {remedy}--overwrite to replace it, or another --out"
+        )

@@ -1,0 +1,226 @@
+"""What the commands print: plain lines, each with a figure and what it stands beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flawmap.records import (
+    Audit,
+    Candidate,
+    Dataset,
+    Evaluation,
+    ModelSpec,
+    Ranking,
+    Split,
+    TrainedModel,
+    Unreadable,
+)
+from flawmap.stages.predict import PredictionRow, PredictSummary
+from flawmap.tools.zoo import BackboneEntry
+
+if TYPE_CHECKING:
+    from flawmap.pipeline.judging import Judged
+    from flawmap.pipeline.preparing import Prepared
+
+_LISTED = 10
+
+
+def evaluation_lines(evaluation: Evaluation, spec: ModelSpec, source: str) -> tuple[str, ...]:
+    """The main figures with their intervals, the trivial answer, and every note."""
+    m = evaluation.metrics
+    rows = [
+        ("F1", "f1"),
+        ("macro F1", "macro_f1"),
+        ("accuracy", "accuracy"),
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("AUROC", "auroc"),
+        ("average precision", "average_precision"),
+        ("escape rate", "escape_rate"),
+        ("overkill rate", "overkill_rate"),
+    ]
+    lines = [f"{source}: {m['n']:,} photos"]
+    for title, key in rows:
+        if m.get(key) is not None:
+            trivial = m["trivial"].get(key)
+            beside = f"   trivial answer {trivial:.3f}" if trivial is not None else ""
+            lines.append(f"  {title:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
+    if m.get("n_seen_in_training"):
+        lines.append(
+            f"  {m['n_seen_in_training']:,} of these photos were seen in training: the figures flatter"
+        )
+    lines += [f"  {claim['text']}" for claim in m.get("claims", ())]
+    lines += [f"  note: {note}" for note in m.get("notes", ())]
+    return tuple(lines)
+
+
+def _interval(metrics: dict[str, Any], key: str) -> str:
+    low_high = metrics.get("interval95", {}).get(key)
+    if not low_high or low_high[0] is None:
+        return ""
+    return f"  [{low_high[0]:.3f}, {low_high[1]:.3f}]"
+
+
+def prediction_lines(rows: Sequence[PredictionRow]) -> tuple[str, ...]:
+    """One line per readable photo, as a table."""
+    width = max((len(row.path) for row in rows), default=4)
+    lines = [f"{'path':<{width}}  {'score':>6}  {'flaw':>6}  review  label"]
+    for row in rows:
+        if not row.error:
+            review = "yes" if row.review else ""
+            lines.append(
+                f"{row.path:<{width}}  {row.score:6.3f}  {row.flaw_score:6.3f}  {review:<6}  {row.label}"
+            )
+    return tuple(lines)
+
+
+def prediction_summary_lines(summary: PredictSummary, out: Path | str) -> tuple[str, ...]:
+    """Photos per label, and how many a person should look at."""
+    counts = ", ".join(f"{n:,} {label or '(no label)'}" for label, n in sorted(summary.counts.items()))
+    lines = [
+        f"{summary.n_photos:,} photos: {counts or 'none readable'}; "
+        f"{summary.n_review:,} for a person to look at"
+    ]
+    if summary.n_errors:
+        lines.append(f"{summary.n_errors:,} could not be read; their rows say why")
+    return (*lines, f"wrote {out}")
+
+
+def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
+    """What is in the folder and what is wrong with it."""
+    counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
+    good = ", ".join(dataset.good_labels) or "none"
+    lines = [
+        f"{dataset.root.name}: {len(dataset):,} photos ({counts}); good: {good}; {dataset.layout}",
+        f"  {len(set(audit.groups)):,} sources ({audit.group_origin})",
+    ]
+    problems = [
+        (len(dataset.unreadable), "file(s) that cannot be read"),
+        (len(audit.exact_duplicates), "set(s) of exact duplicates"),
+        (len(audit.conflicting_duplicates), "set(s) of duplicates with conflicting labels"),
+        (len(audit.near_duplicates), "pair(s) of near duplicates"),
+        (len(audit.leaks), "photo(s) that stand in two given parts"),
+        (len(audit.label_suspects), "label(s) to look at again"),
+    ]
+    found = [f"{n:,} {what}" for n, what in problems if n]
+    lines.append("  " + ("; ".join(found) if found else "no problems found"))
+    return tuple(lines)
+
+
+def split_line(split: Split) -> str:
+    """Photos and sources of each part."""
+    parts = []
+    for name, rows in (("train", split.train), ("validation", split.validation), ("test", split.test)):
+        n_groups = len({split.groups[row] for row in rows})
+        parts.append(f"{name} {len(rows):,} ({n_groups:,} sources)")
+    left_out = f"; {len(split.left_out):,} left out of training" if len(split.left_out) else ""
+    return f"  split: {', '.join(parts)}{left_out}"
+
+
+def ranking_lines(ranking: Ranking, top: int) -> tuple[str, ...]:
+    """The best candidates as a table, the choice, the control, and what was skipped."""
+    head = (
+        f"  {'backbone':<28}{'depth':>6}  {'pooling':<16}{'MB':>7}{'MMACs':>8}{'ms':>7}{'F1':>8}{'± se':>8}"
+    )
+    rows = [_candidate_line(c, ranking) for c in ranking.candidates[:top]]
+    if ranking.chosen not in ranking.candidates[:top]:
+        rows.append(_candidate_line(ranking.chosen, ranking))
+    control = ranking.control
+    lines = [
+        head,
+        *rows,
+        f"chosen (*): {ranking.why}",
+        f"control, last layer with average pooling: {control.backbone_id}, F1 {control.f1:.3f}",
+        *(f"skipped {item.path}: {item.reason}" for item in ranking.skipped),
+    ]
+    return tuple(lines)
+
+
+def _candidate_line(c: Candidate, ranking: Ranking) -> str:
+    mark = "*" if c is ranking.chosen or c == ranking.chosen else " "
+    return (
+        f"{mark} {c.backbone_id:<28}{c.cut.depth:>6}  {c.cut.pooling:<16}{c.cost.n_bytes / 1e6:>7.1f}"
+        f"{c.cost.macs / 1e6:>8.0f}{c.ms_per_photo:>7.1f}{c.f1:>8.4f}{c.standard_error:>8.4f}"
+    )
+
+
+def audit_lines(audit: Audit) -> tuple[str, ...]:
+    """The problems one by one, at most ten of a kind."""
+    kinds: list[tuple[str, list[str]]] = [
+        ("exact duplicates", [" = ".join(names) for names in audit.exact_duplicates]),
+        ("conflicting labels", [" = ".join(names) for names in audit.conflicting_duplicates]),
+        ("near duplicates", [" ~ ".join(names) for names in audit.near_duplicates]),
+        ("in two parts", [" = ".join(names) for names in audit.leaks]),
+        (
+            "labels to look at again",
+            [f"{s.path}: {s.label}, looks like {s.suggested} ({s.score:.2f})" for s in audit.label_suspects],
+        ),
+    ]
+    lines = []
+    for title, found in kinds:
+        if found:
+            lines.append(f"{title}:")
+            lines += [f"  {text}" for text in found[:_LISTED]]
+            if len(found) > _LISTED:
+                lines.append(f"  … and {len(found) - _LISTED:,} more; --json FILE lists all")
+    return tuple(lines)
+
+
+def training_lines(
+    prepared: Prepared, ranking: Ranking, model: TrainedModel, judged: Judged, run: Path
+) -> tuple[str, ...]:
+    """The run in a screen: data, split, choice, contenders, the honest figures, where everything is."""
+    best, spec = ranking.chosen, judged.bundle.spec
+    contenders = ", ".join(f"{name} {figures['f1']:.3f}" for name, figures in model.contenders.items())
+    size_mb = judged.bundle.model_path.stat().st_size / 1e6
+    return (
+        *dataset_lines(prepared.dataset, prepared.audit),
+        split_line(prepared.split),
+        f"chosen: {best.backbone_id} to depth {best.cut.depth}, {best.cut.pooling} pooling, of "
+        f"{len(ranking.candidates)} candidates (cross-validated F1 {best.f1:.3f} ± {best.standard_error:.3f})",
+        f"shipped: {model.winner} (validation F1: {contenders})",
+        *evaluation_lines(judged.test, spec, "test, sources never seen"),
+        f"model: {judged.bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
+        f"report: {run / 'report.html'}",
+    )
+
+
+def agreement_text(spec: ModelSpec) -> str:
+    """What the export check found."""
+    found = spec.agreement
+    return (
+        f"largest difference from the network {found['largest_difference']:.1g} on {found['n_photos']} photos"
+    )
+
+
+def entry_record(entry: BackboneEntry) -> dict[str, Any]:
+    """One catalogue entry as plain JSON."""
+    return {
+        "id": entry.id,
+        "architecture": entry.architecture,
+        "source": entry.source,
+        "licence": entry.licence,
+        "parameters": entry.n_parameters,
+        "depths": entry.n_depths,
+        "is_convolutional": entry.is_convolutional,
+        "is_available": entry.is_available,
+        "preprocessing": asdict(entry.preprocessing),
+    }
+
+
+def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -> tuple[str, ...]:
+    """One line per backbone, then those passed over."""
+    width = max((len(e.id) for e in entries), default=8)
+    lines = [f"{'id':<{width}}  {'M param.':>8}  {'depths':>6}  {'input':>9}  {'weights':<9}  licence"]
+    for e in entries:
+        parameters = "?" if e.n_parameters is None else f"{e.n_parameters / 1e6:.2f}"
+        height, width_px = e.preprocessing.input_hw
+        here = "here" if e.is_available else "to fetch"
+        depths = "?" if e.n_depths is None else str(e.n_depths)
+        size = f"{height}x{width_px}"
+        lines.append(f"{e.id:<{width}}  {parameters:>8}  {depths:>6}  {size:>9}  {here:<9}  {e.licence}")
+    lines += [f"skipped {item.path}: {item.reason}" for item in skipped]
+    return tuple(lines)

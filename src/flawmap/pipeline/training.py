@@ -1,0 +1,121 @@
+"""The main job: from a folder of photos to a model, an honest evaluation and a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flawmap import __version__
+from flawmap.errors import require_extra
+from flawmap.pipeline import texts
+from flawmap.pipeline.judging import Judged, judge, judge_random_split, to_probe
+from flawmap.pipeline.looking import write_ranking_files
+from flawmap.pipeline.preparing import Chosen, Prepared, Timings, choose, prepare
+from flawmap.pipeline.results import Finished, write_results
+from flawmap.pipeline.runfolder import open_run
+from flawmap.pipeline.settings import RunOptions
+from flawmap.pipeline.using import Outcome
+from flawmap.records import ModelSpec, Progress, Thresholds, TrainedModel, no_progress
+from flawmap.stages.split import write_splits
+from flawmap.tools.bundle import Bundle
+from flawmap.tools.options import to_mapping
+
+_UNCALIBRATED = Thresholds(1.0, 0.5, 0.0, 1.0, 1.0, 1.0, 0.01, "not chosen yet")
+
+
+@dataclass(frozen=True)
+class Trained(Outcome):
+    """Outcome of `train`: the run folder, the model in it, and every figure of metrics.json."""
+
+    run: Path | None = None
+    bundle: Bundle | None = None
+    metrics: dict[str, Any] | None = None
+
+
+def train(
+    dataset: Path | str,
+    out: Path | str,
+    options: RunOptions | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    command: str = "",
+    progress: Progress = no_progress,
+) -> Trained:
+    """Read `dataset`, choose and train a model, judge the exported file, and write all of it to `out`.
+
+    `command` is printed in the report as the way to repeat the run. Raises FlawmapError for what the user has
+    to change; an interrupted run goes on with `resume`.
+    """
+    require_extra("torch", "train")
+    options = (options or RunOptions()).resolved()
+    timings = Timings()
+    asked = {"dataset": str(Path(dataset).resolve()), "options": to_mapping(options), "version": __version__}
+    run = open_run(Path(out), asked, overwrite=overwrite, resume=resume)
+    prepared = prepare(Path(dataset), options, timings, progress)
+    write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
+    chosen = choose(prepared, options, timings, progress)
+    write_ranking_files(chosen.ranking, run.path)
+    with timings.measure("train"):
+        model = _train(prepared, chosen, options, run.work, progress)
+    with timings.measure("export"):
+        bundle = _export(prepared, chosen, model, options, run.model, progress)
+    with timings.measure("evaluate"):
+        judged: Judged = judge(bundle, prepared, chosen, model, options, progress)
+        random_split = judge_random_split(prepared, chosen, options)
+    finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
+    metrics = write_results(finished, run, options)
+    lines = texts.training_lines(prepared, chosen.ranking, model, judged, run.path)
+    return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
+
+
+def _train(
+    prepared: Prepared, chosen: Chosen, options: RunOptions, work: Path, progress: Progress
+) -> TrainedModel:
+    from flawmap.stages.train import train_classifier
+
+    return train_classifier(
+        prepared.dataset,
+        prepared.split,
+        chosen.entry,
+        chosen.ranking.chosen.cut,
+        to_probe(prepared, chosen, prepared.split.train),
+        options.train,
+        work,
+        progress,
+    )
+
+
+def _export(
+    prepared: Prepared,
+    chosen: Chosen,
+    model: TrainedModel,
+    options: RunOptions,
+    folder: Path,
+    progress: Progress,
+) -> Bundle:
+    """The model folder, agreement checked on validation photos; not judged yet."""
+    from flawmap.stages.export import export
+
+    dataset, split, best = prepared.dataset, prepared.split, chosen.ranking.chosen
+    sizes = Counter(dataset.photos[row].size_hw for row in split.train)
+    spec = ModelSpec(
+        task="multilabel" if dataset.is_multilabel else "classification",
+        labels=dataset.labels,
+        good_labels=dataset.good_labels,
+        backbone_id=best.backbone_id,
+        cut=best.cut,
+        preprocessing=chosen.entry.preprocessing,
+        thresholds=_UNCALIBRATED,
+        tile_hw=max(sizes, key=lambda size: (sizes[size], size)),
+        licence=chosen.entry.licence,
+        winner=model.winner,
+        training_digests=tuple(sorted({dataset.photos[row].digest for row in split.development})),
+        options=to_mapping(options),
+    )
+    photos = [dataset.photos[row] for row in np.asarray(split.validation)]
+    return export(model, spec, photos, folder, replace(options.export, overwrite=True), progress)

@@ -31,8 +31,7 @@ def ranking_chart(ranking: Ranking) -> str:
         for candidate in plain:
             css = "dot both" if candidate.cut.pooling == "average+maximum" else "dot average"
             _dot(plot, candidate, css, 4 if has_bars else 3)
-        placed: list[_Box] = []
-        _marked(plot, ranking, placed)
+        _marked(plot, ranking, [_around(plot.x(max(c.cost.macs, 1)), plot.y(c.f1), 5) for c in plain])
         return drawing.finish(_ranking_words(ranking, len(shown)))
 
     return both_widths(draw, _WIDE, _NARROW)
@@ -98,7 +97,9 @@ def _ranking_axes(drawing: Drawing, shown: Sequence[Candidate]) -> Axes:
     ends = [c.f1 - _spread(c) for c in shown] + [c.f1 + _spread(c) for c in shown]
     low, high = padded(ends, 0.06, 0.004)
     width = 1.25 if max(macs) > 1.5 * min(macs) else 1.6
-    x = AxisStyle(min(macs) / width, max(macs) * width, "cost: multiply-accumulates per photo", "log", macs_text)
+    x = AxisStyle(
+        min(macs) / width, max(macs) * width, "cost: multiply-accumulates per photo", "log", macs_text
+    )
     digits = 2 if high - low > 0.06 else 3
     y = AxisStyle(max(low, 0.0), min(high, 1.0), "F1 (cross-validated)", format=f"{{:.{digits}f}}".format)
     return axes(drawing, x, y, (44, 26, 12, 42))
@@ -124,24 +125,21 @@ def _error_bar(plot: Axes, candidate: Candidate, css: str) -> None:
     plot.drawing.line(x, plot.y(candidate.f1 - spread), x, plot.y(candidate.f1 + spread), css)
 
 
-def _marked(plot: Axes, ranking: Ranking, placed: list[_Box]) -> None:
-    """The control, then the chosen candidate over it, each with its name where there is room."""
+def _marked(plot: Axes, ranking: Ranking, taken: list[_Box]) -> None:
+    """The control, then the chosen candidate over it, each with its name where nothing is covered."""
     is_same = id_of(ranking.control) == id_of(ranking.chosen)
     marks = [] if is_same else [(ranking.control, "control", "control")]
     marks.append((ranking.chosen, "chosen", "chosen, also the control" if is_same else "chosen"))
-    boxes = [_around(plot.x(c.cost.macs), plot.y(c.f1), 8) for c, _, _ in marks]
-    for candidate, css, word in marks:
+    places = [(plot.x(max(c.cost.macs, 1)), plot.y(c.f1)) for c, _, _ in marks]
+    taken += [_around(x, y, 9) for x, y in places]
+    is_wide = plot.drawing.width > 500
+    for (candidate, css, word), at in zip(marks, places, strict=True):
+        where = f": {short_backbone(candidate.backbone_id)} to stage {candidate.cut.depth}" if is_wide else ""
+        _place_label(plot, at, word + where, css, taken)
+    for (candidate, css, _), (x, y) in zip(marks, places, strict=True):
         _error_bar(plot, candidate, f"error {css}")
-        x, y = plot.x(candidate.cost.macs), plot.y(candidate.f1)
-        if css == "control":
-            plot.drawing.diamond(x, y, 7, "dot control", _tip(candidate))
-        else:
-            plot.drawing.circle(x, y, 7, "dot chosen", _tip(candidate))
-    for candidate, css, word in marks:
-        name = f"{word}: {short_backbone(candidate.backbone_id)} to stage {candidate.cut.depth}"
-        label = name if plot.drawing.width > 500 else word
-        _place_label(plot, (plot.x(candidate.cost.macs), plot.y(candidate.f1)), label, f"mark-name {css}", [*boxes, *placed])
-        placed.append(_around(plot.x(candidate.cost.macs), plot.y(candidate.f1), 8))
+        draw = plot.drawing.diamond if css == "control" else plot.drawing.circle
+        draw(x, y, 7, f"dot {css}", _tip(candidate))
 
 
 def _around(x: float, y: float, r: float) -> _Box:
@@ -149,30 +147,23 @@ def _around(x: float, y: float, r: float) -> _Box:
 
 
 def _place_label(plot: Axes, at: tuple[float, float], label: str, css: str, taken: list[_Box]) -> None:
-    """Write `label` beside a point, at the first place that is inside the plot and free of `taken`."""
-    width = text_width(label)
+    """Write `label` at the nearest place in the plot that is free of `taken`, with a line to its point."""
+    width, (x, y) = text_width(label), at
     left, top, right, bottom = plot.box_xyxy
-    x, y = at
-    places = [
-        (x + 11, y + 4),
-        (x - 11 - width, y + 4),
-        (x - width / 2, y - 13),
-        (x - width / 2, y + 22),
-        (right - width, y - 13),
-        (left + 4, y - 13),
-        (right - width, y + 22),
-        (left + 4, y + 22),
-    ]
-    for start, base in places:
-        box = (start, base - 10, start + width, base + 3)
-        is_inside = box[0] >= left and box[2] <= right + 8 and box[1] >= top - 8 and box[3] <= bottom
-        if is_inside and not any(_overlap(box, other) for other in taken):
+    moves = [(float(dx), float(dy)) for dx in range(-300, 301, 12) for dy in range(-72, 241, 8)]
+    moves.sort(key=lambda move: (move[0] ** 2 + (1.5 * move[1]) ** 2, move))
+    box = (x - width / 2, y - 25, x + width / 2, y - 11)
+    for dx, dy in moves:
+        tried = (x + dx - width / 2, y + dy - 7, x + dx + width / 2, y + dy + 7)
+        inside = tried[0] >= left and tried[2] <= right and tried[1] >= top - 10 and tried[3] <= bottom - 3
+        if inside and not any(_overlap(tried, other) for other in taken):
+            box = tried
             break
-    else:
-        start, base = min(max(x - width / 2, left), right - width), y - 13
-        box = (start, base - 10, start + width, base + 3)
     taken.append(box)
-    plot.drawing.text(start, base, label, css)
+    end = (min(max(x, box[0] + 6), box[2] - 6), min(max(y, box[1]), box[3]))
+    if abs(end[1] - y) > 12:
+        plot.drawing.line(x, y, *end, f"leader {css}")
+    plot.drawing.text(box[0], box[1] + 11, label, f"mark-name {css}")
 
 
 def _overlap(one: _Box, other: _Box) -> bool:
@@ -227,22 +218,44 @@ def _loss_panel(drawing: Drawing, history: Sequence[Epoch]) -> None:
 
 def _f1_panel(drawing: Drawing, history: Sequence[Epoch], levels: Mapping[str, float]) -> None:
     values = [e.validation_f1 for e in history]
-    known = {name: level for name, level in levels.items() if math.isfinite(level)}
-    low, high = padded([*values, *known.values()], 0.08, 0.004)
+    low, high = padded(values, 0.1, 0.004)
+    known = {name: v for name, v in levels.items() if low - (high - low) <= v <= high + (high - low)}
+    low, high = padded([*values, *known.values()], 0.1, 0.004)
     digits = 2 if high - low > 0.06 else 3
     plot = _epoch_axes(
-        drawing, history, AxisStyle(max(low, 0), min(high, 1), "validation F1", format=f"{{:.{digits}f}}".format)
+        drawing,
+        history,
+        AxisStyle(max(low, 0), min(high, 1), "validation F1", format=f"{{:.{digits}f}}".format),
     )
-    left, top, right, _ = plot.box_xyxy
+    left, _, right, _ = plot.box_xyxy
     for name, level in known.items():
         y = plot.y(level)
         drawing.line(left, y, right, y, "level")
-        drawing.text(right, y - 5 if y - 5 > top + 8 else y + 14, f"{name} {level:.3f}", "level-name", "end")
+        _level_name(plot, f"{name} {level:.3f}", level, values)
     _line(plot, values, "curve validation", "validation F1")
     finite = [(v, -i) for i, v in enumerate(values) if math.isfinite(v)]
     if finite:
         best, place = max(finite)
-        drawing.circle(plot.x(1 - place), plot.y(best), 5, "best", f"best: {best:.3f} after epoch {1 - place}")
+        drawing.circle(
+            plot.x(1 - place), plot.y(best), 5, "best", f"best: {best:.3f} after epoch {1 - place}"
+        )
+
+
+def _level_name(plot: Axes, text: str, level: float, values: Sequence[float]) -> None:
+    """Write the name of a dashed line above or below it, at the end where the curve is farthest off."""
+    left, top, right, bottom = plot.box_xyxy
+    y, width = plot.y(level), text_width(text)
+    points = plot.points(range(1, len(values) + 1), values)
+
+    def room(place: tuple[float, float]) -> float:
+        start, middle = place
+        if not top - 4 <= middle <= bottom - 4:
+            return -1.0
+        near = [abs(py - middle) for px, py in points if start - 12 <= px <= start + width + 12]
+        return min([*near, 60.0])
+
+    start, middle = max(((s, y + dy) for s in (right - width, left + 4) for dy in (-9, 11)), key=room)
+    plot.drawing.text(start, middle + 4, text, "level-name")
 
 
 def _line(plot: Axes, values: Sequence[float], css: str, what: str) -> None:
@@ -251,4 +264,6 @@ def _line(plot: Axes, values: Sequence[float], css: str, what: str) -> None:
     write: Callable[[float], str] = "{:.4f}".format
     for i, value in enumerate(values, 1):
         if math.isfinite(value):
-            plot.drawing.circle(plot.x(i), plot.y(value), 2.6, f"{css} knot", f"epoch {i}: {what} {write(value)}")
+            plot.drawing.circle(
+                plot.x(i), plot.y(value), 2.6, f"{css} knot", f"epoch {i}: {what} {write(value)}"
+            )

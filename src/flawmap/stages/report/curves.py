@@ -11,11 +11,10 @@ from flawmap.records import Thresholds
 from flawmap.stages.report.svg import Axes, AxisStyle, Drawing, axes, both_widths
 from flawmap.stages.report.wording import percent
 
-_SIZE = (340, 320)
-_MARGINS = (40.0, 26.0, 12.0, 42.0)
+_SIZE = (296, 286)
+_MARGINS = (44.0, 26.0, 14.0, 42.0)
 _MAX_POINTS = 300
 _MAX_STRIP = 700
-_ENDS = (0.001, 0.999)
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -38,7 +37,9 @@ def precision_recall_chart(
     if base_share is not None:
         drawing.line(plot.x(0), plot.y(base_share), plot.x(1), plot.y(base_share), "level")
         below = base_share > 0.5
-        drawing.text(plot.x(0) + 4, plot.y(base_share) + (15 if below else -5), "all called flawed", "level-name")
+        drawing.text(
+            plot.x(0) + 4, plot.y(base_share) + (15 if below else -5), "all called flawed", "level-name"
+        )
     for i, (name, curve) in enumerate(curves.items()):
         _curve(plot, curve.get("recall", ()), curve.get("precision", ()), i, name)
     return drawing.finish(words)
@@ -49,7 +50,6 @@ def calibration_chart(bins: Sequence[tuple[float, float, int]], words: str) -> s
     drawing = Drawing(*_SIZE)
     plot = _unit_axes(drawing, "score that the model gave", "share that was so")
     drawing.line(plot.x(0), plot.y(0), plot.x(1), plot.y(1), "level")
-    plot.drawing.polyline(plot.points([b[0] for b in bins], [b[1] for b in bins]), "curve s0 thin")
     most = max((b[2] for b in bins), default=1)
     for score, share, n in bins:
         radius = round(3 + 9 * (n / most) ** 0.5, 1)
@@ -62,28 +62,56 @@ def score_strip(
     flaw_scores: np.ndarray, flawed: np.ndarray, thresholds: Thresholds, has_threshold: bool, words: str
 ) -> str:
     """Every test photo at its flaw score (log-odds scale), flawed above good, over the review band."""
+    end = _strip_end(flaw_scores)
 
     def draw(drawing: Drawing) -> str:
-        is_wide = drawing.width > 500
-        ticks = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999) if is_wide else (0.001, 0.05, 0.5, 0.95, 0.999)
-        style = AxisStyle(*_ENDS, "flaw score", "logit", _score_text, ticks)
-        plot = axes(drawing, style, AxisStyle(0, 2, ticks=(-1,), format=lambda _: ""), (58, 34, 14, 42))
+        style = AxisStyle(end, 1 - end, "flaw score", "logit", _decimals, _strip_ticks(end, drawing.width))
+        plot = axes(drawing, style, AxisStyle(0, 2, ticks=(-1,), format=lambda _: ""), (66, 44, 22, 42))
         _, top, _, bottom = plot.box_xyxy
-        low, high = (plot.x(_clip(v)) for v in (thresholds.review_low, thresholds.review_high))
-        drawing.rect((low, top, high, bottom), "band")
+        low, high = plot.x(thresholds.review_low), plot.x(thresholds.review_high)
+        if high - low > 1:
+            drawing.rect((low, top, high, bottom), "band")
+            drawing.text(_held(plot, (low + high) / 2, 46), top - 8, "a person looks", "band-name", "middle")
         if has_threshold:
-            at = plot.x(_clip(thresholds.threshold))
-            drawing.line(at, top - 8, at, bottom, "threshold")
+            at = plot.x(thresholds.threshold)
+            drawing.line(at, top - 20, at, bottom, "threshold")
+            drawing.text(
+                _held(plot, at, 46), top - 26, f"threshold {thresholds.threshold:.2g}", "tick", "middle"
+            )
         middle = (top + bottom) / 2
         drawing.line(plot.x.start, middle, plot.x.end, middle, "grid")
         drawing.text(0, (top + middle) / 2 + 4, "flawed", "name")
         drawing.text(0, (middle + bottom) / 2 + 4, "good", "name")
-        _band_name(drawing, (low, high), top, plot)
         _swarm(plot, flaw_scores[flawed], (top + 7, middle - 7), "speck flaw")
         _swarm(plot, flaw_scores[~flawed], (middle + 7, bottom - 7), "speck good")
         return drawing.finish(words)
 
     return both_widths(draw, (760, 250), (340, 260))
+
+
+def _strip_end(flaw_scores: np.ndarray) -> float:
+    """The lowest score of the axis: the first decade outside which at most a tenth of the photos lie."""
+    for end in (1e-2, 1e-3, 1e-4):
+        if np.mean((flaw_scores < end) | (flaw_scores > 1 - end)) <= 0.1:
+            return end
+    return 1e-5
+
+
+def _strip_ticks(end: float, width: float) -> tuple[float, ...]:
+    """Both ends, the middle, and as many decades between as have room."""
+    decades = [10.0**-d for d in range(1, round(-np.log10(end)))]
+    kept = decades if width > 500 else decades[1:2]
+    lower = sorted({end, *kept})
+    return (*lower, 0.5, *(1 - value for value in reversed(lower)))
+
+
+def _decimals(score: float) -> str:
+    return f"{score:.5f}".rstrip("0").rstrip(".")
+
+
+def _held(plot: Axes, x: float, half_width: float) -> float:
+    """`x`, moved so that a centred text of twice `half_width` stays over the plot."""
+    return min(max(x, plot.x.start + half_width), plot.x.end - half_width)
 
 
 def calibration_bins(curve: Any) -> list[tuple[float, float, int]]:
@@ -111,27 +139,14 @@ def _curve(plot: Axes, xs: Sequence[float], ys: Sequence[float], index: int, nam
     plot.drawing.polyline(points, f"curve s{index % 6}{' dashed' if index % 12 >= 6 else ''}")
 
 
-def _clip(score: float) -> float:
-    return min(max(score, _ENDS[0]), _ENDS[1])
-
-
-def _score_text(score: float) -> str:
-    return f"{score:g}"
-
-
-def _band_name(drawing: Drawing, ends: tuple[float, float], top: float, plot: Axes) -> None:
-    low, high = ends
-    if high - low < 1:
-        return
-    middle = min(max((low + high) / 2, plot.x.start + 50), plot.x.end - 50)
-    drawing.text(middle, top - 14, "a person looks", "band-name", "middle")
-
-
 def _swarm(plot: Axes, scores: np.ndarray, lane: tuple[float, float], css: str) -> None:
-    """Specks at their score; the height inside the lane only keeps them apart (golden-ratio steps)."""
+    """Specks at their score; the height inside the lane only keeps them apart (golden-ratio steps). Scores
+    beyond the axis gather in a small heap just outside it."""
     ordered = np.sort(scores)
     if len(ordered) > _MAX_STRIP:
         ordered = ordered[np.linspace(0, len(ordered) - 1, _MAX_STRIP).round().astype(int)]
-    for i, score in enumerate(ordered):
-        share = (i * 0.6180339887) % 1.0
-        plot.drawing.circle(plot.x(_clip(float(score))), lane[0] + share * (lane[1] - lane[0]), 2.6, css)
+    for i, score in enumerate(ordered.tolist()):
+        beyond = (score > plot.x.high) - (score < plot.x.low)
+        x = plot.x(score) + beyond * 18 * ((i * 0.7548776662) % 1.0)
+        y = lane[0] + (i * 0.6180339887) % 1.0 * (lane[1] - lane[0])
+        plot.drawing.circle(x, y, 2.6, css)

@@ -40,7 +40,9 @@ def folder_section(facts: ReportFacts, options: ReportOptions, show: Show) -> di
     """Classes with samples, totals, and the problems that were found."""
     dataset = facts.dataset
     sizes = Counter(photo.size_hw for photo in dataset.photos)
-    common = [f"{w} × {h} ({count(n)})" for (h, w), n in sorted(sizes.items(), key=lambda s: (-s[1], s[0]))[:3]]
+    common = [
+        f"{w} × {h} ({count(n)})" for (h, w), n in sorted(sizes.items(), key=lambda s: (-s[1], s[0]))[:3]
+    ]
     more = f" and {plural(len(sizes) - 3, 'other size')}" if len(sizes) > 3 else ""
     return {
         "totals": [
@@ -81,7 +83,7 @@ def _class(facts: ReportFacts, options: ReportOptions, show: Show, index: int) -
 
 
 def problems(facts: ReportFacts, options: ReportOptions) -> list[dict[str, Any]]:
-    """Every kind of problem that the audit looks for, found or not: {title, n, meaning, columns, rows, more}."""
+    """Every kind of problem that the audit looks for, found or not, with the first of its rows."""
     dataset, audit = facts.dataset, facts.audit
     pairs = ("photo", "looks almost like")
     kinds: list[tuple[str, str, tuple[str, ...], list[tuple[str, ...]]]] = [
@@ -145,7 +147,7 @@ def problems(facts: ReportFacts, options: ReportOptions) -> list[dict[str, Any]]
 def split_section(facts: ReportFacts) -> dict[str, Any]:
     """Photos, sources and class shares of each part, and what a random split would have claimed."""
     split, dataset = facts.split, facts.dataset
-    sizes = sorted(Counter(split.groups).values())
+    sizes = sorted(Counter(split.groups).values()) or [0]
     parts = [_part(facts, name, getattr(split, name)) for name in PARTS]
     if len(split.left_out):
         parts.append(_part(facts, "left out", split.left_out))
@@ -155,10 +157,8 @@ def split_section(facts: ReportFacts) -> dict[str, Any]:
         "seed": split.seed,
         "parts": parts,
         "labels": [(label, label in dataset.good_labels) for label in dataset.labels],
-        "sources": f"{plural(len(sizes), 'source')}; the middle one gives {plural(sizes[len(sizes) // 2], 'photo')}, "
-        f"the largest {count(sizes[-1])}."
-        if sizes
-        else "",
+        "sources": f"{plural(len(sizes), 'source')}; the middle one gives "
+        f"{plural(sizes[len(sizes) // 2], 'photo')}, the largest {count(sizes[-1])}.",
         "random": _random(facts),
     }
 
@@ -173,7 +173,8 @@ def _part(facts: ReportFacts, name: str, rows: np.ndarray) -> dict[str, Any]:
         "share": percent(len(rows) / max(len(facts.dataset), 1), 0),
         "n_sources": count(len({facts.split.groups[row] for row in rows})),
         "counts": [
-            {"n": count(int(n)), "share": percent(n / max(len(rows), 1), 0), "width": n / total} for n in counts
+            {"n": count(int(n)), "share": percent(n / max(len(rows), 1), 0), "width": n / total}
+            for n in counts
         ],
     }
 
@@ -191,14 +192,14 @@ def _random(facts: ReportFacts) -> dict[str, Any] | None:
     sisters = ""
     if claim.share_with_sister is not None:
         sisters = (
-            f"In the random split, {percent(claim.share_with_sister, 0)} of the test photos share their source "
-            "with a training photo."
+            f"In the random split, {percent(claim.share_with_sister, 0)} of the test photos share their "
+            "source with a training photo."
         )
     low = min(claim.f1, claim.honest_f1)
     start = max(0.0, np.floor((low - 0.02) * 20) / 20)
     rows = [
-        ("Sources kept apart (honest)", claim.honest_f1, "honest"),
-        ("Photos dealt out at random", claim.f1, "random"),
+        ("Sources kept apart", claim.honest_f1, "honest"),
+        ("Dealt out at random", claim.f1, "random"),
     ]
     return {
         "words": words,
@@ -206,7 +207,12 @@ def _random(facts: ReportFacts) -> dict[str, Any] | None:
         "n": count(claim.n),
         "start": number(start, 2),
         "rows": [
-            {"name": what, "value": number(value), "width": (value - start) / max(1 - start, 1e-9), "css": css}
+            {
+                "name": what,
+                "value": number(value),
+                "at": f"{100 * (value - start) / max(1 - start, 1e-9):.1f}%",
+                "css": css,
+            }
             for what, value, css in rows
         ],
         "figure": name,
@@ -233,6 +239,7 @@ def choice_section(facts: ReportFacts) -> dict[str, Any]:
         "n_folds": ranking.n_folds,
         "n": plural(len(ranking.candidates), "candidate"),
         "n_backbones": plural(len(backbones), "backbone"),
+        "n_skipped": f"{plural(len(ranking.skipped), 'backbone')} left out",
         "skipped": [(s.path, s.reason) for s in ranking.skipped],
         "control": _control_words(ranking),
     }

@@ -18,13 +18,15 @@ from flawmap.stages.report.wording import (
     duration,
     is_number,
     listed,
-    millions,
     macs_text,
+    millions,
     number,
     percent,
     plural,
     size_text,
+    small_number,
 )
+from flawmap.tools.scores import has_threshold
 
 Show = Callable[[Photo], Picture]
 ShowHeat = Callable[[str], Picture | None]
@@ -77,11 +79,10 @@ def _labels(facts: ReportFacts, chosen: np.ndarray) -> str:
 
 
 def _score_words(facts: ReportFacts, row: int) -> str:
+    if has_threshold(facts.spec.is_flaw_label, facts.spec.is_multilabel):
+        return f"flaw score {number(float(np.asarray(facts.test.flaw_scores)[row]))}"
     probabilities = np.asarray(facts.test.probabilities)[row]
-    printed = np.asarray(facts.test.printed)[row].astype(bool)
-    if printed.any() and not facts.spec.is_multilabel:
-        return f"score {number(float(probabilities[printed].max()), 2)}"
-    return f"flaw score {number(float(np.asarray(facts.test.flaw_scores)[row]), 2)}"
+    return f"score {number(float(probabilities.max()))}"
 
 
 def suspects_section(
@@ -115,12 +116,25 @@ def model_section(facts: ReportFacts) -> dict[str, Any]:
     input_h, input_w = spec.preprocessing.input_hw
     n_inputs = cost.n_channels * (2 if spec.cut.pooling == "average+maximum" else 1)
     head = n_inputs * len(spec.labels) + len(spec.labels)
-    last = "sigmoid per label" if spec.is_multilabel else f"softmax at temperature {spec.thresholds.temperature:.2f}"
+    last = (
+        "sigmoid per label"
+        if spec.is_multilabel
+        else f"softmax at temperature {spec.thresholds.temperature:.2f}"
+    )
     steps = [
         ("Photo", f"{tile_w} × {tile_h} px, whole; RGB, turned upright"),
-        ("Resize", f"to {input_w} × {input_h}, {spec.preprocessing.interpolation}; padded, never stretched or cropped"),
-        ("Backbone", f"{spec.backbone_id}, stages 0 to {spec.cut.depth}; {millions(cost.n_parameters)} parameters"),
-        ("Pooling", f"{count(cost.n_channels)} channels, {_POOLED[spec.cut.pooling]}: {count(n_inputs)} numbers"),
+        (
+            "Resize",
+            f"to {input_w} × {input_h}, {spec.preprocessing.interpolation}; padded, not stretched or cropped",
+        ),
+        (
+            "Backbone",
+            f"{spec.backbone_id}, stages 0 to {spec.cut.depth}; {millions(cost.n_parameters)} parameters",
+        ),
+        (
+            "Pooling",
+            f"{count(cost.n_channels)} channels, {_POOLED[spec.cut.pooling]}: {count(n_inputs)} numbers",
+        ),
         ("Head", f"one linear layer: {count(head)} parameters"),
         ("Answer", f"{len(spec.labels)} scores, {last}"),
     ]
@@ -132,7 +146,9 @@ def model_section(facts: ReportFacts) -> dict[str, Any]:
         ("Licence of the backbone", spec.licence or "not recorded"),
     ]
     if is_number(facts.ranking.chosen.ms_per_photo):
-        rows.append(("Measured while embedding", f"{number(facts.ranking.chosen.ms_per_photo, 1)} ms per photo"))
+        rows.append(
+            ("Measured while embedding", f"{number(facts.ranking.chosen.ms_per_photo, 1)} ms per photo")
+        )
     return {
         "steps": steps,
         "rows": rows,
@@ -151,8 +167,8 @@ def agreement_words(agreement: Mapping[str, Any]) -> str:
     where = f" in {listed(sorted(map(str, runtimes)))}" if runtimes else ""
     limit = f" ({agreement['limit']:g} is allowed)" if is_number(agreement.get("limit")) else ""
     return (
-        f"The exported file was run against the trained network{on}{where}: no probability differs by more than "
-        f"{largest:.1e}{limit}."
+        f"The exported file was run against the trained network{on}{where}: no probability differs by more "
+        f"than {small_number(largest)}{limit}."
     )
 
 
@@ -164,7 +180,8 @@ def run_section(facts: ReportFacts) -> dict[str, Any]:
     versions = dict(facts.spec.versions) or {"python": platform.python_version()}
     return {
         "timings": [
-            {"name": name, "time": duration(s), "width": s / longest if longest else 0.0} for name, s in timings
+            {"name": name, "time": duration(s), "width": s / longest if longest else 0.0}
+            for name, s in timings
         ],
         "total": duration(total) if timings else "",
         "command": facts.command,

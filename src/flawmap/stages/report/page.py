@@ -25,8 +25,8 @@ from flawmap.stages.report.results import escape_words, figures_section, review_
 from flawmap.stages.report.verdict import caveats, count_outcome, headline, key_figures, verdict_sentence
 from flawmap.stages.report.wording import count, plural
 
-_SAMPLE_PX, _CARD_PX = 224, 300
-_MOST_BYTES = 26_000
+_SAMPLE_PX, _CARD_PX = 256, 340
+_MOST_BYTES = 36_000
 """Of one picture, where few are shown."""
 
 SECTIONS = (

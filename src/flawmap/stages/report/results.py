@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from flawmap.stages.report.curves import (
 )
 from flawmap.stages.report.facts import ReportFacts
 from flawmap.stages.report.verdict import Outcome, interval_of, is_two_class, rate_interval
-from flawmap.stages.report.wording import count, is_number, number, percent, plural
+from flawmap.stages.report.wording import count, is_number, number, percent, plural, rate_text
 from flawmap.tools.scores import has_threshold, needs_review
 
 _FIGURES = {
@@ -30,18 +31,21 @@ _FIGURES = {
     "macro_f1": ("F1, macro", "The mean of every class’s F1, so that rare classes count as much."),
     "auroc": ("AUROC", "Chance that a flawed photo scores higher than a good one; 0.5 is guessing."),
     "average_precision": ("Average precision", "Precision averaged over all thresholds."),
-    "loss": ("Log loss", "How far the scores are from certainty in the truth. Lower is better; 0 is perfect."),
+    "loss": (
+        "Log loss",
+        "How far the scores are from certainty in the truth. Lower is better; 0 is perfect.",
+    ),
     "brier": ("Brier score", "Mean squared error of the scores. Lower is better; 0 is perfect."),
     "ece": ("Calibration error", "How far a score is from the share that comes true, on average."),
 }
 _MACRO = {
     "precision": "Per class: of the photos given that label, the share that has it; then the mean.",
     "recall": "Per class: of the photos with that label, the share that got it; then the mean.",
-    "specificity": "Per class: of the photos without that label, the share that did not get it; then the mean.",
+    "specificity": "Per class: of the photos without that label, the share not given it; then the mean.",
     "auroc": "Per class: chance that a photo with the label scores higher than one without; then the mean.",
     "average_precision": "Precision averaged over all thresholds, per class; then the mean.",
 }
-_UNBOUNDED = ("loss",)
+_LOWER_IS_BETTER = ("escape_rate", "overkill_rate", "brier", "ece")
 _AS_PERCENT = ("escape_rate", "overkill_rate")
 
 
@@ -49,6 +53,7 @@ def figures_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     """Every figure with its interval, trivial answer and state before training; confusion; curves."""
     return {
         "rows": _figure_rows(facts),
+        "scales": [f"{number(low, 1)} to {number(high, 1)}" for low, high in _scales(facts.test.metrics)],
         "n": plural(len(outcome.rows), "photo"),
         "n_groups": plural(outcome.n_groups, "source"),
         "has_before": facts.before_training is not None,
@@ -65,7 +70,7 @@ def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     before = facts.before_training.metrics if facts.before_training else {}
     held_back = facts.validation.metrics if facts.validation else {}
     trivial = metrics.get("trivial") or {}
-    rows = []
+    rows, scales = [], _scales(metrics)
     for key, (name, meaning) in _FIGURES.items():
         if not is_number(metrics.get(key)):
             continue
@@ -76,8 +81,10 @@ def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
                 "name": name,
                 "meaning": meaning if is_two_class(facts) else _MACRO.get(key, meaning),
                 "value": write(metrics[key]),
-                "interval": f"{write(interval[0])} to {write(interval[1])}" if interval else "",
-                "bar": None if key in _UNBOUNDED else _bar(metrics[key], interval, trivial.get(key)),
+                "interval": _spread_text(interval, write),
+                "bar": _bar(scales[key in _LOWER_IS_BETTER], metrics[key], interval, trivial.get(key))
+                if key != "loss"
+                else None,
                 "trivial": write(trivial.get(key)),
                 "before": write(before.get(key)),
                 "validation": write(held_back.get(key)),
@@ -86,18 +93,47 @@ def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     return rows
 
 
-def _bar(value: float, interval: tuple[float, float] | None, trivial: Any) -> dict[str, Any]:
-    """Places on a 0..100 % track."""
+def _spread_text(interval: tuple[float, float] | None, write: Callable[[Any], str]) -> str:
+    """An interval without width only says that resampling met no error; it is not printed as certainty."""
+    if interval is None:
+        return ""
+    if interval[0] == interval[1]:
+        return "no error met, so no interval"
+    return f"{write(interval[0])} to {write(interval[1])}"
+
+
+Range = tuple[float, float]
+
+
+def _scales(metrics: Mapping[str, Any]) -> tuple[Range, Range]:
+    """The ends of the bars, in tenths, for figures where higher and where lower is better: as much as shows
+    every interval."""
+    lows, highs = [0.9], [0.1]
+    for key in _FIGURES:
+        value = metrics.get(key)
+        if not is_number(value) or key == "loss":
+            continue
+        interval = interval_of(metrics, key) or (value, value)
+        if key in _LOWER_IS_BETTER:
+            highs.append(math.ceil(10 * min(interval[1], 1.0) - 1e-9) / 10)
+        else:
+            lows.append(math.floor(10 * max(interval[0], 0.0) + 1e-9) / 10)
+    return (min(lows), 1.0), (0.0, max(highs))
+
+
+def _bar(scale: Range, value: float, interval: Range | None, trivial: Any) -> dict[str, Any]:
+    """Places on a track from 0 to 100 %; the trivial answer only where it lies on the scale."""
     low, high = interval or (value, value)
 
-    def place(share: float) -> str:
-        return f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+    def place(figure: float) -> float:
+        return 100 * min(max((figure - scale[0]) / (scale[1] - scale[0]), 0.0), 1.0)
 
+    is_on = is_number(trivial) and scale[0] <= trivial <= scale[1]
     return {
-        "at": place(value),
-        "low": place(low),
-        "width": place(high - low),
-        "trivial": place(trivial) if is_number(trivial) else "",
+        "at": f"{place(value):.2f}%",
+        "low": f"{place(low):.2f}%",
+        "width": f"{place(high) - place(low):.2f}%",
+        "trivial": f"{place(trivial):.2f}%" if is_on else "",
     }
 
 
@@ -172,12 +208,14 @@ def _charts(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
         share = float(outcome.flawed.mean()) if len(recalls) == 1 and outcome.has_good else None
         words = f"Precision against recall; average precision {number(metrics.get('average_precision'))}."
         text = "What is paid in false alarms for finding more."
-        found.append(_chart("Precision and recall", precision_recall_chart(recalls, share, words), text, recalls))
+        found.append(
+            _chart("Precision and recall", precision_recall_chart(recalls, share, words), text, recalls)
+        )
     bins = calibration_bins(facts.test.curves.get("calibration"))
     if bins:
         words = f"Calibration in {len(bins)} bins; on the diagonal a score means what it says."
         of = str(facts.test.curves["calibration"].get("of", "score"))
-        text = f"On the dashed line a {of} of 90 % comes true nine times in ten. Larger circles hold more photos."
+        text = f"On the dashed line a {of} of 90 % comes true nine times in ten. Large circles: many photos."
         found.append(_chart("Calibration", calibration_chart(bins, words), text, {}))
     return found
 
@@ -208,7 +246,7 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
         "chosen_by": thresholds.chosen_by,
         "low": number(thresholds.review_low),
         "high": number(thresholds.review_high),
-        "max_miss_rate": percent(thresholds.max_miss_rate),
+        "max_miss_rate": rate_text(thresholds.max_miss_rate),
         "miss_upper": percent(thresholds.miss_rate_upper95),
         "alarm_upper": percent(thresholds.false_alarm_rate_upper95),
         "claims": [_claim(c) for c in facts.test.metrics.get("claims") or ()],
@@ -222,7 +260,9 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
         section["strip"] = score_strip(scores, outcome.flawed, thresholds, by_threshold, words)
         section["n_band"] = f"{count(int(in_band.sum()))} of {count(len(scores))}"
         section["share_band"] = percent(float(in_band.mean()))
-        section["escaped"] = f"{count(int((passed & outcome.flawed).sum()))} of {count(int(outcome.flawed.sum()))}"
+        section["escaped"] = (
+            f"{count(int((passed & outcome.flawed).sum()))} of {count(int(outcome.flawed.sum()))}"
+        )
         rejected = (scores > thresholds.review_high) & ~outcome.flawed
         section["overkilled"] = f"{count(int(rejected.sum()))} of {count(int((~outcome.flawed).sum()))}"
     return section
@@ -232,7 +272,7 @@ def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
     n_needed = claim.get("n_needed")
     holds = bool(claim.get("supported"))
     return {
-        "text": f"{claim.get('kind', '')} under {percent(claim.get('rate'), 0 if claim.get('rate', 0) >= 0.01 else 1)}",
+        "text": f"{claim.get('kind', '')} under {rate_text(claim.get('rate'))}",
         "holds": holds,
         "seen": f"{count(claim.get('n_events'))} of {count(claim.get('n'))}",
         "upper": percent(claim.get("upper95")),
@@ -246,6 +286,6 @@ def escape_words(facts: ReportFacts) -> str:
     if escape is None or overkill is None:
         return ""
     return (
-        f"With 95 % confidence it finds {percent(1 - escape[1])} to {percent(1 - escape[0])} of the flawed photos "
-        f"and rejects {percent(overkill[0])} to {percent(overkill[1])} of the good ones."
+        f"With 95 % confidence it finds {percent(1 - escape[1])} to {percent(1 - escape[0])} of the flawed "
+        f"photos and rejects {percent(overkill[0])} to {percent(overkill[1])} of the good ones."
     )

@@ -52,11 +52,12 @@ class Scale:
 
     def _log_ticks(self, wanted: int) -> list[float]:
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for leads in ((1,), (1, 3), (1, 2, 5)):
+        found: list[float] = []
+        for leads in ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 4, 5, 6, 8)):
             found = [
                 lead * 10.0**d for d in decades for lead in leads if self.low <= lead * 10.0**d <= self.high
             ]
-            if len(found) >= min(wanted, 3):
+            if len(found) >= min(wanted, 4):
                 break
         every = max(1, math.ceil(len(found) / wanted))
         return found[::every] or [self.low, self.high]
@@ -86,9 +87,7 @@ class Drawing:
     parts: list[str] = field(default_factory=list)
 
     def line(self, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
-        self.parts.append(
-            f'<line class="{css}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-        )
+        self.parts.append(f'<line class="{css}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
 
     def rect(self, box_xyxy: tuple[float, float, float, float], css: str, tip: str = "") -> None:
         x1, y1, x2, y2 = box_xyxy
@@ -131,7 +130,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Axes:
-    """A plot area inside a drawing with its two scales; draws grid, ticks and axis names when made by `axes`."""
+    """A plot area inside a drawing, with its two scales; made by `axes`."""
 
     drawing: Drawing
     x: Scale
@@ -171,7 +170,7 @@ def axes(drawing: Drawing, x: AxisStyle, y: AxisStyle, margins: tuple[float, flo
         Scale(x.low, x.high, left, drawing.width - right, x.kind),
         Scale(y.low, y.high, drawing.height - bottom, top, y.kind),
     )
-    x1, y1, x2, y2 = made.box_xyxy
+    x1, _, x2, y2 = made.box_xyxy
     for tick in y.ticks or made.y.ticks(y.n_ticks):
         drawing.line(x1, made.y(tick), x2, made.y(tick), "grid")
         drawing.text(x1 - 7, made.y(tick) + 4, y.format(tick), "tick", "end")

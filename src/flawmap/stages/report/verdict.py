@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +46,9 @@ def count_outcome(facts: ReportFacts, evaluation: Evaluation) -> Outcome:
     return Outcome(
         rows=rows,
         targets=targets,
-        flawed=targets[:, is_flaw].any(axis=1),
-        said_flawed=printed[:, is_flaw].any(axis=1),
-        right=(targets == printed).all(axis=1),
+        flawed=np.any(targets[:, is_flaw], axis=1),
+        said_flawed=np.any(printed[:, is_flaw], axis=1),
+        right=np.all(targets == printed, axis=1),
         n_groups=len({facts.split.groups[row] for row in rows}),
     )
 
@@ -62,7 +63,7 @@ def headline(facts: ReportFacts) -> tuple[str, str]:
     return ("f1", "F1") if is_two_class(facts) else ("macro_f1", "macro F1")
 
 
-def interval_of(metrics: dict[str, Any], key: str) -> Interval:
+def interval_of(metrics: Mapping[str, Any], key: str) -> Interval:
     """The 95 % interval of a figure, or None."""
     pair = (metrics.get("interval95") or {}).get(key)
     if pair is None or len(pair) != 2 or not all(is_number(v) for v in pair):
@@ -111,7 +112,13 @@ def key_figures(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
         rejects = int((~outcome.flawed & outcome.said_flawed).sum())
         n_flawed, n_good = int(outcome.flawed.sum()), int((~outcome.flawed).sum())
         found.append(
-            _rate(facts, "escape_rate", "Escape rate", (escapes, n_flawed), "flawed photos that it passed as good")
+            _rate(
+                facts,
+                "escape_rate",
+                "Escape rate",
+                (escapes, n_flawed),
+                "flawed photos that it passed as good",
+            )
         )
         found.append(
             _rate(facts, "overkill_rate", "Overkill rate", (rejects, n_good), "good photos that it rejected")
@@ -119,7 +126,9 @@ def key_figures(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
     if not is_two_class(facts):
         found.append(_figure(metrics, "accuracy", "Accuracy", "photos with exactly the right label"))
     meaning = "precision and recall of the flaw in one figure"
-    found.append(_figure(metrics, key, name, meaning if key == "f1" else "mean of every class’s F1, rare ones too"))
+    found.append(
+        _figure(metrics, key, name, meaning if key == "f1" else "mean of every class’s F1, rare ones too")
+    )
     return [figure for figure in found if figure]
 
 
@@ -138,7 +147,7 @@ def _rate(
     }
 
 
-def _figure(metrics: dict[str, Any], key: str, name: str, meaning: str) -> dict[str, Any] | None:
+def _figure(metrics: Mapping[str, Any], key: str, name: str, meaning: str) -> dict[str, Any] | None:
     if not is_number(metrics.get(key)):
         return None
     trivial = (metrics.get("trivial") or {}).get(key)
@@ -179,8 +188,8 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     if not is_reliable(facts, outcome):
         text = (
             f"The test part comes from {plural(outcome.n_groups, 'source')} only; under "
-            f"{MIN_RELIABLE_GROUPS} the 95 % intervals come out too narrow. Take them as a rough guide and add "
-            "photos from other sources."
+            f"{MIN_RELIABLE_GROUPS} the 95 % intervals come out too narrow. Take them as a rough guide and "
+            "add photos from other sources."
         )
         found.append(_caveat("grave", "Too few sources for reliable intervals", text))
     key, name = headline(facts)
@@ -188,17 +197,17 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     trivial = (facts.test.metrics.get("trivial") or {}).get(key)
     if interval and is_number(trivial) and interval[0] <= trivial:
         text = (
-            f"The interval of {name} ({_interval_text(interval)}) reaches down to what the trivial answer gets "
-            f"without looking ({number(trivial)})."
+            f"The interval of {name} ({_interval_text(interval)}) reaches down to what the trivial answer "
+            f"gets without looking ({number(trivial)})."
         )
         found.append(_caveat("grave", "Not shown to beat the trivial answer", text))
     n_seen = facts.test.metrics.get("n_seen_in_training")
     if is_number(n_seen) and n_seen:
-        text = f"{plural(n_seen, 'test photo')} also stood in the training or validation part, so figures flatter."
+        text = f"{plural(n_seen, 'test photo')} also stood in training or validation: the figures flatter."
         found.append(_caveat("grave", "Test photos were seen in training", text))
     rare = _rare_labels(facts, outcome)
     if rare:
-        text = f"Fewer than 20 test photos for {listed(rare)}: one photo more or less moves these figures visibly."
+        text = f"Fewer than 20 test photos for {listed(rare)}: one photo more or less moves the figures."
         found.append(_caveat("warn", "Some classes are thinly tested", text))
     return found
 
@@ -212,24 +221,25 @@ def _folder(facts: ReportFacts) -> list[dict[str, str]]:
     audit, found = facts.audit, []
     if audit.leaks:
         text = (
-            f"{plural(len(audit.leaks), 'pair')} of photos stand in two of the parts that were given. The copies "
-            "were left out of training."
+            f"{plural(len(audit.leaks), 'pair')} of photos stand in two of the parts that were given. The "
+            "copies were left out of training."
         )
         found.append(_caveat("warn", "The given parts share photos", text))
     if audit.conflicting_duplicates:
         text = (
-            f"{plural(len(audit.conflicting_duplicates), 'set')} of identical files carry different labels; at "
-            "least one label of each is wrong."
+            f"{plural(len(audit.conflicting_duplicates), 'set')} of identical files carry different labels; "
+            "at least one label of each is wrong."
         )
         found.append(_caveat("warn", "Identical files, different labels", text))
     if audit.label_suspects:
         text = (
-            f"{plural(len(audit.label_suspects), 'photo')} may carry the wrong label (shown below). No figure "
-            "here is better than the labels it is measured against."
+            f"{plural(len(audit.label_suspects), 'photo')} may carry the wrong label (shown below). No "
+            "figure here is better than the labels it is measured against."
         )
         found.append(_caveat("warn", "Labels to check", text))
     if facts.dataset.unreadable:
-        text = f"{plural(len(facts.dataset.unreadable), 'file')} could not be read and took no part (listed below)."
+        left_out = plural(len(facts.dataset.unreadable), "file")
+        text = f"{left_out} could not be read and took no part (listed below)."
         found.append(_caveat("warn", "Files left out", text))
     return found
 
@@ -241,15 +251,18 @@ def _use(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
         false = float((~outcome.flawed & outcome.said_flawed).sum() / (~outcome.flawed).sum())
         alarms = 0.01 * recall + 0.99 * false
         share = percent(float(outcome.flawed.mean()), 0)
+        upper = rate_interval(facts, "overkill_rate")
+        worst = 0.01 * recall / max(0.01 * recall + 0.99 * upper[1], 1e-9) if upper else None
+        least = f" (as few as {percent(worst, 0)} at the upper end of the overkill rate)" if worst else ""
         text = (
-            f"Here {share} of the test photos are flawed. Where only 1 in 100 is, about "
-            f"{percent(0.01 * recall / alarms, 0) if alarms else 'none'} of the alarms would be real flaws; "
-            "escape and overkill rate do not depend on that share, precision and F1 do."
+            f"Here {share} of the test photos are flawed. Where only 1 in 100 is, "
+            f"{percent(0.01 * recall / alarms, 0) if alarms else 'none'} of the alarms would be real "
+            f"flaws{least}. Escape and overkill rate do not depend on that share; precision and F1 do."
         )
         found.append(_caveat("note", "Alarms depend on how common flaws are", text))
     text = (
-        "The figures hold for photos like these: same kind of surface, camera, distance and light. Before using "
-        "the model elsewhere, label some photos from there and run flawmap evaluate on them."
+        "The figures hold for photos like these: same kind of surface, camera, distance and light. Before "
+        "using the model elsewhere, label some photos from there and run flawmap evaluate on them."
     )
     found.append(_caveat("note", "Photos of another kind are another question", text))
     return found

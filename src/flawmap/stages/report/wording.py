@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from flawmap.records import Cut
 
@@ -12,14 +12,20 @@ DASH = "–"
 NARROW_SPACE = "\u202f"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a figure is there and finite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A figure with fixed decimals; a dash where it has no value."""
-    return f"{value:.{digits}f}".replace("-", "−") if is_number(value) else DASH
+    """A figure with fixed decimals, more where it would else be rounded to 0 or 1; a dash without a value."""
+    if not is_number(value):
+        return DASH
+    text = f"{value:.{digits}f}"
+    while digits < 6 and value not in (0, 1) and float(text) in (0.0, 1.0):
+        digits += 1
+        text = f"{value:.{digits}f}"
+    return text.replace("-", "−")
 
 
 def count(value: Any) -> str:
@@ -91,15 +97,26 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:
-    """"a, b and c"."""
+    """ "a, b and c"."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def cut_name(cut: Cut) -> str:
-    """Such as "stage 5, average + maximum"."""
-    return f"stage {cut.depth}, {cut.pooling.replace('+', ' + ')}"
+    """Such as "stage 5, avg + max"."""
+    return f"stage {cut.depth}, {'avg + max' if cut.pooling == 'average+maximum' else 'avg'}"
+
+
+def rate_text(value: Any) -> str:
+    """A rate that someone chose, as a percentage without needless zeros: "1 %", "0.5 %"."""
+    return f"{100 * value:.3g}{NARROW_SPACE}%" if is_number(value) else DASH
+
+
+def small_number(value: float) -> str:
+    """A small positive number in plain decimals with two figures: 0.0000027."""
+    digits = 1 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(digits, 0)}f}"
 
 
 def short_backbone(backbone_id: str) -> str:

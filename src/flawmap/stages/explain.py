@@ -26,6 +26,11 @@ HEAT_COLOURS = (
 
 MAX_COVER = 0.8
 """How much of the photo the strongest evidence covers."""
+COVER_POWER = 0.6
+"""Below 1, so that weak evidence shows too."""
+WEAK = 0.5
+"""Log-odds per cell: a map that nowhere reaches this is not stretched to the brightest colour, so that a
+photo without much evidence looks like one."""
 DRAWN_PX, MARGIN_PX, FOOT_PX = 640, 16, 60
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -38,13 +43,13 @@ class Explanation:
     score: float
     """Calibrated probability of the label."""
     heat: np.ndarray
-    """(H, W) float32 in the photo's pixels: evidence for the label per cell, in units of the logit margin;
+    """(H, W) float32 in the photo's pixels: evidence for the label, in log-odds per cell of the last map;
     negative where a place speaks against it."""
     cells: np.ndarray
     """(h', w') float32: the same before it was enlarged, padding included. Sums to `margin` - `bias`."""
     margin: float
-    """The label's logit less the mean of the others (two labels: the log-odds; several labels per photo: the
-    logit alone)."""
+    """The label's calibrated logit less the mean of the others: with two labels, or several per photo, the
+    log-odds of `score`."""
     bias: float
     prediction: Predictions
     """The answer for the photo itself (one row)."""
@@ -68,21 +73,19 @@ def activation_map(features: np.ndarray, head: LinearHead, class_index: int, poo
     return cells.reshape(features.shape[1:])
 
 
-def to_margins(head: LinearHead, is_multilabel: bool) -> LinearHead:
-    """The head whose outputs are each logit less the mean of the others.
+def to_margins(head: LinearHead, temperature: float, is_multilabel: bool) -> LinearHead:
+    """The head whose outputs are each calibrated logit less the mean of the others.
 
     Softmax does not change when one amount is added to every logit, so a single logit means nothing by
     itself, and neither would its map; the margin is what decides. Sigmoids decide alone: that head stays as
     it is.
     """
     n = len(head.bias)
-    if is_multilabel or n < 2:
-        return head
-    share = n / (n - 1)
-    return LinearHead(
-        ((head.weight - head.weight.mean(axis=0)) * share).astype(np.float32),
-        ((head.bias - head.bias.mean()) * share).astype(np.float32),
-    )
+    weight, bias = head.weight / temperature, head.bias / temperature
+    if not is_multilabel and n > 1:
+        weight = (weight - weight.mean(axis=0)) * (n / (n - 1))
+        bias = (bias - bias.mean()) * (n / (n - 1))
+    return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def explain_photo(classifier: Classifier, image: np.ndarray, label: str | None = None) -> Explanation:
@@ -93,7 +96,7 @@ def explain_photo(classifier: Classifier, image: np.ndarray, label: str | None =
     features, logits = classifier.run(image)
     prediction = to_predictions(logits[None], spec)
     class_index = _printed_index(prediction) if label is None else spec.labels.index(label)
-    head = to_margins(classifier.bundle.head, spec.is_multilabel)
+    head = to_margins(classifier.bundle.head, spec.thresholds.temperature, spec.is_multilabel)
     cells = activation_map(features, head, class_index, spec.cut.pooling)
     bias = float(head.bias[class_index])
     return Explanation(
@@ -125,26 +128,31 @@ def to_photo_heat(cells: np.ndarray, size_hw: tuple[int, ...], preprocessing: Pr
     enlarged = Image.fromarray(cells.astype(np.float32)).resize(
         (width, height), Image.Resampling.BICUBIC, box=box
     )
-    return np.clip(np.asarray(enlarged, np.float32), cells.min(), cells.max())
+    return np.clip(np.asarray(enlarged), cells.min(), cells.max()).astype(np.float32)
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray, top: float | None = None) -> np.ndarray:
-    """(H, W, 3) uint8: the image under its heat. Positive evidence only, from none to `top` (its maximum).
+    """(H, W, 3) uint8: the image under its heat. Positive evidence only, from none to `top` (to_top()).
 
     Where the evidence is stronger the colour covers more of the photo; a thin line runs where it is half of
-    the strongest. A heat without any positive value leaves the photo grey.
+    the brightest. A heat without any positive value leaves the photo almost grey.
     """
     if image.shape[:2] != heat.shape:
         raise ValueError(f"need a heat of the image's size {image.shape[:2]}; got {heat.shape}")
-    top = float(heat.max()) if top is None else top
-    strength = np.clip(heat / top, 0.0, 1.0) if top > 0 else np.zeros(heat.shape, np.float32)
+    top = to_top(heat) if top is None else top
+    strength = np.clip(heat / top, 0.0, 1.0)
     grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     base = (0.35 * image + 0.65 * grey[..., None]).astype(np.float32)
-    alpha = (MAX_COVER * strength**0.75)[..., None]
+    alpha = (MAX_COVER * strength**COVER_POWER)[..., None]
     drawn = base * (1 - alpha) + to_colours(strength) * alpha
     line = _contour(strength, 0.5, max(1, round(min(heat.shape) / 300)))
     drawn[line] = 0.25 * drawn[line] + 0.75 * 255
     return drawn.round().clip(0, 255).astype(np.uint8)
+
+
+def to_top(heat: np.ndarray) -> float:
+    """The evidence that gets the brightest colour: the strongest, but no less than WEAK."""
+    return max(float(heat.max()), WEAK)
 
 
 def to_colours(strength: np.ndarray) -> np.ndarray:
@@ -161,7 +169,7 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
     size_hw = _drawn_size(image.shape[:2])
     photo = Image.fromarray(image).resize((size_hw[1], size_hw[0]), Image.Resampling.LANCZOS)
     heat = Image.fromarray(explanation.heat).resize((size_hw[1], size_hw[0]), Image.Resampling.BICUBIC)
-    top = max(float(explanation.heat.max()), 0.0)
+    top = to_top(explanation.heat)
     drawn = draw_heat(np.asarray(photo), np.asarray(heat), top)
     height, width = size_hw
     canvas = Image.new("RGB", (2 * width + 3 * MARGIN_PX, height + FOOT_PX + 2 * MARGIN_PX), (250, 250, 249))
@@ -176,9 +184,8 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
     )
     x = 2 * MARGIN_PX + width
     _draw_legend(canvas, (x, y, x + width, y + 14))
-    pen.text((x, y + 22), "none", fill=(90, 90, 90), font=small)
-    strongest = f"strongest ({top:+.2f} per cell)" if top > 0 else "no evidence for it anywhere"
-    pen.text((x + width, y + 22), strongest, fill=(90, 90, 90), font=small, anchor="ra")
+    pen.text((x, y + 20), "none or against", fill=(90, 90, 90), font=small)
+    pen.text((x + width, y + 20), f"log-odds +{top:.2g} per cell", fill=(90, 90, 90), font=small, anchor="ra")
     return np.asarray(canvas)
 
 
@@ -220,13 +227,13 @@ def _draw_legend(canvas: Any, box_xyxy: tuple[int, int, int, int]) -> None:
 
     x0, y0, x1, y1 = box_xyxy
     ramp = np.broadcast_to(np.linspace(0, 1, x1 - x0, dtype=np.float32), (y1 - y0, x1 - x0))
-    alpha = (MAX_COVER * ramp**0.75)[..., None]
+    alpha = (MAX_COVER * ramp**COVER_POWER)[..., None]
     bar = (150 * (1 - alpha) + to_colours(ramp) * alpha).round().astype(np.uint8)
     canvas.paste(Image.fromarray(bar), (x0, y0))
 
 
 def _in_words(explanation: Explanation) -> str:
-    return f"evidence for {explanation.label}; line: half of the strongest"
+    return f"Colour: evidence for {explanation.label}. Line: half of the brightest."
 
 
 def _shorten(text: str, font: Any, width_px: int) -> str:

@@ -71,14 +71,14 @@ def _top_folders_below(found: Found) -> set[str]:
 
 
 def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:
+    if len(tops) == 1:
+        _refuse_one_class(root, found, min(tops))
     second = {below.lower() for below in _top_folders_below(found)}
     if second and second <= set(PART_OF_NAME) and all(name.count("/") > 1 for _, name in found.files):
         raise DatasetError(
             f"{root} holds parts inside its classes ({min(tops)}/{min(second)}/); put the parts outside: "
             f"{min(second)}/{min(tops)}/"
         )
-    if len(tops) == 1:
-        _refuse_one_class(root, found, min(tops))
     _refuse_same_letters(root, tops)
     entries, loose = [], []
     for path, name in found.files:

@@ -12,8 +12,9 @@ def _words(text: str) -> frozenset[str]:
 
 _FLAW_WORDS = _words(
     "crack cracks cracked cracking defect defects defective defected flaw flaws flawed damage damages "
-    "damaged fault faults faulty scratch scratches scratched corrosion corroded rust rusty spall spalls spalling "
-    "hole holes anomaly anomalies anomalous broken error errors failure failures pit pits stain stains"
+    "damaged fault faults faulty scratch scratches scratched corrosion corroded rust rusty spall spalls "
+    "spalling hole holes anomaly anomalies anomalous broken error errors failure failures pit pits stain "
+    "stains"
 )
 _GLUED = re.compile(rf"(no|non|un)({'|'.join(sorted(_FLAW_WORDS))})")
 _NEGATIONS = _words("no non not un without zero")

@@ -194,15 +194,22 @@ def _text(cell: Cell) -> str:
 
 def _resolve(root: Path, real_root: Path, text: str) -> Path:
     """The photo of a row. Other spellings (backslashes, other Unicode forms) are tried as well."""
-    if not text:
+    if not text or "\0" in text:
         raise DatasetError("no path in this row")
-    spellings = [text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)]
-    spellings += [one.replace("\\", "/") for one in spellings]
+    forms = [text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)]
+    spellings = dict.fromkeys(forms + [one.replace("\\", "/") for one in forms])
     candidates = [_below(root, real_root, one) for one in spellings]
     photo = next((one for one in candidates if one is not None and os.path.lexists(one)), candidates[0])
-    if photo is None or not photo.resolve().is_relative_to(real_root):
+    if photo is None or not _leads_into(real_root, photo):
         raise DatasetError("it leads out of the manifest's folder; put the manifest above its photos")
     return photo
+
+
+def _leads_into(real_root: Path, photo: Path) -> bool:
+    try:
+        return photo.resolve().is_relative_to(real_root)
+    except (OSError, RuntimeError):  # a link that leads to itself; reading it will say so
+        return True
 
 
 def _below(root: Path, real_root: Path, text: str) -> Path | None:

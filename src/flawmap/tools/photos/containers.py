@@ -48,6 +48,9 @@ _NOT_PHOTOS = (
     (b"SIMPLE  =", "a FITS file; save it as 16-bit PNG or TIFF"),
 )
 
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row, and steps of the seven passes of an interlaced PNG."""
+
 
 @dataclass(frozen=True)
 class Container:
@@ -58,6 +61,8 @@ class Container:
     orientation: int = 1
     size_hw: tuple[int, int] | None = None
     """As stored, before orientation; None where only the decoder's header tells."""
+    end: int = 0
+    """JPEG: where the end marker stands in `data`."""
 
 
 def open_container(data: bytes) -> Container:
@@ -151,10 +156,12 @@ def _walk_jpeg(data: bytes) -> Container:
             break
         if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
             kept.append(data[start:at])
-    if data.find(b"\xff\xd9", at) < 0:
+    end = data.find(b"\xff\xd9", at)
+    if end < 0:
         raise PhotoError("truncated: the JPEG file has no end marker")
+    end += sum(map(len, kept)) - start
     kept.append(data[start:])
-    return Container("JPEG", b"".join(kept), orientation or 1, size_hw)
+    return Container("JPEG", b"".join(kept), orientation or 1, size_hw, end)
 
 
 def _walk_png(data: bytes) -> Container:
@@ -182,6 +189,50 @@ def _walk_png(data: bytes) -> Container:
         at = end
 
 
+def check_png_rows(container: Container) -> None:
+    """Raise PhotoError unless the compressed rows are as many as the header says: decoders leave missing rows
+    black without a word. The header has to be within the pixel cap, so that this comes to an end."""
+    data, at, n_bytes = container.data, 8, 0
+    inflate = zlib.decompressobj()
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"IDAT":
+            packed = data[at + 8 : at + 8 + length]
+            while packed and not inflate.eof:
+                try:
+                    n_bytes += len(inflate.decompress(packed, 1 << 20))
+                except zlib.error as error:
+                    raise PhotoError(f"damaged: the PNG file's pixels cannot be unpacked ({error})") from None
+                packed = inflate.unconsumed_tail
+        at += 12 + length
+    wanted = _count_png_bytes(data)
+    if n_bytes < wanted or not inflate.eof:
+        raise PhotoError(f"truncated: the PNG file holds {n_bytes} of {wanted} bytes of pixels")
+
+
+def _count_png_bytes(data: bytes) -> int:
+    """Bytes of all rows with their filter bytes (PNG specification, 7.2 and 8.2)."""
+    width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+    passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
+    total = 0
+    for x, y, step_x, step_y in passes:
+        wide, high = -(-(width - x) // step_x), -(-(height - y) // step_y)
+        if wide > 0 and high > 0:
+            total += high * (1 + (wide * bits + 7) // 8)
+    return total
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # not a character that the sample cuts in two
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
 def _printable(kind: bytes) -> str:
     return kind.decode("ascii", "backslashreplace")
 
@@ -200,6 +251,6 @@ def _describe_stranger(data: bytes) -> str:
             return what
     if not data[:4096].strip(b"\0"):
         return "it begins with nothing but zero bytes (a copy that was cut off?)"
-    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+    if _is_text(head):
         return "text"
     return f"unknown bytes ({data[:4].hex(' ')})"

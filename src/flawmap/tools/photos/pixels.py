@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from PIL import (
 )
 
 from flawmap.errors import OptionError, PhotoError
-from flawmap.tools.photos.containers import Container, read_orientation
+from flawmap.tools.photos.containers import Container, check_png_rows, read_orientation
 
 _USUAL_BITS = (8, 10, 12, 14, 16)
 
@@ -60,6 +60,7 @@ _OTHER_BYTE = {
     },
     **{f"{bands};16N": f"{bands};16B" for bands in ("RGB", "RGBA", "RGBX", "RGBa")},
 }
+_FILLER = bytes(range(1, 250, 3)) * 4
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,14 @@ def decode(container: Container, options: PhotoOptions) -> tuple[np.ndarray, str
     """
     if container.size_hw is not None:
         check_size(container.size_hw, options)
+    if container.format == "PNG":
+        check_png_rows(container)
     with _decoder_errors(container.format):
         image = _open(container)
         check_size((image.height, image.width), options)
         rgb, note = _read_pixels(image, container, options)
+        if container.format == "JPEG" and _ends_early(rgb, container):
+            raise PhotoError("truncated: the JPEG file's pixels end before its end marker")
     orientation = container.orientation
     if container.format not in (
         "JPEG",
@@ -202,6 +207,20 @@ def _load(image: ImageFile.ImageFile) -> None:
             width, height = height, width
         image.im = Image.new(image.mode, (width, height)).im
     image.load()
+
+
+def _ends_early(rgb: np.ndarray, container: Container) -> bool:
+    """Whether a JPEG's end marker comes before its last pixels, which the decoder then fills with one colour.
+
+    Where the last pixels are of one colour, bytes are put in before the end marker: after all pixels they are
+    passed over, but where pixels are missing they are taken for them.
+    """
+    if (rgb[-1, -8:] != rgb[-1, -1]).any():
+        return False
+    data, end = container.data, container.end
+    longer = data[:end] + _FILLER + data[end:]
+    again, _ = _read_pixels(_open(replace(container, data=longer)), container, PhotoOptions())
+    return not np.array_equal(rgb, again)
 
 
 def _tile_modes(image: ImageFile.ImageFile) -> list[str]:

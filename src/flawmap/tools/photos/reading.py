@@ -197,8 +197,8 @@ def _read_bytes(path: Path, options: PhotoOptions) -> bytes:
         raise PhotoError("a link to nothing" if path.is_symlink() else "the file does not exist") from None
     except PermissionError:
         raise PhotoError("no permission to read the file") from None
-    except OSError as error:
-        raise PhotoError(f"the file cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise PhotoError(f"the file cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
 def _rules(options: PhotoOptions) -> str:

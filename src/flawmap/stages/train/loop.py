@@ -1,0 +1,294 @@
+"""The training loop, run by lightning: one phase of training, resumable with the same bits.
+
+Everything random in a step is drawn from (seed, step, device), and the order of an epoch from (seed, epoch):
+a run that was killed and goes on from its last epoch ends like one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from safetensors.torch import load, save
+from torch import nn
+
+from flawmap.records import Epoch, Progress
+from flawmap.stages.train.loggers import make_loggers
+from flawmap.stages.train.objective import Objective, Score
+from flawmap.stages.train.sources import Batch, Batches, generator_for
+from flawmap.tools.files import write_file
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One run of the loop."""
+
+    name: str
+    n_epochs: int
+    patience: int
+    seed: int
+    weight_decay: float
+    learning_rates: tuple[tuple[str, float], ...]
+    """Rate of the parameters whose name begins so; the first that fits counts, parameters that fit none and
+    those that need no gradient stay as they are."""
+    accelerator: str
+    logger: str | None
+
+
+class Learner(lightning.LightningModule):
+    """A model that turns a source's inputs into logits, what it learns from, and by which rules."""
+
+    def __init__(
+        self, model: nn.Module, train: Batches, validation: Batches, objective: Objective, phase: Phase
+    ) -> None:
+        super().__init__()
+        self.model, self.objective, self.phase = model, objective, phase
+        self.train_batches, self.validation_batches = train, validation
+        self.history: list[dict[str, Any]] = []
+        self.score: Score | None = None
+        self._elapsed_s = 0.0
+        self._since = time.monotonic()
+        self._losses: list[torch.Tensor] = []
+        self._outputs: list[tuple[torch.Tensor, ...]] = []
+
+    def train_dataloader(self) -> Batches:
+        return self.train_batches.shared(self.trainer.global_rank, self.trainer.world_size)
+
+    def val_dataloader(self) -> Batches:
+        return self.validation_batches.shared(self.trainer.global_rank, self.trainer.world_size)
+
+    def on_train_epoch_start(self) -> None:
+        """All but dropout as in use: normalisation keeps its statistics, which small batches would spoil."""
+        for module in self.model.modules():
+            module.training = isinstance(module, nn.Dropout)
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        stored, targets, _ = batch
+        place = (self.phase.seed, self.global_step, self.global_rank)
+        torch.manual_seed(generator_for(*place, 1).initial_seed())  # for dropout
+        inputs = self.train_batches.source.vary(stored, generator_for(*place, 2))
+        loss = self.objective.loss(self.model(inputs), targets)
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        stored, targets, rows = batch
+        self._outputs.append((self.model(self.validation_batches.source.plain(stored)), targets, rows))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, targets, rows = (torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        self._outputs.clear()
+        if self.trainer.world_size > 1:
+            logits, targets, rows = (
+                torch.as_tensor(self.all_gather(part)).flatten(0, 1) for part in (logits, targets, rows)
+            )
+        _, first = np.unique(rows.cpu().numpy(), return_index=True)
+        self.score = self.objective.judge(
+            logits.float().cpu().numpy()[first], targets.cpu().numpy()[first].astype(np.uint8)
+        )
+        self.log_dict({"validation_f1": self.score.f1, "validation_loss": self.score.loss}, sync_dist=False)
+
+    def on_train_epoch_end(self) -> None:
+        train_loss = torch.stack(self._losses).mean()
+        self._losses.clear()
+        if self.trainer.world_size > 1:
+            train_loss = torch.as_tensor(self.all_gather(train_loss)).mean()
+        self.log("train_loss", train_loss)
+        now = time.monotonic()
+        self._elapsed_s, self._since = self._elapsed_s + now - self._since, now
+        if self.score is not None:
+            epoch = Epoch(
+                self.phase.name,
+                self.current_epoch,
+                float(train_loss),
+                self.score.loss,
+                self.score.f1,
+                self._elapsed_s,
+            )
+            self.history.append(asdict(epoch))
+
+    def configure_optimizers(self) -> Any:
+        groups, taken = [], set()
+        for prefix, rate in self.phase.learning_rates:
+            chosen = [
+                (name, p)
+                for name, p in self.model.named_parameters()
+                if name.startswith(prefix) and p.requires_grad and name not in taken
+            ]
+            taken |= {name for name, _ in chosen}
+            if chosen:
+                groups.append({"params": [p for _, p in chosen], "lr": rate})
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.phase.weight_decay)
+        n_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _WarmCosine(n_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = list(self.history)
+        checkpoint["elapsed_s"] = self._elapsed_s
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = list(checkpoint["history"])
+        self._elapsed_s, self._since = checkpoint["elapsed_s"], time.monotonic()
+
+
+class _WarmCosine:
+    """Up over the first twentieth of the steps, then down to zero along a cosine."""
+
+    def __init__(self, n_steps: int) -> None:
+        self.n_steps, self.n_warm = max(1, n_steps), max(1, n_steps // 20)
+
+    def __call__(self, step: int) -> float:
+        if step < self.n_warm:
+            return (step + 1) / (self.n_warm + 1)
+        done = (step - self.n_warm) / max(1, self.n_steps - self.n_warm)
+        return 0.5 * (1 + float(np.cos(np.pi * min(1.0, done))))
+
+
+class KeepBest(Callback):
+    """Writes the state with the best validation score, and ends a phase that no longer gets better."""
+
+    def __init__(self, file: Path, patience: int) -> None:
+        self.file, self.patience = file, patience
+        self.best: Score | None = None
+        self.n_since = 0
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Learner) and pl_module.score is not None
+        if self.best is not None and pl_module.score.rank <= self.best.rank:
+            self.n_since += 1
+            trainer.should_stop = self.n_since > self.patience
+            return
+        self.best, self.n_since = pl_module.score, 0
+        if trainer.is_global_zero:
+            _write_state(pl_module.model, self.file)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": None if self.best is None else asdict(self.best), "n_since": self.n_since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = None if state_dict["best"] is None else Score(**state_dict["best"])
+        self.n_since = state_dict["n_since"]
+
+
+class _KeepLast(Checkpoint):
+    """Writes the whole state of training after every epoch, in one step: a kill loses one epoch at most."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self.file)
+
+
+class _Report(Callback):
+    """Tells how far a phase is."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
+    ) -> None:
+        if trainer.is_global_zero and isinstance(pl_module, Learner):
+            n_steps = int(trainer.estimated_stepping_batches)
+            self.progress(f"training: {pl_module.phase.name}", trainer.global_step, n_steps)
+
+
+def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score, tuple[Epoch, ...]]:
+    """Train, or go on with what the folder's checkpoints hold; the model ends in its best state.
+
+    Returns that state's score and the curve. Everything is read back from the files, which is the same
+    whether one process trained, several, or an earlier run did.
+    """
+    phase = learner.phase
+    home = folder / "checkpoints" / phase.name
+    best_file, last_file = home / "best.safetensors", home / "last.ckpt"
+    keep = KeepBest(best_file, phase.patience)
+    if not _is_finished(last_file, phase):
+        trainer = lightning.Trainer(
+            accelerator=phase.accelerator,
+            max_epochs=phase.n_epochs,
+            deterministic="warn" if torch.cuda.is_available() else True,
+            callbacks=[keep, _KeepLast(last_file), _Report(progress)],
+            logger=make_loggers(phase.logger, folder, phase.name),
+            log_every_n_steps=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=True,
+            use_distributed_sampler=False,
+            **_devices(phase.accelerator),
+        )
+        for module in learner.modules():
+            module.training = True  # lightning warns about others; on_train_epoch_start sets what is meant
+        resumed = str(last_file) if last_file.is_file() else None
+        trainer.fit(learner, ckpt_path=resumed, weights_only=True)
+    learner.cpu()
+    learner.model.load_state_dict(load(best_file.read_bytes()))
+    last = _read_checkpoint(last_file)
+    return _best_of(last), tuple(Epoch(**values) for values in last["history"])
+
+
+@contextlib.contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seeded and deterministic within, without lightning's notices; earlier settings are put back after."""
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    chatty = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in chatty]
+    try:
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            # lightning 2.6 beside torch 2.9 and later: its own use of a name that torch renamed
+            warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+            torch.manual_seed(seed)
+            for logger in chatty:
+                logger.setLevel(logging.WARNING)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
+        for logger, level in zip(chatty, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _devices(accelerator: str) -> dict[str, Any]:
+    """Every GPU there is; on the processor one device, whose threads share the work."""
+    n_gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    if n_gpus > 1:
+        return {"devices": n_gpus, "strategy": "ddp_spawn"}
+    return {"devices": 1}
+
+
+def _is_finished(last_file: Path, phase: Phase) -> bool:
+    if not last_file.is_file():
+        return False
+    last = _read_checkpoint(last_file)
+    n_since = _kept(last)["n_since"]
+    return len(last["history"]) >= phase.n_epochs or n_since > phase.patience
+
+
+def _read_checkpoint(file: Path) -> dict[str, Any]:
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _kept(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    return checkpoint["callbacks"][KeepBest.__qualname__]
+
+
+def _best_of(checkpoint: dict[str, Any]) -> Score:
+    return Score(**_kept(checkpoint)["best"])
+
+
+def _write_state(model: nn.Module, file: Path) -> None:
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    write_file(file, save(tensors))

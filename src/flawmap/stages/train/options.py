@@ -1,0 +1,94 @@
+"""Options of training; no torch, so that the command line can read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flawmap.errors import OptionError
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """Each photo draws its changes evenly from ranges: factors 1 ± brightness, contrast, saturation; hue
+    turned by at most ± `hue` of a full turn. `turns` adds quarter turns, for surfaces without an up or a grain."""
+
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.2
+    hue: float = 0.03
+    flip_left_right: bool = True
+    flip_up_down: bool = True
+    turns: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("brightness", "contrast", "saturation"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise OptionError(f"{name} is {value}; it must be at least 0 and below 1")
+        if not 0 <= self.hue <= 0.5:
+            raise OptionError(f"hue is {self.hue}; it must lie between 0 and 0.5 (half a turn)")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a classifier is trained. Nothing here depends on the clock: equal options give equal bits."""
+
+    seed: int = 0
+    head_epochs: int = 30
+    """Of the head on the frozen backbone; 0 leaves that contender out."""
+    head_views: int = 4
+    """Augmented views of each photo that the frozen backbone sees once; the head's epochs draw from them."""
+    head_learning_rate: float = 1e-3
+    epochs: int | None = None
+    """Of fine-tuning; 0 leaves that contender out. None: what `teramacs` allows, 4 to 40."""
+    teramacs: float = 4.5
+    """Where `epochs` is None: epochs × photos × multiply-accumulates of one forward pass, in 10^12."""
+    frozen_stages: int | None = None
+    """Early stages that fine-tuning leaves as they are. None: all but the last two."""
+    learning_rate: float = 3e-4
+    """Of the fine-tuned stages; the head takes `head_learning_rate`."""
+    weight_decay: float = 0.01
+    dropout: float = 0.2
+    label_smoothing: float = 0.0
+    patience: int = 10
+    """Epochs without a better validation score after which a phase ends."""
+    batch_size: int = 32
+    balance: float = 0.5
+    """Photos of a class weigh (mean class size / class size) ** balance in the loss: 0 all photos alike,
+    1 all classes alike."""
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    logger: Literal["wandb", "mlflow"] | None = None
+    """Where the curves go besides TensorBoard's events."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    memory_gb: float = 2.0
+    """Decoded photos are held in memory up to this size, and beyond it in one file beside the checkpoints."""
+
+    def __post_init__(self) -> None:
+        for name in ("head_epochs", "teramacs", "patience", "memory_gb", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must not be negative")
+        for name in ("head_views", "batch_size", "head_learning_rate", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("dropout", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if not 0 <= self.balance <= 1:
+            raise OptionError(f"balance is {self.balance}; it must lie between 0 and 1")
+        if (self.epochs or 0) < 0 or (self.frozen_stages or 0) < 0:
+            raise OptionError("epochs and frozen_stages must not be negative")
+        if self.logger not in (None, "wandb", "mlflow"):
+            raise OptionError(f"logger is {self.logger!r}; it must be 'wandb' or 'mlflow', or left out")
+
+    def n_epochs(self, n_photos: int, macs: int) -> int:
+        """Epochs of fine-tuning for that many training photos at that many multiply-accumulates each."""
+        if self.epochs is not None:
+            return self.epochs
+        return min(40, max(4, round(self.teramacs * 1e12 / max(1, n_photos * macs))))
+
+    def n_frozen(self, depth: int) -> int:
+        """Stages left as they are in a network that ends after stage `depth`."""
+        if self.frozen_stages is not None:
+            return min(self.frozen_stages, depth + 1)
+        return max(0, depth - 1)

@@ -180,7 +180,7 @@ def training_lines(
         *dataset_lines(prepared.dataset, prepared.audit),
         split_line(prepared.split),
         f"chosen: {best.backbone_id} to depth {best.cut.depth}, {best.cut.pooling} pooling, of "
-        f"{len(ranking.candidates)} candidates (cross-validated F1 {best.f1:.3f} ± {best.standard_error:.3f})",
+        f"{len(ranking.candidates)} candidates (CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         f"shipped: {model.winner} (validation F1: {contenders})",
         *evaluation_lines(judged.test, spec, "test, sources never seen"),
         f"model: {judged.bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
@@ -192,7 +192,7 @@ def agreement_text(spec: ModelSpec) -> str:
     """What the export check found."""
     found = spec.agreement
     return (
-        f"largest difference from the network {found['largest_difference']:.1g} on {found['n_photos']} photos"
+        f"largest difference from the network {found['max_difference']:.1g} on {found['n_photos']} photos"
     )
 
 

@@ -175,10 +175,7 @@ class Contest:
                 rows = everything if view == 0 else torch.from_numpy(self.train_rows)
                 for step, part in enumerate(rows.split(size)):
                     stored = source.fetch(part)
-                    generator = generator_for(self.options.seed, DECODED = "photos.npy"
-"""Among the checkpoints: the photos of a set too large for memory; gone once training is done."""
-
-_VIEWS_SEED, view, step)
+                    generator = generator_for(self.options.seed, _VIEWS_SEED, view, step)
                     images = source.vary(stored, generator) if view else source.plain(stored)
                     views[part, view] = _pool(self.network(images)[0], self.cut)
                     n_done += len(part)

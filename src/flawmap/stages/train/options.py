@@ -11,7 +11,8 @@ from flawmap.errors import OptionError
 @dataclass(frozen=True)
 class AugmentOptions:
     """Each photo draws its changes evenly from ranges: factors 1 ± brightness, contrast, saturation; hue
-    turned by at most ± `hue` of a full turn. `turns` adds quarter turns, for surfaces without an up or a grain."""
+    turned by at most ± `hue` of a full turn. `turns` adds quarter turns, for surfaces without up or grain.
+    """
 
     brightness: float = 0.2
     contrast: float = 0.2

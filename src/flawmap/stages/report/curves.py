@@ -18,10 +18,12 @@ _MAX_STRIP = 700
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def roc_chart(curves: Mapping[str, Mapping[str, Sequence[float]]], words: str) -> str:
+def roc_chart(
+    curves: Mapping[str, Mapping[str, Sequence[float]]], axis_names: tuple[str, str], words: str
+) -> str:
     """`curves`: name → {"false_alarm_rate", "recall"}; several are drawn in turning colours."""
     drawing = Drawing(*_SIZE)
-    plot = _unit_axes(drawing, "good photos rejected", "flaws found")
+    plot = _unit_axes(drawing, *axis_names)
     drawing.line(plot.x(0), plot.y(0), plot.x(1), plot.y(1), "level")
     for i, (name, curve) in enumerate(curves.items()):
         _curve(plot, curve.get("false_alarm_rate", ()), curve.get("recall", ()), i, name)
@@ -33,7 +35,7 @@ def precision_recall_chart(
 ) -> str:
     """`base_share`: the precision of calling everything flawed, drawn as a dashed line where it is known."""
     drawing = Drawing(*_SIZE)
-    plot = _unit_axes(drawing, "recall: share of flaws found", "precision")
+    plot = _unit_axes(drawing, "recall", "precision")
     if base_share is not None:
         drawing.line(plot.x(0), plot.y(base_share), plot.x(1), plot.y(base_share), "level")
         below = base_share > 0.5

@@ -15,7 +15,7 @@ from flawmap.records import Photo
 from flawmap.tools.photos import read_image
 
 _STEPS = ((1.0, 82), (1.0, 70), (0.85, 65), (0.7, 60), (0.55, 50), (0.4, 40), (0.25, 30))
-"""(share of the wanted side, WebP quality), tried in this order until a picture fits its allowance."""
+"""(share of the wanted side, WebP quality), best first; a picture gets the first that fits its allowance."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,26 @@ class Picture:
 
 def to_picture(image: np.ndarray, side_px: int, max_bytes: int) -> Picture:
     """(H, W, 3) uint8 RGB → a WebP of at most `side_px` on its longer side and, if it can be, `max_bytes`."""
-    data, size = b"", (0, 0)
-    for share, quality in _STEPS:
-        fitted = _fit(Image.fromarray(np.ascontiguousarray(image)), max(16, round(side_px * share)))
-        buffer = io.BytesIO()
-        fitted.save(buffer, "WEBP", quality=quality, method=4)
-        data, size = buffer.getvalue(), fitted.size
-        if len(data) <= max_bytes:
-            break
+    source = Image.fromarray(np.ascontiguousarray(image))
+    data, size = _encode(source, side_px, 0)
+    low, high = 1, len(_STEPS) - 1
+    if len(data) > max_bytes:  # find the first step that fits; sizes fall from step to step
+        while low < high:
+            middle = (low + high) // 2
+            if len(_encode(source, side_px, middle)[0]) <= max_bytes:
+                high = middle
+            else:
+                low = middle + 1
+        data, size = _encode(source, side_px, low)
     return Picture(f"data:image/webp;base64,{base64.b64encode(data).decode()}", *size)
+
+
+def _encode(source: Image.Image, side_px: int, step: int) -> tuple[bytes, tuple[int, int]]:
+    share, quality = _STEPS[step]
+    fitted = _fit(source, max(16, round(side_px * share)))
+    buffer = io.BytesIO()
+    fitted.save(buffer, "WEBP", quality=quality, method=4)
+    return buffer.getvalue(), fitted.size
 
 
 def photo_picture(photo: Photo, side_px: int, max_bytes: int) -> Picture:

@@ -51,9 +51,11 @@ _AS_PERCENT = ("escape_rate", "overkill_rate")
 
 def figures_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     """Every figure with its interval, trivial answer and state before training; confusion; curves."""
+    rows = _figure_rows(facts)
     return {
-        "rows": _figure_rows(facts),
+        "rows": rows,
         "scales": [f"{number(low, 1)} to {number(high, 1)}" for low, high in _scales(facts.test.metrics)],
+        "has_trivial_marks": any(row["bar"] and row["bar"]["trivial"] for row in rows),
         "n": plural(len(outcome.rows), "photo"),
         "n_groups": plural(outcome.n_groups, "source"),
         "has_before": facts.before_training is not None,
@@ -201,9 +203,11 @@ def _charts(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
     if roc:
         words = f"Receiver operating characteristic; area {number(metrics.get('auroc'))}."
         text = "Every threshold at once: how many flaws are found for how many good photos rejected."
-        if not outcome.has_good or len(roc) > 1:
+        names = ("good photos rejected", "flaws found")
+        if not is_two_class(facts):
             text = "Every threshold at once, each class against the others."
-        found.append(_chart("ROC", roc_chart(roc, words), text, roc))
+            names = ("photos of others given the label", "its own photos found")
+        found.append(_chart("ROC", roc_chart(roc, names, words), text, roc))
     if recalls:
         share = float(outcome.flawed.mean()) if len(recalls) == 1 and outcome.has_good else None
         words = f"Precision against recall; average precision {number(metrics.get('average_precision'))}."
@@ -276,7 +280,11 @@ def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
         "holds": holds,
         "seen": f"{count(claim.get('n_events'))} of {count(claim.get('n'))}",
         "upper": percent(claim.get("upper95")),
-        "needed": "" if holds or not is_number(n_needed) else f"about {count(n_needed)}",
+        "needed": ""
+        if holds
+        else f"about {count(n_needed)}"
+        if is_number(n_needed)
+        else "the rate seen is higher",
     }
 
 

@@ -203,7 +203,9 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
         found.append(_caveat("grave", "Not shown to beat the trivial answer", text))
     n_seen = facts.test.metrics.get("n_seen_in_training")
     if is_number(n_seen) and n_seen:
-        text = f"{plural(n_seen, 'test photo')} also stood in training or validation: the figures flatter."
+        text = (
+            f"{plural(int(n_seen), 'test photo')} also stood in training or validation: the figures flatter."
+        )
         found.append(_caveat("grave", "Test photos were seen in training", text))
     rare = _rare_labels(facts, outcome)
     if rare:

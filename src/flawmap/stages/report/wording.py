@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, TypeGuard
 
 from flawmap.records import Cut
@@ -14,7 +15,7 @@ NARROW_SPACE = "\u202f"
 
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether a figure is there and finite."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -1,0 +1,376 @@
+"""The report holds every section for every kind of task, is one safe file, and is the same twice."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flawmap.records import (
+    Audit,
+    Candidate,
+    Cut,
+    CutCost,
+    Dataset,
+    Epoch,
+    Evaluation,
+    LabelSuspect,
+    ModelSpec,
+    Photo,
+    Preprocessing,
+    Ranking,
+    Split,
+    Thresholds,
+    Unreadable,
+)
+from flawmap.stages.report import RandomSplit, ReportFacts, ReportOptions, write_report
+from flawmap.stages.report.charts import best_ten_chart, ranking_chart
+from flawmap.stages.report.page import SECTIONS
+from flawmap.stages.report.pictures import spread_rows, to_picture
+from flawmap.stages.report.svg import Scale
+from flawmap.stages.report.verdict import caveats, count_outcome, verdict_sentence
+from flawmap.stages.report.wording import duration, listed, number, percent, size_text
+
+KINDS = ("two classes", "six classes", "no good class", "several labels")
+FOREIGN = "<script>alert('x')</script>"
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+def make_dataset(root: Path, kind: str, n: int) -> Dataset:
+    labels, good = {
+        "two classes": (("good", FOREIGN), ("good",)),
+        "six classes": (("free", "crack", "fray", "break", "hole", FOREIGN), ("free",)),
+        "no good class": (("inclusion", "patches", FOREIGN), ()),
+        "several labels": (("crack", "spalling", FOREIGN), ()),
+    }[kind]
+    rng = np.random.default_rng(5)
+    targets = np.zeros((n, len(labels)), np.uint8)
+    targets[np.arange(n), np.arange(n) % len(labels)] = 1
+    if kind == "several labels":
+        targets[::4] = 0
+        targets[1::4, :2] = 1
+    photos = []
+    for i in range(n):
+        path = root / f"{i:03}.png"
+        Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(path)
+        name = f"part & <b>{i:03}</b>.png" if i % 7 == 0 else f"{i:03}.png"
+        photos.append(Photo(path, name, f"{i:064x}", (20, 30)))
+    return Dataset(
+        root / "set <i>",
+        tuple(photos),
+        labels,
+        targets,
+        good,
+        is_multilabel=kind == "several labels",
+        unreadable=(Unreadable("<img src=x onerror=alert(1)>.jpg", "cut off & <u>broken</u>"),),
+    )
+
+
+def make_evaluation(dataset: Dataset, rows: np.ndarray, is_flaw: np.ndarray) -> Evaluation:
+    """Every fifth photo is answered wrongly: by the next label, or, with several labels, by the reverse."""
+    targets = dataset.targets[rows]
+    printed = targets.copy()
+    wrong = np.arange(0, len(rows), 5)
+    printed[wrong] = 1 - printed[wrong] if dataset.is_multilabel else np.roll(printed[wrong], 1, axis=1)
+    probabilities = np.where(printed, 0.8, 0.2 / max(len(dataset.labels) - 1, 1))
+    n_labels = len(dataset.labels)
+    confusion = (
+        printed.T.astype(int) @ targets if not dataset.is_multilabel else np.zeros((n_labels, 2, 2), int)
+    )
+    curve = {"false_alarm_rate": [0.0, 0.1, 1.0], "recall": [0.0, 0.8, 1.0], "threshold": [1.0, 0.5, 0.0]}
+    falling = {"recall": [0.2, 1.0], "precision": [1.0, 0.7], "threshold": [0.9, 0.1]}
+    accuracy = float((printed == targets).all(axis=1).mean())
+    return Evaluation(
+        metrics={
+            "n": len(rows),
+            "n_seen_in_training": 0,
+            "accuracy": accuracy,
+            "macro_f1": 0.79,
+            "f1": 0.8 if n_labels == 2 else None,
+            "escape_rate": 0.2,
+            "loss": 0.41,
+            "trivial": {"accuracy": 0.4, "f1": 0.5, "macro_f1": 0.3},
+            "interval95": {"accuracy": [0.7, 0.9], "f1": [0.7, 0.9], "escape_rate": [0.1, 0.4], "loss": None},
+            "claims": [
+                {
+                    "kind": "misses",
+                    "rate": 0.01,
+                    "supported": False,
+                    "upper95": 0.2,
+                    "n_events": 2,
+                    "n": 20,
+                    "n_needed": None,
+                }
+            ],
+        },
+        confusion=confusion,
+        curves={
+            "roc": {dataset.labels[-1]: curve},
+            "precision_recall": {dataset.labels[-1]: falling},
+            "calibration": {"of": "flaw score", "score": [0.1, 0.9], "outcome": [0.2, 0.8], "n": [10, 12]},
+        },
+        worst=tuple(int(i) for i in wrong),
+        names=tuple(dataset.photos[row].name for row in rows),
+        probabilities=probabilities,
+        flaw_scores=probabilities[:, is_flaw].max(axis=1),
+        printed=printed,
+    )
+
+
+def make_ranking(n: int = 12) -> Ranking:
+    def candidate(i: int) -> Candidate:
+        cost = CutCost(i % 7, 32, 10_000 * (i + 1), 40_000 * (i + 1), 5_000_000 * (i + 1))
+        pooling = "average" if i % 2 else "average+maximum"
+        return Candidate(f"net{i // 7}", Cut(i % 7, pooling), cost, 0.95 - 0.01 * i, 0.004, 2.0, 1.0, 1.0)
+
+    candidates = tuple(candidate(i) for i in range(n))
+    return Ranking(candidates, candidates[0], candidates[-1], "It is the best.", "balanced", 5)
+
+
+def make_facts(root: Path, kind: str, n: int = 60) -> ReportFacts:
+    dataset = make_dataset(root, kind, n)
+    groups = tuple(f"wall {i // 3}" for i in range(n))
+    third = n // 3
+    split = Split(
+        np.arange(third), np.arange(third, 2 * third), np.arange(2 * third, n), groups, 0, "By source."
+    )
+    is_flaw = np.array([label not in dataset.good_labels for label in dataset.labels])
+    spec = ModelSpec(
+        task="multilabel" if dataset.is_multilabel else "classification",
+        labels=dataset.labels,
+        good_labels=dataset.good_labels,
+        backbone_id="net0",
+        cut=Cut(0, "average+maximum"),
+        preprocessing=Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3),
+        thresholds=Thresholds(1.3, 0.5, 0.3, 0.7, 0.04, 0.05, 0.01, "best F1 on validation"),
+        tile_hw=(20, 30),
+        winner="fine-tuned",
+        versions={"numpy": "2"},
+        agreement={"n_photos": 8, "max_difference": 2.7e-6, "limit": 1e-3, "runtimes": {"onnxruntime": 1e-6}},
+        options={"seed": 0},
+    )
+    name = dataset.photos[2].name
+    return ReportFacts(
+        dataset=dataset,
+        audit=Audit(groups, "a column", label_suspects=(LabelSuspect(name, FOREIGN, "good", 0.97),)),
+        split=split,
+        ranking=make_ranking(),
+        spec=spec,
+        test=make_evaluation(dataset, split.test, is_flaw),
+        validation=make_evaluation(dataset, split.validation, is_flaw),
+        before_training=make_evaluation(dataset, split.test, is_flaw),
+        history=tuple(
+            Epoch("head" if i < 3 else "fine-tuning", i, 1 / i, 1 / i, 0.9, 1.0) for i in range(1, 6)
+        ),
+        contenders={"untrained": {"f1": 0.5, "loss": 1.0}, "fine-tuned": {"f1": 0.9, "loss": 0.2}},
+        class_weights=tuple(float(i + 1) for i in range(len(dataset.labels))),
+        random_split=RandomSplit(0.98, 0.95, 12, 0.9),
+        heats={name: np.full((20, 30, 3), 120, np.uint8)},
+        file_sizes={"model.onnx": 9_400_000},
+        timings={"embed": 12.0, "train": 300.0},
+        command="flawmap train 'my photos' --out run",
+        notes=("A note.",),
+    )
+
+
+def write(facts: ReportFacts, folder: Path, options: ReportOptions | None = None) -> str:
+    path = folder / "out" / "report.html"
+    write_report(facts, path, options or ReportOptions())
+    return path.read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Checks that tags are balanced, and gathers what the tests ask about."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "title"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportFacts, str]:
+    folder = tmp_path_factory.mktemp("report")
+    facts = make_facts(folder, request.param)
+    return facts, write(facts, folder)
+
+
+def test_every_section_is_there_and_in_the_contents(page: tuple[ReportFacts, str]) -> None:
+    reader = Reader(page[1])
+    ids = [a.get("id") for a in reader.all("section")]
+    assert ids == [name for name, _ in SECTIONS]
+    assert {f"#{name}" for name in ids} <= {a.get("href") for a in reader.all("a")}
+
+
+def test_headings_follow_one_another(page: tuple[ReportFacts, str]) -> None:
+    levels = [int(tag[1]) for tag, _ in Reader(page[1]).tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_nothing_is_fetched_from_outside(page: tuple[ReportFacts, str]) -> None:
+    for _, attributes in Reader(page[1]).tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/"))
+    assert not re.search(r"url\((?!['\"]?data:)|@import|https?://", page[1])
+    assert "<script" not in page[1]
+
+
+def test_foreign_text_is_escaped(page: tuple[ReportFacts, str]) -> None:
+    reader = Reader(page[1])
+    assert not {"script", "b", "i", "u"} & {tag for tag, _ in reader.tags}
+    assert all("onerror" not in attributes for _, attributes in reader.tags)
+    assert FOREIGN in reader.text and "cut off & <u>broken</u>" in reader.text
+
+
+def test_pictures_have_alternatives_and_tables_captions(page: tuple[ReportFacts, str]) -> None:
+    reader = Reader(page[1])
+    assert all(a.get("alt") for a in reader.all("img"))
+    assert all(a.get("aria-label") for a in reader.all("svg"))
+    assert len(reader.all("table")) == len(reader.all("caption"))
+
+
+def test_same_facts_same_bytes(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    assert write(facts, tmp_path / "a") == write(facts, tmp_path / "b")
+
+
+def test_missing_pieces_are_plain_sentences(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    bare = dataclasses.replace(
+        facts,
+        audit=dataclasses.replace(facts.audit, label_suspects=()),
+        validation=None,
+        before_training=None,
+        history=(),
+        contenders={},
+        class_weights=(),
+        random_split=None,
+        heats={},
+        file_sizes={},
+        timings={},
+        command="",
+        notes=(),
+        spec=dataclasses.replace(facts.spec, winner="probe", agreement={}, options={}),
+        test=dataclasses.replace(facts.test, worst=(), curves={}, metrics={}),
+    )
+    text = Reader(write(bare, tmp_path)).text
+    for sentence in ("No label stands out", "No training curves", "No random split", "No curves", "No claim"):
+        assert sentence in text
+
+
+def test_a_photo_that_is_gone_leaves_a_word(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    for photo in facts.dataset.photos:
+        photo.path.unlink()
+    assert "not readable any more" in write(facts, tmp_path)
+
+
+def test_pictures_stay_within_their_allowance(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8)
+    small = to_picture(noise, 300, 4_000)
+    assert len(small.address) < 4_000 * 4 / 3 + 64
+    assert max(small.width_px, small.height_px) <= 300
+    facts = make_facts(tmp_path, "six classes", n=18)
+    for photo in facts.dataset.photos:
+        Image.fromarray(noise[:200, :250]).save(photo.path)
+    bare = len(write(facts, tmp_path, ReportOptions(0, 0, 0)))
+    options = ReportOptions(n_samples_per_class=1, n_mistakes=2, max_picture_bytes=60_000)
+    assert len(write(facts, tmp_path, options)) - bare < 60_000 * 4 / 3 + 10_000
+
+
+def test_the_verdict_counts_photos(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    outcome = count_outcome(facts, facts.test)
+    # Test rows 40..59 alternate good, flawed; every fifth is wrong: rows 40 and 50 good, 45 and 55 flawed.
+    assert verdict_sentence(facts, outcome).endswith(
+        "found 8 of 10 flawed photos and rejected 2 of 10 good ones."
+    )
+    assert "7 sources" in verdict_sentence(facts, outcome)
+
+
+def test_grave_caveats_come_first(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    metrics = facts.test.metrics | {
+        "n_seen_in_training": 3,
+        "interval95": {"f1": [0.4, 0.9]},
+    }
+    facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, metrics=metrics))
+    found = caveats(facts, count_outcome(facts, facts.test))
+    titles = [c["title"] for c in found if c["level"] == "grave"]
+    assert titles == [c["title"] for c in found][:3]
+    assert "Not shown to beat the trivial answer" in titles
+
+
+def test_charts_mark_the_chosen_one_and_the_control() -> None:
+    ranking = make_ranking(30)
+    chart = ranking_chart(ranking)
+    assert chart.count('class="dot chosen"') == 2 == chart.count('class="dot control"')  # desk and phone
+    assert best_ten_chart(ranking).count("ball-text") == 20
+    same = dataclasses.replace(ranking, control=ranking.chosen)
+    assert "also the control" in ranking_chart(same) and "dot control" not in ranking_chart(same)
+
+
+def test_scales_map_their_ends_and_hold_outliers() -> None:
+    for kind, low, high in (("linear", 0.0, 10.0), ("log", 1e6, 1e9), ("logit", 0.001, 0.999)):
+        scale = Scale(low, high, 40, 300, kind)
+        assert scale(low) == pytest.approx(40) and scale(high) == pytest.approx(300)
+        assert scale(high * 10) == pytest.approx(300)
+    assert Scale(0.5, 0.5, 0, 10)(0.5) == 0
+    assert all(1e6 <= tick <= 3e7 for tick in Scale(1e6, 3e7, 0, 1, "log").ticks())
+
+
+def test_samples_come_from_many_sources() -> None:
+    groups = [f"g{i // 10}" for i in range(60)]
+    assert len({groups[row] for row in spread_rows(range(60), groups, 6)}) == 6
+    assert len(set(spread_rows(range(20), groups, 6))) == 6
+    assert spread_rows([3], groups, 6) == [3]
+    assert spread_rows([], groups, 6) == []
+
+
+def test_numbers_never_round_to_certainty() -> None:
+    assert percent(0.9999) == "over 99.9\u202f%" and percent(1.0) == "100\u202f%"
+    assert percent(0.0001) == "under 0.1\u202f%" and percent(0.0) == "0\u202f%"
+    assert number(0.99996) == "0.99996" and number(1.0) == "1.000"
+    assert number(None) == number(float("nan")) == "–"
+    assert number(np.float32(0.5)) == "0.500"
+
+
+def test_words() -> None:
+    assert duration(0.04) == "40\u202fms" and duration(125) == "2\u202fmin"
+    assert size_text(9_400_000) == "9.4\u202fMB"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_options_and_claims_are_checked() -> None:
+    with pytest.raises(ValueError, match="n_mistakes"):
+        ReportOptions(n_mistakes=-1)
+    with pytest.raises(ValueError, match="honest_f1"):
+        RandomSplit(0.9, 1.9, 10)

@@ -156,6 +156,10 @@ def _textured() -> np.ndarray:
     return (draw_photo(96, 128) + noise).clip(0, 255).astype(np.uint8)
 
 
+def _flip_depth(data: bytes) -> bytes:
+    return _with_size(data, "B", data.index(b"\xff\xc0") + 4, 12)
+
+
 def _jpeg_bomb() -> bytes:
     data = encode(draw_photo(), "JPEG")
     return _with_size(data, ">HH", data.index(b"\xff\xc0") + 5, 65000, 65000)
@@ -174,6 +178,7 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "pointer.jpg": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "zeros.jpg": (lambda: bytes(5000), "zero bytes"),
     "noise.jpg": (lambda: _noise(3000), "unknown bytes"),
+    "large.tif": (lambda: b"MM\0+\0\x08\0\0" + bytes(40), "BigTIFF"),
     "float_map.ppm": (lambda: b"PF\n4 4\n-1.0\n" + bytes(192), "unknown bytes"),
     # mislabelled
     "png_inside.jpg": (lambda: encode(draw_photo(), "PNG"), "says JPEG, the bytes are PNG"),
@@ -208,6 +213,7 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "wrong_checksum.png": (lambda: _flip(encode(_textured(), "PNG"), b"IDAT", 40), "checksum in the IDAT"),
     "wrong_header.png": (lambda: _flip(encode(_textured(), "PNG"), b"IHDR", 8), "checksum in the IHDR"),
     "no_zlib.png": (lambda: _replace_idat(_noise(400)), "PNG"),
+    "12_bit.jpg": (lambda: _flip_depth(encode(draw_photo(), "JPEG")), "JPEG of 12 bits"),
     "no_marker.jpg": (lambda: b"\xff\xd8\xff\xe0\0\x04\0\0" + _noise(60)[:1] + bytes(60), "no JPEG marker"),
     "no_size.png": (lambda: png(draw_photo(), header_wh=(0, 0)), "0×0"),
     "no_directory.tif": (lambda: b"II*\0\xf0\xff\0\0" + bytes(40), "TIFF"),
@@ -359,9 +365,18 @@ def _draw_deep_tiffs() -> dict[str, tuple[bytes, np.ndarray, int]]:
         "colour_16.tif": (tiff(deep), _scaled(deep, 65535), 0),
         "colour_16_big.tif": (tiff(deep, order=">"), _scaled(deep, 65535), 0),
         "alpha_12.tif": (tiff(opaque, {338: (2,)}), _scaled(twelve, 4095), 0),
+        "grey_12_bits.tif": (_twelve_bit_tiff(twelve[..., 0]), _scaled(twelve[..., :1], 4095), 0),
         "float.tif": (tiff(share.astype(np.float32)), _scaled(share, 1), 0),
         "float_255.tif": (tiff(eight[..., :1].astype(np.float32)), grey_8, 0),
     }
+
+
+def _twelve_bit_tiff(values: np.ndarray) -> bytes:
+    """(H, W) of an even width, two values packed into three bytes."""
+    first, second = values[:, ::2], values[:, 1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1)
+    as_bytes = packed.reshape(len(values), -1, 1).astype(np.uint8)
+    return tiff(as_bytes, {256: (values.shape[1],), 258: (12,)})
 
 
 def _draw_others() -> dict[str, tuple[bytes, np.ndarray, int]]:

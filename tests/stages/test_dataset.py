@@ -353,6 +353,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "wrapped": (_photos("set/a/1.png", "set/b/1.png"), "give .*/set"),
     "wrapped parts": (_photos("set/train/a/1.png"), "give .*/set"),
     "masks": (_photos("images/1.png", "masks/1.png"), "masks"),
+    "classes beside masks": (_photos("photos/a/1.png", "photos/b/1.png", "truth/1.png"), "Give .*/photos"),
     "parts and masks": (_photos("train/good/1.png", "ground_truth/1.png"), "masks"),
     "coco": (_coco, "COCO"),
     "mixed": (_photos("train/a/1.png", "train/b/1.png", "other/1.png"), "mixes parts"),

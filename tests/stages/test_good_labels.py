@@ -13,8 +13,8 @@ GOOD = (
 )
 NOT_GOOD = (
     "not_good NoGood not_ok NOK bad ng positive crack cracked non_negative abnormal no_ok not-normal "
-    "good_crack cracked_background clean_break free_edge def_front scratches uneven break fray defect_ok goods okapi"
-    " freeze nonsense unknown notok"
+    "good_crack cracked_background clean_break free_edge def_front scratches uneven break fray defect_ok "
+    "goods okapi freeze nonsense unknown notok"
 )
 
 

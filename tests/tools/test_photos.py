@@ -201,6 +201,17 @@ def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
         PhotoOptions(**wrong)
 
 
+@pytest.mark.parametrize("predictor", [False, True])
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_packed_tiffs_of_16_bits(order: str, tile: tuple[int, int] | None, predictor: bool) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values, stream = drawn.draw_ramp(65535, 70, 90), io.BytesIO()
+    options = {"compression": "zlib", "predictor": predictor or None, "tile": tile, "byteorder": order}
+    tifffile.imwrite(stream, values, photometric="rgb", **options)
+    assert np.array_equal(read_image(stream.getvalue()), scale_to_8_bits(values, 16)[0])
+
+
 # The pixel cap
 
 

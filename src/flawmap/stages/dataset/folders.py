@@ -25,7 +25,7 @@ _MASK_FOLDERS = {
     "ground_truth",
     "groundtruth",
     "gt",
-    "segmentation",
+    "truth",
 }
 
 
@@ -37,8 +37,10 @@ def list_folder(root: Path, found: Found) -> Listing:
     images = {top for top in tops if _IMAGE_FOLDER.fullmatch(top.lower())}
     masks = {top for top in tops if top.lower() in _MASK_FOLDERS}
     if masks and (images or parts):
+        inner = sorted(top for top in images if sum(below[0] == top for below in _folder_pairs(found)) > 1)
+        remedy = f"Give {root / inner[0]}" if inner else _WAYS
         raise DatasetError(
-            f"{root} holds photos with masks ({_names(tops)}); labels per photo were wanted. {_WAYS}"
+            f"{root} holds photos with masks ({_names(tops)}); labels per photo were wanted. {remedy}"
         )
     if images == tops and not _top_folders_below(found):
         _refuse_coco(root)
@@ -67,7 +69,13 @@ def _top_folders(found: Found) -> set[str]:
 
 
 def _top_folders_below(found: Found) -> set[str]:
-    return {name.split("/")[1] for _, name in found.files if name.count("/") > 1}
+    return {below for _, below in _folder_pairs(found)}
+
+
+def _folder_pairs(found: Found) -> set[tuple[str, str]]:
+    """The first two folders of each photo that lies two deep or more."""
+    steps = (name.split("/") for _, name in found.files)
+    return {(names[0], names[1]) for names in steps if len(names) > 2}
 
 
 def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:

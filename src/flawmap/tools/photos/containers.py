@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from flawmap.errors import PhotoError
@@ -30,7 +31,7 @@ FORMAT_OF_EXTENSION = {
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
-    *((magic, "TIFF") for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((magic, "TIFF") for magic in (b"II*\0", b"MM\0*", b"II+\0")),
     (b"BM", "BMP"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
@@ -43,6 +44,7 @@ _NOT_PHOTOS = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip archive"),
+    (b"MM\0+", "a big-endian BigTIFF; save it as an ordinary TIFF or PNG"),
     (b"8BPS", "a Photoshop document; save it as PNG or TIFF"),
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with: git lfs pull"),
     (b"SIMPLE  =", "a FITS file; save it as 16-bit PNG or TIFF"),
@@ -134,7 +136,22 @@ def read_orientation(exif: bytes) -> int:
 
 def _walk_jpeg(data: bytes) -> Container:
     """Keep what decodes the first image, drop metadata (APP1-13, APP15, comments) and find the end marker."""
-    kept, orientation, size_hw, at = [b"\xff\xd8"], None, None, 2
+    kept, orientation, size_hw = [b"\xff\xd8"], None, None
+    for marker, start, body, end in _jpeg_segments(data):
+        if marker == 0xE1 and body.startswith(b"Exif\0\0") and orientation is None:
+            orientation = read_orientation(body)
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            size_hw = _read_frame_header(body)
+        elif marker == 0xDA:  # the first scan: from here on all is kept
+            return _close_jpeg(data, start, end, kept, Container("JPEG", b"", orientation or 1, size_hw))
+        if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
+            kept.append(data[start:end])
+    raise PhotoError("truncated: the JPEG file ends before its pixels")
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, bytes, int]]:
+    """(marker, where it starts, body, where it ends) of each segment; ISO/IEC 10918-1, annex B."""
+    at = 2
     while True:
         start = at
         if data[at] != 0xFF:
@@ -145,23 +162,24 @@ def _walk_jpeg(data: bytes) -> Container:
         if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # stuffed byte, or a marker without a body
             continue
         (length,) = struct.unpack_from(">H", data, at)
-        body = data[at + 2 : at + length]
+        yield marker, start, data[at + 2 : at + length], at + length
         at += length
-        if marker == 0xE1 and body.startswith(b"Exif\0\0") and orientation is None:
-            orientation = read_orientation(body)
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", body, 1)
-            size_hw = (height, width)
-        if marker == 0xDA:
-            break
-        if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):
-            kept.append(data[start:at])
-    end = data.find(b"\xff\xd9", at)
+
+
+def _read_frame_header(body: bytes) -> tuple[int, int]:
+    depth, height, width = struct.unpack_from(">BHH", body)
+    if depth != 8:
+        raise PhotoError(f"a JPEG of {depth} bits is not read; save it as 16-bit PNG or TIFF")
+    return height, width
+
+
+def _close_jpeg(data: bytes, start: int, scan: int, kept: list[bytes], told: Container) -> Container:
+    """`told` with the pixels of `data` from the first scan on, whose segment is at `start` to `scan`."""
+    end = data.find(b"\xff\xd9", scan)
     if end < 0:
         raise PhotoError("truncated: the JPEG file has no end marker")
-    end += sum(map(len, kept)) - start
-    kept.append(data[start:])
-    return Container("JPEG", b"".join(kept), orientation or 1, size_hw, end)
+    head = b"".join(kept)
+    return replace(told, data=head + data[start:], end=len(head) + end - start)
 
 
 def _walk_png(data: bytes) -> Container:

@@ -67,7 +67,7 @@ _FILLER = bytes(range(1, 250, 3)) * 4
 class PhotoOptions:
     """How photos are read.
 
-    `max_megapixels` is checked in the header, before anything is decoded. `significant_bits` (9 to 16) is the
+    `max_megapixels` is checked in the header, before anything is decoded. `significant_bits` (8 to 16) is the
     range of 16-bit files; None: told from each file. `memo` is a folder that remembers which files were
     decoded without fault, by digest, so that a later run need not decode them again. `n_threads`: None for
     one per processor core that this process may use.

@@ -131,6 +131,8 @@ class Audit:
     class_counts: dict[str, int] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     """Plain JSON values: sizes, brightness, modes, group sizes, notes."""
+    blocks: tuple[str, ...] = ()
+    """Coarser than `groups`: groups that may yet share a source, which the split does not part. Empty: none."""
 
 
 @dataclass(frozen=True)

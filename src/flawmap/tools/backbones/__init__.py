@@ -1,20 +1,28 @@
 """Catalogue entry → torch module; the walk through timm. The only tools that import torch and timm."""
 
+from flawmap.tools.backbones.embedding import EmbeddingNetwork, embedding_columns, load_embedding_network
 from flawmap.tools.backbones.networks import (
     Backbone,
     ClassifierNetwork,
     count_depths,
+    cut_backbone,
     describe_cuts,
     load_backbone,
 )
-from flawmap.tools.backbones.weights import build_network, load_weights
+from flawmap.tools.backbones.weights import build_network, digest_of, load_weights, read_state_dict
 
 __all__ = [
     "Backbone",
     "ClassifierNetwork",
+    "EmbeddingNetwork",
     "build_network",
     "count_depths",
+    "cut_backbone",
     "describe_cuts",
+    "digest_of",
+    "embedding_columns",
     "load_backbone",
+    "load_embedding_network",
     "load_weights",
+    "read_state_dict",
 ]

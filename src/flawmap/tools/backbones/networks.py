@@ -211,7 +211,7 @@ def load_backbone(entry: BackboneEntry, last: int | None = None, *, pretrained: 
     Raises BackboneError where the weights cannot be had (see load_weights) or the depth does not exist.
     """
     network = load_weights(entry) if pretrained else build_network(entry)
-    return _cut(network, entry, last).to(memory_format=torch.channels_last).eval()
+    return cut_backbone(network, entry, last).to(memory_format=torch.channels_last).eval()
 
 
 def describe_cuts(entry: BackboneEntry) -> dict[int, CutCost]:
@@ -222,7 +222,7 @@ def describe_cuts(entry: BackboneEntry) -> dict[int, CutCost]:
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    backbone = _cut(build_network(entry, "meta"), entry, None)
+    backbone = cut_backbone(build_network(entry, "meta"), entry, None)
     body, stages = backbone.body, backbone.stage_parameters()
     image = torch.zeros(1, 3, *entry.preprocessing.input_hw, device="meta")
     costs, reached = {}, set()
@@ -245,7 +245,7 @@ def count_depths(network: Any) -> int:
     return len(network.feature_info) if all(hasattr(network, name) for name in wanted) else 1
 
 
-def _cut(network: nn.Module, entry: BackboneEntry, last: int | None) -> Backbone:
+def cut_backbone(network: nn.Module, entry: BackboneEntry, last: int | None) -> Backbone:
     n_depths = min(count_depths(network), entry.n_depths or 10_000)
     last = n_depths - 1 if last is None else last
     if not 0 <= last < n_depths:

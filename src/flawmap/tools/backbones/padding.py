@@ -1,12 +1,14 @@
 """Explicit padding in place of TensorFlow's "SAME", which timm computes anew on every pass.
 
 The computed kind keeps dynamic heights and widths from being exported and ruins reduced precision. For an
-input whose height and width are multiples of 32, every layer with stride 2 meets an even size, and the padding
-is a constant: (k - 1) * dilation + 1 - stride in all, the odd pixel at the bottom and right
+input whose height and width are multiples of 32, every layer with stride 2 meets an even size, so its
+padding is constant: (k - 1) * dilation + 1 - stride in all, the odd pixel at the bottom and right
 (tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +53,7 @@ def fix_padding(network: nn.Module) -> int:
     return n_replaced
 
 
-def _to_explicit(layer: nn.Module) -> nn.Module | None:
+def _to_explicit(layer: Any) -> nn.Module | None:
     if isinstance(layer, Conv2dSame):
         pad = _same(layer.kernel_size, layer.stride, layer.dilation)
         return PaddedConv2d(layer, pad)

@@ -133,7 +133,7 @@ def _adapt(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torc
     return convert(state, network) if convert is not None else state
 
 
-def _read_onnx_vit(path: Path, network: nn.Module) -> dict[str, torch.Tensor]:
+def _read_onnx_vit(path: Path, network: Any) -> dict[str, torch.Tensor]:
     """Weights of a DINOv2-structure ViT out of an ONNX file, under timm's names.
 
     Matrices carry no names in such a file; the names of the nodes that multiply by them tell what they are.

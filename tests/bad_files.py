@@ -226,6 +226,10 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb.tif": (lambda: tiff(draw_photo(), {256: (50_000,), 257: (50_000,)}), "megapixels"),
     # pixels without a right reading
     "planes_16_bit.tif": (lambda: tiff(draw_ramp(65535), {284: (2,)}), "separate colour planes"),
+    "premultiplied.tif": (
+        lambda: tiff(np.dstack([draw_ramp(9999)] * 2)[..., :4], {338: (1,)}),
+        "premultiplied",
+    ),
     "float_colour.tif": (lambda: tiff(draw_ramp(1).astype(np.float32)), "TIFF"),
     "not_a_number.tif": (lambda: tiff(np.full((4, 4, 1), np.nan, np.float32)), "missing or infinite"),
     "negative_float.tif": (lambda: tiff(np.full((4, 4, 1), -0.5, np.float32)), "-0.5"),
@@ -340,12 +344,14 @@ def _draw_deep_pngs() -> dict[str, tuple[bytes, np.ndarray, int]]:
 def _draw_tiffs() -> dict[str, tuple[bytes, np.ndarray, int]]:
     photo, grey = draw_photo(), _grey(draw_photo())
     picture = Image.fromarray(photo)
+    cmyk = np.asarray(picture.convert("CMYK"))
     return {
         "planes.tif": (tiff(photo, {284: (2,)}), photo, 0),
         "negative.tiff": (tiff(grey[..., :1], {262: (0,)}), 255 - grey, 0),
         "cmyk.tif": (encode(picture.convert("CMYK"), "TIFF"), photo, 1),
         "ycbcr.tif": (encode(picture.convert("YCbCr"), "TIFF"), photo, 3),
         "lab.tif": (encode(_lab(), "TIFF"), photo, 10),
+        "cmyk_16.tif": (tiff(cmyk.astype(np.uint16) * 257, {262: (5,)}), photo, 1),
         "packed.tif": (encode(photo, "TIFF", compression="tiff_adobe_deflate"), photo, 0),
         "pages.tif": (encode(photo, "TIFF", **_frames(photo)), photo, 0),
     }

@@ -53,14 +53,15 @@ _READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
 
 # Of 16-bit colour Pillow keeps the high byte only; told the other byte order, it keeps the low one.
 _OTHER_BYTE = {
-    **{
-        f"{bands};16{a}": f"{bands};16{b}"
-        for bands in ("RGB", "RGBA", "RGBX", "RGBa")
-        for a, b in ("LB", "BL")
-    },
-    **{f"{bands};16N": f"{bands};16B" for bands in ("RGB", "RGBA", "RGBX", "RGBa")},
+    **{f"{bands};16{a}": f"{bands};16{b}" for bands in ("RGB", "RGBA", "RGBX") for a, b in ("LB", "BL")},
+    **{f"{bands};16N": f"{bands};16B" for bands in ("RGB", "RGBA", "RGBX")},
 }
 _FILLER = bytes(range(1, 250, 3)) * 4
+
+
+_WIDE_CMYK = {"CMYK;16L", "CMYK;16B", "CMYK;16N"}
+_EXIF_FROM_DECODER = {"WebP", "AVIF"}
+"""JPEG and PNG are walked for it, the readers of TIFF and HEIC turn by themselves, others have none."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +127,7 @@ def decode(container: Container, options: PhotoOptions) -> tuple[np.ndarray, str
         if container.format == "JPEG" and _ends_early(rgb, container):
             raise PhotoError("truncated: the JPEG file's pixels end before its end marker")
     orientation = container.orientation
-    if container.format not in (
-        "JPEG",
-        "PNG",
-        "TIFF",
-        "HEIC",
-    ):  # the TIFF and HEIC readers turn by themselves
+    if container.format in _EXIF_FROM_DECODER:
         orientation = read_orientation(_exif_bytes(image))
     return turn_upright(rgb, orientation), note
 
@@ -179,10 +175,13 @@ def _read_pixels(
     if _has_wide_colour(image):
         values = _read_wide_colour(container)
         return _from_wide(values, image, options)
+    depth = "16-bit, high byte kept; " if set(_tile_modes(image)) & _WIDE_CMYK else ""
     _load(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_deep_grey(image, container.format, tags, options)
-    note = f"{image.mode} converted without its colour profile" if image.mode in ("CMYK", "LAB") else ""
+    note = (
+        f"{depth}{image.mode} converted without its colour profile" if image.mode in ("CMYK", "LAB") else ""
+    )
     if image.mode == "La":
         image = image.convert("LA")  # type: ignore[assignment]
     if image.has_transparency_data or image.mode in ("RGBa", "PA"):
@@ -232,19 +231,17 @@ def _tile_modes(image: ImageFile.ImageFile) -> list[str]:
 
 
 def _has_wide_colour(image: ImageFile.ImageFile) -> bool:
-    modes = _tile_modes(image)
+    """Whether several channels of 16 bits are stored. Raises PhotoError for a TIFF that is read wrongly."""
+    modes = set(_tile_modes(image))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = image.tag_v2.get(258, (1,))
-        if len(bits) > 1 and max(bits) > 8 and image.tag_v2.get(284, 1) == 2:
-            raise PhotoError("a 16-bit TIFF with separate colour planes is not read; save it interleaved")
-        if (
-            len(bits) > 1
-            and max(bits) > 8
-            and not set(modes) <= (set(_OTHER_BYTE) | {"CMYK;16L", "CMYK;16B"})
-        ):
-            raise PhotoError(
-                f"a TIFF with {bits} bits stored as {modes[:1]} is not read; save it as 16-bit PNG"
-            )
+        if len(bits) > 1 and max(bits) > 8:
+            if image.tag_v2.get(284, 1) == 2:
+                raise PhotoError("a 16-bit TIFF with separate colour planes is not read; save it interleaved")
+            if not modes <= set(_OTHER_BYTE) | _WIDE_CMYK:
+                raise PhotoError(
+                    "a 16-bit TIFF of this kind (premultiplied?) is not read; save it as 16-bit PNG"
+                )
     return any(mode in _OTHER_BYTE or mode == "LA;16B" for mode in modes)
 
 

@@ -49,12 +49,11 @@ def _falloff(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
 
 def _sense(rng: np.random.Generator, exposed: np.ndarray) -> np.ndarray:
     """Shot and read noise, a little smeared, as a colour filter's interpolation leaves it."""
-    from scipy.ndimage import uniform_filter1d
-
-    grey = rng.standard_normal(exposed.shape[:2], dtype=np.float32)
-    colour = rng.standard_normal((exposed.shape[0], exposed.shape[1] // 2 + 1, 3), dtype=np.float32)
-    colour = np.repeat(colour, 2, axis=1)[:, : exposed.shape[1]]
-    noise = 0.8 * grey[..., None] + 0.35 * uniform_filter1d(colour, 2, axis=0)
+    height, width = exposed.shape[:2]
+    grey = rng.standard_normal((height, width), dtype=np.float32)
+    colour = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32)
+    colour = colour.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    noise = 0.8 * grey[..., None] + 0.3 * colour
     shot, read = rng.uniform(0.006, 0.028), rng.uniform(0.0008, 0.003)
     return exposed + noise * np.sqrt(shot**2 * np.clip(exposed, 0, None) + read**2)
 

@@ -55,6 +55,18 @@ def _frequencies(size_hw: Size) -> tuple[np.ndarray, np.ndarray]:
     return fy, fx
 
 
+@lru_cache(maxsize=32)
+def _spectrum(size_hw: Size, beta: float, shortest_px: float, longest_px: float) -> np.ndarray:
+    """Amplitude of the noise that `fractal` draws, on the frequencies of an rfft2."""
+    fy, fx = _frequencies(size_hw)
+    square = fy * fy + fx * fx
+    square[0, 0] = 1.0
+    low, high = (square * longest_px**2) ** -2, (square * shortest_px**2) ** 2
+    spectrum = square ** np.float32(-beta / 4) / ((1 + low) * (1 + high))
+    spectrum[0, 0] = 0.0
+    return spectrum.astype(np.float32)
+
+
 def _shape_noise(rng: np.random.Generator, size_hw: Size, spectrum: np.ndarray, padded: Size) -> np.ndarray:
     from scipy import fft
 
@@ -89,13 +101,7 @@ def fractal(
         small = (-(-size_hw[0] // 4), -(-size_hw[1] // 4))
         return resize(fractal(rng, small, beta, shortest_px / 4, longest_px / 4), size_hw)
     padded = _padded(size_hw)
-    fy, fx = _frequencies(padded)
-    radius = np.sqrt(fy * fy + fx * fx)
-    radius[0, 0] = 1.0
-    low, high = 1 / longest_px, 1 / shortest_px
-    spectrum = radius ** (-beta / 2) / ((1 + (low / radius) ** 4) * (1 + (radius / high) ** 4))
-    spectrum[0, 0] = 0.0
-    return _shape_noise(rng, size_hw, spectrum, padded)
+    return _shape_noise(rng, size_hw, _spectrum(padded, beta, shortest_px, longest_px), padded)
 
 
 def streaks(

@@ -121,7 +121,7 @@ def chalk_mark(rng: Rng, canvas: Canvas) -> None:
         canvas.size_hw, path.astype(np.float32), np.full(n, rng.uniform(1.2, 2.6), np.float32), 3
     )
     waxy = np.clip(0.5 - distance, 0, 1) * ramp(fractal(rng, canvas.size_hw, 0.8, 2, 12), -0.9, 0.5)
-    crayons = [(60, 90, 160), (190, 60, 50), (235, 235, 230), (40, 42, 48)]
+    crayons = [(60, 90, 170), (190, 60, 50), (235, 235, 230), (225, 190, 60)]
     canvas.albedo += (0.75 * waxy)[..., None] * (linear(*crayons[rng.integers(4)]) - canvas.albedo)
 
 

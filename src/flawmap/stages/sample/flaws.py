@@ -109,7 +109,7 @@ def plan_cracks(rng: Rng, size_hw: Size) -> Strokes:
     height, width = size_hw
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     jag = rng.uniform(0.25, 0.75)
-    main_width = float(np.exp(rng.uniform(np.log(1.2), np.log(6.5))))
+    main_width = float(np.exp(rng.uniform(np.log(1.6), np.log(6.5))))
     for _ in range(rng.choice([1, 1, 1, 2, 2, 3])):
         is_upright = rng.random() < 0.5
         length = (height if is_upright else width) * rng.uniform(0.55, 1.3)
@@ -164,7 +164,7 @@ def plan_network(rng: Rng, size_hw: Size) -> Strokes:
     reach = rng.uniform(0.28, 0.42) * max(height, width)
     n = int(4 * reach * reach / cell**2) + 12
     net = Voronoi(centre + rng.uniform(-reach, reach, (n, 2)))
-    width_px = rng.uniform(1.0, 1.7)
+    width_px = rng.uniform(1.2, 2.0)
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for a, b in net.ridge_vertices:
         if a < 0 or b < 0:
@@ -197,7 +197,7 @@ def plan_scratches(rng: Rng, size_hw: Size) -> Strokes:
         heading = rng.uniform(0, np.pi)
         length = rng.uniform(0.3, 0.95) * min(size_hw)
         middle = rng.uniform((0.1 * width, 0.1 * height), (0.9 * width, 0.9 * height))
-        width_px = float(np.exp(rng.uniform(np.log(1.1), np.log(4.5))))
+        width_px = float(np.exp(rng.uniform(np.log(1.4), np.log(4.5))))
         for k in range(rng.choice([1, 1, 2, 3])):
             n = max(16, int(length * rng.uniform(0.6, 1) / STEP_PX))
             bend = heading + rng.normal(0, 0.15) * np.linspace(-1, 1, n) + 0.02 * smooth_walk(rng, n, 60)
@@ -220,7 +220,7 @@ def plan_pits(rng: Rng, size_hw: Size) -> Strokes:
         stretch = rng.uniform(0, np.pi)
         for _ in range(rng.integers(30, 110)):
             diameter = float(np.clip(3.2 * np.exp(0.4 * rng.standard_normal()), 2.0, MAX_WIDTH_PX))
-            n = 1 + int(rng.exponential(0.7) * diameter / STEP_PX)
+            n = 1 + int(rng.exponential(0.35) * diameter / STEP_PX)
             along = np.arange(n)[:, None] * STEP_PX * np.array([[np.cos(stretch), np.sin(stretch)]])
             xy = centre + rng.normal(0, 1, 2) * spread + along
             visible = np.full(n, rng.uniform(0.6, 1), np.float32)
@@ -262,7 +262,7 @@ def visibility(size_hw: Size, strokes: Strokes) -> np.ndarray:
 def _open_crack(rng: Rng, canvas: Canvas, distance: np.ndarray, strength: np.ndarray) -> None:
     inside = np.clip(0.5 - distance, 0, 1) * strength
     deep = ramp(-distance, 0.2, 1.8) * strength
-    darkness = rng.uniform(0.6, 0.92)
+    darkness = rng.uniform(0.72, 0.94)
     canvas.albedo *= (1 - inside * (darkness + (0.97 - darkness) * deep))[..., None]
     canvas.height -= (rng.uniform(1.2, 2.6) * (1 - ramp(distance, -1.5, 1.2)) * strength).astype(np.float32)
     chips = ramp(fractal(rng, canvas.size_hw, 1.2, 3, 22), rng.uniform(0.4, 1.3), 2.0)

@@ -131,9 +131,9 @@ def _within(strokes: Strokes, x: int, y: int, tile_px: int, margin_px: np.ndarra
 
 
 def _is_flawed(strokes: Strokes, x: int, y: int, tile_px: int) -> bool:
-    """Enough of the flaw, seen clearly: a third of the tile's side, or four pits."""
+    """Enough of the flaw, seen clearly: a third of the tile's side, or some eight pits."""
     seen = _within(strokes, x, y, tile_px, -3.0) & (strokes.fade > 0.6)
-    least_px = 14.0 if strokes.kind == "pit" else tile_px / 3
+    least_px = 26.0 if strokes.kind == "pit" else tile_px / 3
     return float(strokes.length[seen].sum()) >= least_px
 
 

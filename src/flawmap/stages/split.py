@@ -1,0 +1,215 @@
+"""Split a data set into training, validation and test parts that share no source.
+
+Whole blocks (groups that may yet be of one source) are dealt out, so that what the audit was unsure of does not
+leak either. Among a number of random deals the one with the most even class shares is taken. What is random
+depends on the seed and on the photos' digests only, never on names or the order of files.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flawmap.errors import DatasetError
+from flawmap.records import Audit, Dataset, Part, Split
+from flawmap.tools.files import write_file
+
+_N_DEALS = 300
+_GOOD_ENOUGH = 0.02
+"""Deviation of a class or part share that costs nothing; the aim is never more than 0.05."""
+_LEFT_OUT = "left out"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Shares of all photos; the rest is for training."""
+
+    seed: int = 0
+    test_share: float = 0.2
+    validation_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("test_share", "validation_share"):
+            if not 0 < getattr(self, name) < 0.5:
+                raise ValueError(f"{name} is {getattr(self, name)}; wanted a share above 0 and below 0.5")
+
+
+def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -> Split:
+    """Deal the groups of an audit into parts; parts that the data set gives are kept as they are.
+
+    A given set of parts without validation or test has the missing one cut from training. Training photos that
+    stand in another part too (`audit.leaks`) are left out. Raises DatasetError where a class has too few groups.
+    """
+    options = options or SplitOptions()
+    part = np.array([p or "train" for p in dataset.parts], dtype=object)
+    left_out = _left_out(dataset, audit)
+    part[left_out] = _LEFT_OUT
+    is_given = any(p is not None for p in dataset.parts)
+    wanted = _wanted(part, is_given, options)
+    pool = np.flatnonzero(part == "train")
+    if wanted:
+        units = _units(dataset, audit, pool, len(wanted) + 1)
+        for name, rows in _deal(dataset, units, pool, wanted, options.seed).items():
+            part[rows] = name
+    return Split(
+        train=np.flatnonzero(part == "train"),
+        validation=np.flatnonzero(part == "validation"),
+        test=np.flatnonzero(part == "test"),
+        groups=audit.groups,
+        seed=options.seed,
+        why=_why(audit, wanted, is_given, len(left_out)),
+        left_out=left_out,
+    )
+
+
+def write_splits(split: Split, dataset: Dataset, path: Path) -> None:
+    """splits.csv: path, label (several are joined by ';'), split ("left out" included), group."""
+    part = np.full(len(dataset), _LEFT_OUT, dtype=object)
+    for name in ("train", "validation", "test"):
+        part[getattr(split, name)] = name
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "split", "group"])
+    for photo, row, name, group in zip(dataset.photos, dataset.targets, part, split.groups, strict=True):
+        label = ";".join(dataset.labels[k] for k in np.flatnonzero(row))
+        writer.writerow([photo.name, label, name, group])
+    write_file(path, text.getvalue())
+
+
+def _left_out(dataset: Dataset, audit: Audit) -> np.ndarray:
+    """Rows of training photos that stand in another part; where two other parts share one, both stay."""
+    row = {photo.name: i for i, photo in enumerate(dataset.photos)}
+    rows = {row[name] for pair in audit.leaks for name in pair if dataset.parts[row[name]] == "train"}
+    return np.array(sorted(rows), np.int64)
+
+
+def _wanted(part: np.ndarray, is_given: bool, options: SplitOptions) -> dict[Part, float]:
+    """The parts to cut from the training pool, and the share of the pool that each gets."""
+    wanted: dict[Part, float] = {}
+    has_test = bool((part == "test").any())
+    has_validation = bool((part == "validation").any())
+    if not has_test:
+        rest = 1.0 if not (is_given and has_validation) else 1 - options.validation_share
+        wanted["test"] = options.test_share / rest
+    if not has_validation:
+        rest = 1.0 if not (is_given and has_test) else 1 - options.test_share
+        wanted["validation"] = options.validation_share / rest
+    return wanted
+
+
+def _units(dataset: Dataset, audit: Audit, pool: np.ndarray, n_parts: int) -> np.ndarray:
+    """What is dealt out whole, a number per photo of the pool: blocks, or groups where blocks are too few.
+
+    Raises DatasetError where a class has fewer groups than parts, three at least.
+    """
+    groups = np.unique(np.array(audit.groups)[pool], return_inverse=True)[1]
+    targets = dataset.targets[pool].astype(bool)
+    needed = max(n_parts, 3)
+    for k, label in enumerate(dataset.labels):
+        n_groups = len(np.unique(groups[targets[:, k]]))
+        if targets[:, k].any() and n_groups < needed:
+            raise DatasetError(
+                f"the photos labelled '{label}' come from {n_groups} source(s); an honest split needs {needed} or "
+                "more. Add photos of other sources, or name the sources with --group-by"
+            )
+    if not audit.blocks:
+        return groups
+    blocks = np.unique(np.array(audit.blocks)[pool], return_inverse=True)[1]
+    is_split = np.zeros(len(pool), bool)
+    for k in range(targets.shape[1]):
+        mine = np.unique(blocks[targets[:, k]])
+        if len(mine) < max(2 * n_parts, 6):
+            is_split |= np.isin(blocks, mine)
+    return np.unique(np.where(is_split, blocks.max() + 1 + groups, blocks), return_inverse=True)[1]
+
+
+def _deal(
+    dataset: Dataset, units: np.ndarray, pool: np.ndarray, wanted: dict[Part, float], seed: int
+) -> dict[Part, np.ndarray]:
+    """Rows for each wanted part: the best of `_N_DEALS` random deals of whole units."""
+    digests = [dataset.photos[i].digest for i in pool]
+    units = _numbered_by_content(units, digests)
+    content = hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=8).digest()
+    rng = np.random.default_rng([seed, int.from_bytes(content, "little")])
+    counts = np.zeros((int(units.max()) + 1, 1 + dataset.targets.shape[1]))
+    np.add.at(counts, units, np.column_stack([np.ones(len(pool)), dataset.targets[pool]]))
+    shares = list(wanted.values())
+    best, best_cost = np.zeros(len(counts), np.int64), np.inf
+    for _ in range(_N_DEALS):
+        dealt = _random_deal(counts, shares, rng)
+        cost = _cost(counts, dealt, shares)
+        if cost < best_cost:
+            best, best_cost = dealt, cost
+        if cost == 0:
+            break
+    of_photo = best[units]
+    return {name: pool[of_photo == k + 1] for k, name in enumerate(wanted)}
+
+
+def _numbered_by_content(units: np.ndarray, digests: Sequence[str]) -> np.ndarray:
+    """The same units, numbered by the least digest in each."""
+    order = sorted(range(len(units)), key=lambda i: digests[i])
+    known: dict[int, int] = {}
+    for i in order:
+        known.setdefault(int(units[i]), len(known))
+    return np.array([known[int(unit)] for unit in units], np.int64)
+
+
+def _random_deal(counts: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
+    """(n_units,) int64: 0 training, 1… the wanted parts.
+
+    Units come in random order and go to the part that lacks most of what the unit holds (by label, rare labels
+    weighing as much as frequent ones), unless that would overfill it.
+    """
+    weights = counts / np.maximum(counts.sum(axis=0), 1)
+    goals = np.array([1 - sum(shares), *shares])
+    filled = np.zeros((len(goals), counts.shape[1]))
+    dealt = np.zeros(len(counts), np.int64)
+    for unit in rng.permutation(len(counts)):
+        lacking = 1 - filled / goals[:, None]
+        gain = (lacking * weights[unit]).sum(axis=1) / weights[unit].sum()
+        overfull = (filled[:, 0] + weights[unit, 0]) / goals > 1.1
+        choice = int(np.argmax(gain - 10.0 * overfull))
+        dealt[unit] = choice
+        filled[choice] += weights[unit]
+    return dealt
+
+
+def _cost(counts: np.ndarray, dealt: np.ndarray, shares: list[float]) -> float:
+    """0 for a deal whose part sizes and class shares are all within `_GOOD_ENOUGH`; else how far beyond."""
+    total = counts.sum(axis=0)
+    overall = total[1:] / total[0]
+    goals = [1 - sum(shares), *shares]
+    cost = 0.0
+    for part, goal in enumerate(goals):
+        held = counts[dealt == part].sum(axis=0)
+        if held[0] == 0:
+            return np.inf
+        off = np.abs(np.append(held[1:] / held[0] - overall, held[0] / total[0] - goal))
+        beyond = np.maximum(off - _GOOD_ENOUGH, 0)
+        is_missing = (held[1:] == 0) & (total[1:] > 0)
+        cost += float((beyond**2).sum()) + float(is_missing.sum())
+    return cost
+
+
+def _why(audit: Audit, wanted: dict[Part, float], is_given: bool, n_left_out: int) -> str:
+    if not wanted:
+        words = "all three parts are given"
+    else:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in wanted.items())
+        source = "cut from the given training photos" if is_given else "dealt out"
+        n_blocks = len(set(audit.blocks))
+        kept = f", in {n_blocks} blocks of possible relatives" if audit.blocks and n_blocks else ""
+        words = (
+            f"{shares}, {source} by source ({len(set(audit.groups))} groups from {audit.group_origin}{kept}), "
+            "with even class shares"
+        )
+    if n_left_out:
+        words += f"; {n_left_out} training photos left out because they stand in another part too"
+    return words

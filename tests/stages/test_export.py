@@ -16,7 +16,6 @@ from flawmap.stages.export import (
     MAX_DIFFERENCE,
     ExportOptions,
     check_agreement,
-    describe_agreement,
     export,
     to_onnx,
 )
@@ -115,7 +114,6 @@ def test_the_file_agrees_alone_together_and_enlarged(network, content: bytes, sp
     assert agreement["n_photos"] == 5 and agreement["limit"] == MAX_DIFFERENCE
     assert 0 <= agreement["max_difference"] < 1e-4
     assert set(agreement["runtimes"]) == set(stage.runtimes_here()) == set(agreement["larger_input"])
-    assert "5 photos" in describe_agreement(agreement)
 
 
 def test_one_photo_and_many_give_the_same(network, content: bytes, images) -> None:
@@ -276,7 +274,7 @@ def test_a_small_real_backbone_fits_in_1200_kilobytes_and_exports_quietly(
     network = ClassifierNetwork(entries[0], Cut(3, pooling), n_labels=2)
     capfd.readouterr()
     content = to_onnx(network, entries[0].preprocessing)
-    assert capfd.readouterr() == ("", "") and not caplog.records
+    assert capfd.readouterr() == ("", "") and not [r for r in caplog.records if r.levelname != "DEBUG"]
     assert len(content) < 1.2e6
     spec = replace(spec, preprocessing=entries[0].preprocessing, cut=Cut(3, pooling))
     assert check_agreement(network, content, network.get_head(), images, spec)["max_difference"] < 1e-4

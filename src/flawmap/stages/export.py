@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata, util
@@ -158,16 +158,6 @@ def _largest(groups: dict[str, dict[str, float]]) -> float:
                 )
             worst = max(worst, difference)
     return worst
-
-
-def describe_agreement(agreement: Mapping[str, Any]) -> str:
-    """`spec.agreement` as one line for the command line and the report."""
-    runtimes = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-    names = " and ".join(runtimes[name] for name in agreement["runtimes"])
-    return (
-        f"the file agrees with the network on {agreement['n_photos']} photos in {names}: no probability "
-        f"differs by more than {agreement['max_difference']:.1e} (allowed: {agreement['limit']:g})"
-    )
 
 
 def runtimes_here() -> tuple[Runtime, ...]:

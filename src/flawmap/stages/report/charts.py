@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from flawmap.records import Candidate, Epoch, Ranking
 from flawmap.stages.report.svg import Axes, AxisStyle, Drawing, axes, both_widths, padded, text_width
 from flawmap.stages.report.wording import cut_name, macs_text, short_backbone
@@ -133,7 +135,7 @@ def _marked(plot: Axes, ranking: Ranking, taken: list[_Box]) -> None:
     places = [(plot.x(max(c.cost.macs, 1)), plot.y(c.f1)) for c, _, _ in marks]
     taken += [_around(x, y, 9) for x, y in places]
     is_wide = plot.drawing.width > 500
-    for (candidate, css, word), at in zip(marks, places, strict=True):
+    for (candidate, css, word), at in reversed(list(zip(marks, places, strict=True))):
         where = f": {short_backbone(candidate.backbone_id)} to stage {candidate.cut.depth}" if is_wide else ""
         _place_label(plot, at, word + where, css, taken)
     for (candidate, css, _), (x, y) in zip(marks, places, strict=True):
@@ -153,10 +155,11 @@ def _place_label(plot: Axes, at: tuple[float, float], label: str, css: str, take
     moves = [(float(dx), float(dy)) for dx in range(-300, 301, 12) for dy in range(-72, 241, 8)]
     moves.sort(key=lambda move: (move[0] ** 2 + (1.5 * move[1]) ** 2, move))
     box = (x - width / 2, y - 25, x + width / 2, y - 11)
+    others = np.array(taken).reshape(-1, 4)
     for dx, dy in moves:
         tried = (x + dx - width / 2, y + dy - 7, x + dx + width / 2, y + dy + 7)
         inside = tried[0] >= left and tried[2] <= right and tried[1] >= top - 10 and tried[3] <= bottom - 3
-        if inside and not any(_overlap(tried, other) for other in taken):
+        if inside and not _covers_any(tried, others):
             box = tried
             break
     taken.append(box)
@@ -168,6 +171,12 @@ def _place_label(plot: Axes, at: tuple[float, float], label: str, css: str, take
 
 def _overlap(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _covers_any(box: _Box, others: np.ndarray) -> bool:
+    """Whether a box overlaps any of (n, 4)."""
+    x1, y1, x2, y2 = others.T
+    return bool(((box[0] < x2) & (x1 < box[2]) & (box[1] < y2) & (y1 < box[3])).any())
 
 
 def _free_x(x: float, y: float, radius: float, placed: Sequence[_Box]) -> float:

@@ -311,6 +311,11 @@ def _weights(facts: ReportFacts) -> str:
     weights = facts.class_weights
     if len(weights) != len(facts.spec.labels) or len({round(w, 3) for w in weights}) < 2:
         return ""
+    ranked = sorted(zip(weights, facts.spec.labels, strict=True))
+    if len(ranked) > 6:
+        (least, common), (most, rare) = ranked[0], ranked[-1]
+        ends = f"from {number(least, 2)} ({common}) to {number(most, 2)} ({rare})"
+        return f"Rare classes weighed more in training: {ends}."
     pairs = [f"{label} {number(w, 2)}" for label, w in zip(facts.spec.labels, weights, strict=True)]
     return f"Rare classes weighed more in training: {listed(pairs)}."
 

@@ -63,6 +63,7 @@ def figures_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
         "classes": _class_rows(facts, outcome),
         "confusion": None if facts.spec.is_multilabel else _confusion(facts),
         "charts": _charts(facts, outcome),
+        "curve_names": _curve_names(facts),
         "temperature": number(facts.spec.thresholds.temperature, 2),
     }
 
@@ -197,35 +198,37 @@ def _shade(share: float, is_hit: bool) -> float:
     return 12 + 38 * share if is_hit else 18 + 50 * min(share * 3, 1.0)
 
 
-def _charts(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
+def _charts(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     metrics, found = facts.test.metrics, []
-    roc, recalls = _by_name(facts, "roc", "recall"), _by_name(facts, "precision_recall", "recall")
-    if roc:
+    recalls = _by_name(facts, "precision_recall", "recall")
+    roc = {name: _by_name(facts, "roc", "recall").get(name, {}) for name in recalls}  # same colours
+    if any(roc.values()):
         words = f"Receiver operating characteristic; area {number(metrics.get('auroc'))}."
         text = "Every threshold at once: how many flaws are found for how many good photos rejected."
         names = ("good photos rejected", "flaws found")
         if not is_two_class(facts):
             text = "Every threshold at once, each class against the others."
             names = ("photos of others given the label", "its own photos found")
-        found.append(_chart("ROC", roc_chart(roc, names, words), text, roc))
+        found.append({"title": "ROC", "svg": roc_chart(roc, names, words), "text": text})
     if recalls:
         share = float(outcome.flawed.mean()) if len(recalls) == 1 and outcome.has_good else None
         words = f"Precision against recall; average precision {number(metrics.get('average_precision'))}."
         text = "What is paid in false alarms for finding more."
-        found.append(
-            _chart("Precision and recall", precision_recall_chart(recalls, share, words), text, recalls)
-        )
+        svg = precision_recall_chart(recalls, share, words)
+        found.append({"title": "Precision and recall", "svg": svg, "text": text})
     bins = calibration_bins(facts.test.curves.get("calibration"))
     if bins:
         words = f"Calibration in {len(bins)} bins; on the diagonal a score means what it says."
         of = str(facts.test.curves["calibration"].get("of", "score"))
         text = f"On the dashed line a {of} of 90 % comes true nine times in ten. Large circles: many photos."
-        found.append(_chart("Calibration", calibration_chart(bins, words), text, {}))
+        found.append({"title": "Calibration", "svg": calibration_chart(bins, words), "text": text})
     return found
 
 
-def _chart(title: str, svg: str, text: str, curves: Mapping[str, Any]) -> dict[str, Any]:
-    return {"title": title, "svg": svg, "text": text, "names": list(curves) if len(curves) > 1 else []}
+def _curve_names(facts: ReportFacts) -> list[str]:
+    """The labels of the curves in the order of their colours; empty where one curve needs no name."""
+    names = list(_by_name(facts, "precision_recall", "recall"))
+    return names if len(names) > 1 else []
 
 
 def _by_name(facts: ReportFacts, which: str, key: str) -> dict[str, Mapping[str, Any]]:

@@ -1,8 +1,8 @@
 """Split a data set into training, validation and test parts that share no source.
 
-Whole blocks (groups that may yet be of one source) are dealt out, so that what the audit was unsure of does not
-leak either. Among a number of random deals the one with the most even class shares is taken. What is random
-depends on the seed and on the photos' digests only, never on names or the order of files.
+Whole blocks (groups that may yet be of one source) are dealt out, so that what the audit was unsure of does
+not leak either. Among a number of random deals the one with the most even class shares is taken. What is
+random depends on the seed and on the photos' digests only, never on names or the order of files.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class SplitOptions:
 def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -> Split:
     """Deal the groups of an audit into parts; parts that the data set gives are kept as they are.
 
-    A given set of parts without validation or test has the missing one cut from training. Training photos that
-    stand in another part too (`audit.leaks`) are left out. Raises DatasetError where a class has too few groups.
+    Where validation or test is not among them it is cut from training. Training photos that stand in another
+    part too (`audit.leaks`) are left out. Raises DatasetError where a class has too few groups.
     """
     options = options or SplitOptions()
     part = np.array([p or "train" for p in dataset.parts], dtype=object)
@@ -115,8 +115,8 @@ def _units(dataset: Dataset, audit: Audit, pool: np.ndarray, n_parts: int) -> np
         n_groups = len(np.unique(groups[targets[:, k]]))
         if targets[:, k].any() and n_groups < needed:
             raise DatasetError(
-                f"the photos labelled '{label}' come from {n_groups} source(s); an honest split needs {needed} or "
-                "more. Add photos of other sources, or name the sources with --group-by"
+                f"the photos labelled '{label}' come from {n_groups} source(s); an honest split needs "
+                f"{needed} or more. Add photos of other sources, or name the sources with --group-by"
             )
     if not audit.blocks:
         return groups
@@ -164,8 +164,8 @@ def _numbered_by_content(units: np.ndarray, digests: Sequence[str]) -> np.ndarra
 def _random_deal(counts: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
     """(n_units,) int64: 0 training, 1… the wanted parts.
 
-    Units come in random order and go to the part that lacks most of what the unit holds (by label, rare labels
-    weighing as much as frequent ones), unless that would overfill it.
+    Units come in random order and go to the part that lacks most of what the unit holds (by label, rare
+    labels weighing as much as frequent ones), unless that would overfill it.
     """
     weights = counts / np.maximum(counts.sum(axis=0), 1)
     goals = np.array([1 - sum(shares), *shares])
@@ -207,8 +207,8 @@ def _why(audit: Audit, wanted: dict[Part, float], is_given: bool, n_left_out: in
         n_blocks = len(set(audit.blocks))
         kept = f", in {n_blocks} blocks of possible relatives" if audit.blocks and n_blocks else ""
         words = (
-            f"{shares}, {source} by source ({len(set(audit.groups))} groups from {audit.group_origin}{kept}), "
-            "with even class shares"
+            f"{shares}, {source} by source ({len(set(audit.groups))} groups from {audit.group_origin}"
+            f"{kept}), with even class shares"
         )
     if n_left_out:
         words += f"; {n_left_out} training photos left out because they stand in another part too"

@@ -186,7 +186,7 @@ def _conflict(dataset: Dataset, rows: list[int]) -> bool:
 def _summary(
     dataset: Dataset, pictures: Pictures, groups: tuple[str, ...], sources: Sources | None
 ) -> dict[str, Any]:
-    """Plain JSON values: sizes, brightness, grey or colour, notes, group sizes, what a random split would leak."""
+    """Plain JSON values: sizes, brightness, modes, notes, group sizes, what a random split would leak."""
     sizes = Counter(f"{photo.size_hw[1]} × {photo.size_hw[0]}" for photo in dataset.photos)
     group_sizes = sorted(Counter(groups).values(), reverse=True)
     n_grey = int(pictures.is_grey.sum())
@@ -217,7 +217,7 @@ def _spread(values: np.ndarray) -> dict[str, float]:
 
 
 def _random_leak(group_sizes: np.ndarray, train_share: float = 0.6) -> float | None:
-    """Expected share of test photos that have a photo of their group in training, were photos drawn at random.
+    """Expected share of test photos with a photo of their group in training, were photos drawn at random.
 
     A test photo of a group of s escapes when none of the s - 1 others is drawn into training.
     """

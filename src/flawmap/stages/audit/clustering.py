@@ -57,8 +57,8 @@ def locally_scaled(distances: np.ndarray, n_neighbours: int) -> np.ndarray:
 class Agglomeration:
     """Average linkage that can be taken to one height, read, and taken further.
 
-    `favoured` (m, m) bool marks units that names or order put side by side; all others count as `penalty` times
-    as far apart.
+    `favoured` (m, m) bool marks units that the file order puts side by side; all others count as `penalty`
+    times as far apart.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The same photo more than once: same bytes, or the same picture re-encoded, resized, brightened or turned."""
+"""The same photo more than once: same bytes, or the picture re-encoded, resized, brightened or turned."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _BLOCK_PX = 8
 _MIN_ALIKE, _MIN_AGREEMENT = 0.85, 0.6
 """Correlation of the detail over the whole square, and its median over small blocks.
 
-Copies stay above these down to JPEG quality 30 or half the width; other photos of one texture give 0, and crops
-that overlap by nine tenths are shifted by six pixels, which leaves no agreement."""
+Copies stay above these down to JPEG quality 30 or half the width; other photos of one texture give 0, and
+crops that overlap by nine tenths are shifted by six pixels, which leaves no agreement."""
 _MIN_CONTRAST = 1.0
 """Grey levels; flatter photos have no detail to compare."""
 
@@ -35,7 +35,7 @@ def exact_duplicates(digests: Sequence[str]) -> list[list[int]]:
 def near_duplicates(
     pictures: Pictures, digests: Sequence[str], progress: Progress = no_progress
 ) -> np.ndarray:
-    """(m, 2) int64: pairs of different files that show the same picture, also mirrored or turned by quarters."""
+    """(m, 2) int64: pairs of different files that show one picture, also mirrored or turned by quarters."""
     details = _square_details(pictures.squares)
     is_rough = np.flatnonzero(np.abs(details).sum(axis=(1, 2)) > 0)
     found = []
@@ -64,7 +64,7 @@ def all_pairs(sets: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def _square_details(squares: np.ndarray) -> np.ndarray:
-    """(n, side, side) float32: squares without their smooth part, of unit length; zero where they are flat."""
+    """(n, side, side) float32: squares without their smooth part, of unit length; zero where flat."""
     from scipy.ndimage import uniform_filter1d
 
     out = np.empty(squares.shape, np.float32)
@@ -83,7 +83,7 @@ def _square_details(squares: np.ndarray) -> np.ndarray:
 
 
 def _turn(detail: np.ndarray, turned: int) -> np.ndarray:
-    """One of the eight ways to lay a square: `turned` % 4 quarter turns, mirrored from 4 on. Last two axes."""
+    """One of the eight ways to lay a square (last two axes): quarter turns, mirrored from 4 on."""
     laid = np.rot90(detail, turned % 4, axes=(-2, -1))
     return laid[..., ::-1] if turned >= 4 else laid
 

@@ -1,7 +1,7 @@
 """How alike two photos are as pieces of one source, learned from the folder itself.
 
-The four quarters of one photo certainly show one source, and so do crops that overlap. The directions in which
-such pieces differ say nothing about the source; scaling them down (the within-class whitening of linear
+The four quarters of one photo certainly show one source, and so do crops that overlap. The directions in
+which such pieces differ say nothing about the source; scaling them down (the within-class whitening of linear
 discriminant analysis) leaves what tells sources apart: material, light, camera.
 """
 
@@ -17,7 +17,7 @@ _BLOCK = 2048
 def source_features(quadrants: dict[int, np.ndarray], units: np.ndarray) -> np.ndarray:
     """(n, d) float32 whose Euclidean distances compare sources.
 
-    `quadrants[depth]` is (n, 4, channels); `units` (n,) numbers the photos that certainly share a source alike.
+    `quadrants[depth]` is (n, 4, channels); `units` (n,) has one number for photos that surely share a source.
     """
     pieces = np.concatenate([quadrants[depth] for depth in sorted(quadrants)], axis=2).astype(np.float64)
     whole = pieces.mean(axis=1)

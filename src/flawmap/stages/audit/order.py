@@ -24,12 +24,12 @@ _TRUSTED_PREFIX = 0.5
 _N_RANDOM_PAIRS = 20000
 _N_PREFIX_PAIRS = 20000
 _PARALLEL = 0.9
-"""Rank correlation of two folders' numbering, over the links between them, from which they run side by side."""
+"""Rank correlation of two folders' numbers over the links between them: from here on they run in parallel."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """`position` (n,) float: photos with near positions are likely of one source; `share_close` is the evidence."""
+    """`position` (n,): photos with near positions are likely of one source; `share_close` is the evidence."""
 
     position: np.ndarray
     chain: np.ndarray
@@ -88,7 +88,7 @@ def find_order(names: Sequence[str], links: np.ndarray, closeness: Closeness) ->
 def prefix_units(
     names: Sequence[str], labels: np.ndarray, closeness: Closeness
 ) -> tuple[np.ndarray, str] | None:
-    """(number of each photo's prefix, description) for the longest prefix that the pictures bear out, or None.
+    """(number of each photo's prefix, description): the longest prefix that the pictures bear out, or None.
 
     A prefix is the leading words and numbers of a file name. One that only repeats the class is no source.
     """

@@ -15,7 +15,7 @@ from flawmap.tools.photos import PhotoOptions, read_images
 DETAIL_PX = 128
 """Side of the canvas on which shifts between photos are sought; a power of two for the Fourier transform."""
 _FITTED_PX = 112
-"""Longer side that the middle photo of a set gets on that canvas; all share its scale, so that crops match."""
+"""Longer side that the middle photo of a set gets there; all share its scale, so that crops match."""
 SQUARE_PX = 64
 """Side of the square in which whole photos are compared, whatever their size was."""
 
@@ -82,7 +82,7 @@ def _shrink(grey: Image.Image, scale: float) -> np.ndarray:
 
 
 def _detail(grey: np.ndarray) -> np.ndarray:
-    """(h, w) int8: grey minus its blurred copy, clipped at four spreads, so that no stain outweighs the rest."""
+    """(h, w) int8: grey less its blurred copy, clipped at four spreads: no stain outweighs the rest."""
     from scipy.ndimage import uniform_filter
 
     smooth = uniform_filter(uniform_filter(grey, 7, mode="nearest"), 7, mode="nearest")

@@ -1,10 +1,10 @@
 """Source groups from content and names: which photos were cut from one larger photo.
 
-In three steps. Photos with a common area (`overlap`), copies and trusted prefixes are joined for certain. The
-joined units are compared by a metric learned from the folder (`metric`), scaled by how crowded each one's
+In three steps. Photos with a common area (`overlap`), copies and trusted prefixes are joined for certain.
+The joined units are compared by a metric learned from the folder (`metric`), scaled by how crowded each one's
 surroundings are, and joined by average linkage; where the file order carries information, units side by side
-need less likeness and distant ones more. The same linkage, taken further, gives blocks: groups that may yet be
-of one source, which the split does not part.
+need less likeness and distant ones more. The same linkage, taken further, gives blocks: groups that may yet
+be of one source, which the split does not part.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def find_sources(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Sources:
-    """`labels` (n,) any numbers that tell the classes apart; `copies` (m, 2) pairs that show the same photo."""
+    """`labels` (n,) are numbers that tell classes apart, `copies` (m, 2) pairs that show the same photo."""
     n = len(names)
     rng = np.random.default_rng(seed)
     units = connected(n, copies)

@@ -18,8 +18,8 @@ def label_suspects(
     """Photos whose given label gets at most 1 - `min_score` and another at least `min_score`, surest first.
 
     After confident learning (Northcutt et al., 2021): the suggested label must also be surer than it is on
-    average for photos that carry it. Several labels per photo: each label is judged by itself, and a suggestion
-    reads "not LABEL" or "LABEL".
+    average for photos that carry it. Several labels per photo: each label is judged by itself, and a
+    suggestion reads "not LABEL" or "LABEL".
     """
     features = _features(embeddings)
     if dataset.is_multilabel:
@@ -31,7 +31,7 @@ def label_suspects(
 
 def _features(embeddings: Embeddings) -> np.ndarray:
     """Average and maximum of the last depth but one: the deepest layers know too much of everyday objects."""
-    depth = embeddings.depths[-2] if len(embeddings.depths) > 1 else embeddings.depths[-1]
+    depth = embeddings.depths[-2:][0]
     features = np.concatenate([embeddings.average[depth], embeddings.maximum[depth]], axis=1).astype(
         np.float64
     )
@@ -76,12 +76,9 @@ def _several_labels(
         for i in np.flatnonzero(
             scores[np.arange(len(given)), 1 - given] >= np.maximum(min_score, usual[1 - given])
         ):
-            words = (label, f"not {label}")
-            if given[i] == 0:
-                words = words[::-1]
-            found.append(
-                LabelSuspect(dataset.photos[i].name, *words, round(float(scores[i, 1 - given[i]]), 4))
-            )
+            was, is_rather = (label, f"not {label}") if given[i] else (f"not {label}", label)
+            score = round(float(scores[i, 1 - given[i]]), 4)
+            found.append(LabelSuspect(dataset.photos[i].name, was, is_rather, score))
     return found
 
 

@@ -62,7 +62,7 @@ def main() -> int:
     if missing:
         print(f"skipped, not in {DATA}: {', '.join(missing)} (set FLAWMAP_DATA)")
     print(
-        f"{'set':<16} seed  photos  held back  figure      got  {'95 %':<14}  wanted  winner      minutes   MB"
+        f"{'set':<16} seed  photos  held back  figure     got  {'95 %':<14}  wanted  winner      minutes  MB"
     )
     is_good = True
     for goal in GOALS:
@@ -88,9 +88,9 @@ def measure(goal: Goal, seed: int, folder: Path, for_train: list[str]) -> bool:
     for figure, wanted in goal.wanted:
         low, high = found["interval95"][figure]
         print(
-            f"{goal.name:<16} {seed:>4}  {n_photos:>6}  {held_back:>9}  {figure:<8} {found[figure]:>6.3f}  "
+            f"{goal.name:<16} {seed:>4}  {n_photos:>6}  {held_back:>9}  {figure:<8} {found[figure]:>5.3f}  "
             f"[{low:.3f}, {high:.3f}]  {wanted:>6.2f}  "
-            f"{spec['winner']:<10}  {minutes:>7.1f} {megabytes:>4.1f}",
+            f"{spec['winner']:<10}  {minutes:>7.1f} {megabytes:>3.1f}",
             flush=True,
         )
     return all(found[figure] >= wanted for figure, wanted in goal.wanted)

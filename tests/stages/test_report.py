@@ -1,10 +1,13 @@
 """The report holds every section for every kind of task, is one safe file, and is the same twice."""
 
 import dataclasses
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -27,7 +30,14 @@ from flawmap.records import (
     Thresholds,
     Unreadable,
 )
-from flawmap.stages.report import RandomSplit, ReportFacts, ReportOptions, write_report
+from flawmap.stages.report import (
+    RandomSplit,
+    ReportFacts,
+    ReportOptions,
+    to_figures,
+    write_ranking_charts,
+    write_report,
+)
 from flawmap.stages.report.charts import best_ten_chart, ranking_chart
 from flawmap.stages.report.page import SECTIONS
 from flawmap.stages.report.pictures import spread_rows, to_picture
@@ -145,7 +155,7 @@ def make_facts(root: Path, kind: str, n: int = 60) -> ReportFacts:
         good_labels=dataset.good_labels,
         backbone_id="net0",
         cut=Cut(0, "average+maximum"),
-        preprocessing=Preprocessing((224, 224), (0.5,) * 3, (0.5,) * 3),
+        preprocessing=Preprocessing((224, 224), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         thresholds=Thresholds(1.3, 0.5, 0.3, 0.7, 0.04, 0.05, 0.01, "best F1 on validation"),
         tile_hw=(20, 30),
         winner="fine-tuned",
@@ -338,13 +348,29 @@ def test_charts_mark_the_chosen_one_and_the_control() -> None:
     assert "also the control" in ranking_chart(same) and "dot control" not in ranking_chart(same)
 
 
-def test_scales_map_their_ends_and_hold_outliers() -> None:
-    for kind, low, high in (("linear", 0.0, 10.0), ("log", 1e6, 1e9), ("logit", 0.001, 0.999)):
-        scale = Scale(low, high, 40, 300, kind)
-        assert scale(low) == pytest.approx(40) and scale(high) == pytest.approx(300)
-        assert scale(high * 10) == pytest.approx(300)
+def test_ranking_charts_are_files_of_their_own(tmp_path: Path) -> None:
+    write_ranking_charts(make_ranking(30), tmp_path)
+    for name in ("ranking.svg", "ranking_best.svg"):
+        drawing = ElementTree.parse(tmp_path / name).getroot()
+        assert drawing.tag.endswith("svg") and len(list(drawing.iter())) > 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"), [("linear", 0, 10), ("log", 1e6, 1e9), ("logit", 0.001, 0.999)]
+)
+def test_scales_map_their_ends_and_hold_outliers(
+    kind: Literal["linear", "log", "logit"], low: float, high: float
+) -> None:
+    scale = Scale(low, high, 40, 300, kind)
+    assert scale(low) == pytest.approx(40) and scale(high) == pytest.approx(300)
+    assert scale(high * 10) == pytest.approx(300)
+
+
+def test_ticks_lie_inside() -> None:
     assert Scale(0.5, 0.5, 0, 10)(0.5) == 0
-    assert all(1e6 <= tick <= 3e7 for tick in Scale(1e6, 3e7, 0, 1, "log").ticks())
+    for ticks in (Scale(1e6, 3e7, 0, 1, "log").ticks(), Scale(1e6, 1.4e6, 0, 1, "log").ticks()):
+        assert ticks and all(1e6 <= tick <= 3e7 for tick in ticks)
+    assert Scale(0.92, 0.97, 0, 1).ticks() == [0.92, 0.93, 0.94, 0.95, 0.96, 0.97]
 
 
 def test_samples_come_from_many_sources() -> None:
@@ -374,3 +400,15 @@ def test_options_and_claims_are_checked() -> None:
         ReportOptions(n_mistakes=-1)
     with pytest.raises(ValueError, match="honest_f1"):
         RandomSplit(0.9, 1.9, 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_are_strict_json(kind: str, tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, kind)
+    nan_test = dataclasses.replace(facts.test, metrics={**facts.test.metrics, "auroc": float("nan")})
+    figures = to_figures(dataclasses.replace(facts, test=nan_test, validation=None))
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert figures["test"]["auroc"] is None and figures["test"]["accuracy"] == facts.test.metrics["accuracy"]
+    assert figures["validation"] is None and "validation" not in figures["confusion"]
+    assert sum(part["n"] for part in figures["split"]["parts"].values()) == len(facts.dataset)
+    assert figures["ranking"]["chosen"]["cut"] == {"depth": 0, "pooling": "average+maximum"}

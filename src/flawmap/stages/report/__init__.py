@@ -9,10 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions
+from flawmap.stages.report.figures import to_figures
 from flawmap.stages.report.page import render
+from flawmap.stages.report.standalone import write_ranking_charts
 from flawmap.tools.files import write_file
 
-__all__ = ["RandomSplit", "ReportFacts", "ReportOptions", "write_report"]
+__all__ = [
+    "RandomSplit",
+    "ReportFacts",
+    "ReportOptions",
+    "to_figures",
+    "write_ranking_charts",
+    "write_report",
+]
 
 
 def write_report(

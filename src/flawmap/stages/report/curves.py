@@ -9,7 +9,7 @@ import numpy as np
 
 from flawmap.records import Thresholds
 from flawmap.stages.report.svg import Axes, AxisStyle, Drawing, axes, both_widths
-from flawmap.stages.report.wording import percent
+from flawmap.stages.report.wording import number, percent
 
 _SIZE = (296, 286)
 _MARGINS = (44.0, 26.0, 14.0, 42.0)
@@ -76,9 +76,9 @@ def score_strip(
             drawing.text(_held(plot, (low + high) / 2, 46), top - 8, "a person looks", "band-name", "middle")
         if has_threshold:
             at = plot.x(thresholds.threshold)
-            drawing.line(at, top - 20, at, bottom, "threshold")
+            drawing.line(at, top, at, bottom, "threshold")
             drawing.text(
-                _held(plot, at, 46), top - 26, f"threshold {thresholds.threshold:.2g}", "tick", "middle"
+                _held(plot, at, 46), top - 26, f"threshold {number(thresholds.threshold)}", "tick", "middle"
             )
         middle = (top + bottom) / 2
         drawing.line(plot.x.start, middle, plot.x.end, middle, "grid")

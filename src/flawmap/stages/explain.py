@@ -29,8 +29,8 @@ MAX_COVER = 0.8
 COVER_POWER = 0.6
 """Below 1, so that weak evidence shows too."""
 WEAK = 0.5
-"""Log-odds per cell: a map that nowhere reaches this is not stretched to the brightest colour, so that a
-photo without much evidence looks like one."""
+"""Units of the logit per cell: a map that nowhere reaches this is not stretched to the brightest colour, so
+that a photo without much evidence looks like one."""
 DRAWN_PX, MARGIN_PX, FOOT_PX = 640, 16, 60
 PICTURES = (".png", ".jpg", ".jpeg")
 
@@ -43,8 +43,8 @@ class Explanation:
     score: float
     """Calibrated probability of the label."""
     heat: np.ndarray
-    """(H, W) float32 in the photo's pixels: evidence for the label, in log-odds per cell of the last map;
-    negative where a place speaks against it."""
+    """(H, W) float32 in the photo's pixels: evidence for the label per cell of the last map, in units of
+    `margin`; negative where a place speaks against it."""
     cells: np.ndarray
     """(h', w') float32: the same before it was enlarged, padding included. Sums to `margin` - `bias`."""
     margin: float
@@ -185,7 +185,7 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
     x = 2 * MARGIN_PX + width
     _draw_legend(canvas, (x, y, x + width, y + 14))
     pen.text((x, y + 20), "none or against", fill=(90, 90, 90), font=small)
-    pen.text((x + width, y + 20), f"log-odds +{top:.2g} per cell", fill=(90, 90, 90), font=small, anchor="ra")
+    pen.text((x + width, y + 20), f"+{top:.2g} per cell", fill=(90, 90, 90), font=small, anchor="ra")
     return np.asarray(canvas)
 
 
@@ -233,7 +233,7 @@ def _draw_legend(canvas: Any, box_xyxy: tuple[int, int, int, int]) -> None:
 
 
 def _in_words(explanation: Explanation) -> str:
-    return f"Colour: evidence for {explanation.label}. Line: half of the brightest."
+    return f"Colour: what speaks for {explanation.label}, in units of its logit. Line: half of the brightest."
 
 
 def _shorten(text: str, font: Any, width_px: int) -> str:

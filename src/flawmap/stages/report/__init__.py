@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions
-from flawmap.stages.report.figures import to_figures
 from flawmap.stages.report.page import render
 from flawmap.stages.report.standalone import write_ranking_charts
 from flawmap.tools.files import write_file
@@ -18,7 +17,6 @@ __all__ = [
     "RandomSplit",
     "ReportFacts",
     "ReportOptions",
-    "to_figures",
     "write_ranking_charts",
     "write_report",
 ]

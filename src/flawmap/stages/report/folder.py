@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,22 @@ def folder_section(facts: ReportFacts, options: ReportOptions, show: Show) -> di
         ],
         "layout": dataset.layout,
         "sizes": f"Width × height in pixels: {', '.join(common)}{more}.",
+        "light": _light(facts.audit.summary),
         "notes": _pixel_notes(dataset.photos),
         "classes": [_class(facts, options, show, i) for i in range(len(dataset.labels))],
         "problems": problems(facts, options),
     }
+
+
+def _light(summary: Mapping[str, Any]) -> str:
+    """Brightness and colour, as far as the audit measured them."""
+    brightness, modes, words = summary.get("brightness") or {}, summary.get("modes") or {}, []
+    if is_number(brightness.get("p5")) and is_number(brightness.get("p95")):
+        low, high = number(brightness["p5"], 0), number(brightness["p95"], 0)
+        words.append(f"Mean brightness, on a scale to 255: {low} to {high} for nine photos in ten.")
+    if is_number(modes.get("grey")) and is_number(modes.get("colour")):
+        words.append(f"{plural(int(modes['grey']), 'photo')} grey, {count(modes['colour'])} in colour.")
+    return " ".join(words)
 
 
 def _pixel_notes(photos: Sequence[Photo]) -> list[str]:

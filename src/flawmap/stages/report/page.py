@@ -23,7 +23,7 @@ from flawmap.stages.report.model import mistakes_section, model_section, run_sec
 from flawmap.stages.report.pictures import Picture, photo_picture, to_picture
 from flawmap.stages.report.results import escape_words, figures_section, review_section
 from flawmap.stages.report.verdict import caveats, count_outcome, headline, key_figures, verdict_sentence
-from flawmap.stages.report.wording import count, plural
+from flawmap.stages.report.wording import count, plural, sentence
 
 _SAMPLE_PX, _CARD_PX = 256, 340
 _MOST_BYTES = 36_000
@@ -57,6 +57,7 @@ def render(facts: ReportFacts, options: ReportOptions) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["sentence"] = sentence
     return environment.get_template("page.html").render(
         style=(folder / "page.css").read_text(encoding="utf-8"), sections=SECTIONS, **context(facts, options)
     )

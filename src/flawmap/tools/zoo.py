@@ -54,6 +54,29 @@ class BackboneEntry:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a backbone may be; None: no limit."""
+
+    max_parameters: float | None = None
+    licences: tuple[str, ...] | None = None
+    """Such as ("apache-2.0", "mit"); case does not matter."""
+
+    def refuse(self, entry: BackboneEntry) -> str | None:
+        """Why an entry is passed over, or None. Parameters that are not counted yet pass."""
+        if self.licences is not None and entry.licence.lower() not in {
+            x.strip().lower() for x in self.licences
+        }:
+            return f"its licence is {entry.licence}"
+        if self.max_parameters is not None and (entry.n_parameters or 0) > self.max_parameters:
+            millions = (entry.n_parameters or 0) / 1e6
+            return f"{millions:.1f} million parameters; the limit is {self.max_parameters / 1e6:g}"
+        return None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
 class _Packaged:
     """A backbone whose weights a package on the index carries."""
 

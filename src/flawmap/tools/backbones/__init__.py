@@ -9,6 +9,7 @@ from flawmap.tools.backbones.networks import (
     describe_cuts,
     load_backbone,
 )
+from flawmap.tools.backbones.walk import select, timm_entries, user_entry
 from flawmap.tools.backbones.weights import build_network, digest_of, load_weights, read_state_dict
 
 __all__ = [
@@ -25,4 +26,7 @@ __all__ = [
     "load_embedding_network",
     "load_weights",
     "read_state_dict",
+    "select",
+    "timm_entries",
+    "user_entry",
 ]

@@ -17,6 +17,12 @@ from timm.layers.pool2d_same import AvgPool2dSame, MaxPool2dSame
 from timm.layers.std_conv import ScaledStdConv2dSame, StdConv2dSame
 from torch import nn
 
+# timm's decorator hides what these are from the type checker.
+_CONV: Any = Conv2dSame
+_STANDARDISED: Any = (StdConv2dSame, ScaledStdConv2dSame)
+_MAX_POOL: Any = MaxPool2dSame
+_AVERAGE_POOL: Any = AvgPool2dSame
+
 
 class PaddedConv2d(nn.Conv2d):
     """A convolution after zero padding by (left, right, top, bottom); parameters are named as without it."""
@@ -54,18 +60,18 @@ def fix_padding(network: nn.Module) -> int:
 
 
 def _to_explicit(layer: Any) -> nn.Module | None:
-    if isinstance(layer, Conv2dSame):
+    if isinstance(layer, _CONV):
         pad = _same(layer.kernel_size, layer.stride, layer.dilation)
         return PaddedConv2d(layer, pad)
-    if isinstance(layer, StdConv2dSame | ScaledStdConv2dSame) and layer.same_pad:
+    if isinstance(layer, _STANDARDISED) and layer.same_pad:
         layer.same_pad = False
         pad = _same(layer.kernel_size, layer.stride, layer.dilation)
         return nn.Sequential(nn.ZeroPad2d(pad), layer)
-    if isinstance(layer, MaxPool2dSame):
+    if isinstance(layer, _MAX_POOL):
         kernel, stride, dilation = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation)
         pool = nn.MaxPool2d(kernel, stride, 0, dilation, ceil_mode=layer.ceil_mode)
         return nn.Sequential(nn.ConstantPad2d(_same(kernel, stride, dilation), -float("inf")), pool)
-    if isinstance(layer, AvgPool2dSame):
+    if isinstance(layer, _AVERAGE_POOL):
         kernel, stride = _pair(layer.kernel_size), _pair(layer.stride)
         pool = nn.AvgPool2d(kernel, stride, 0, layer.ceil_mode, layer.count_include_pad)
         return nn.Sequential(nn.ZeroPad2d(_same(kernel, stride, (1, 1))), pool)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import re
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
@@ -14,6 +19,7 @@ from torch import nn
 from flawmap.errors import BackboneError
 from flawmap.tools.zoo import BackboneEntry, check_digest
 
+_CONNECT_TIMEOUT_S = 4.0
 _WRAPPERS = ("state_dict_ema", "state_dict", "model_state_dict", "model")
 
 
@@ -89,12 +95,48 @@ def digest_of(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def is_fetched(config: Any) -> bool:
+    """Whether timm's weights lie in the caches of this machine; asks no network."""
+    if config.hf_hub_id:
+        from huggingface_hub import try_to_load_from_cache
+
+        names = (
+            [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+        )
+        return any(isinstance(try_to_load_from_cache(config.hf_hub_id, name), str) for name in names)
+    if isinstance(config.url, str) and config.url:
+        return (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(config.url).path).name).is_file()
+    return bool(config.file and Path(config.file).is_file())
+
+
 def _fetch(entry: BackboneEntry) -> nn.Module:
-    """timm's own weights, through its cache; a hub that does not answer fails within seconds."""
+    """timm's own weights, through its caches; a host that does not answer fails within seconds, once."""
+    config = timm.get_pretrained_cfg(entry.architecture)
+    if config is None:
+        raise BackboneError(f"{entry.id}: timm has no weights of that name")
+    if not is_fetched(config):
+        address = config.url if isinstance(config.url, str) else ""
+        if config.hf_hub_id:
+            address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        if problem := _unreachable(urlsplit(address or "").netloc):
+            raise BackboneError(f"its weights are not on this machine, and {problem}")
     try:
         return timm.create_model(entry.architecture, pretrained=True, num_classes=0).eval()
     except Exception as error:  # hub, url and file errors share no base class
-        raise BackboneError(f"{entry.id}: its weights could not be fetched ({_brief(error)})") from error
+        raise BackboneError(f"its weights could not be fetched ({_brief(error)})") from error
+
+
+@functools.cache
+def _unreachable(netloc: str) -> str | None:
+    """Why a host cannot be talked to; asked once a process, so that a long list does not wait for each."""
+    parts = urlsplit(f"//{netloc}")
+    if proxy := getproxies().get("https") or getproxies().get("http"):
+        parts = urlsplit(proxy)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=_CONNECT_TIMEOUT_S):
+            return None
+    except OSError as error:
+        return f"{parts.hostname or 'no host'} does not answer ({error.strerror or error})"
 
 
 def _load_all(entry: BackboneEntry, network: nn.Module, state: dict[str, torch.Tensor]) -> None:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 
 def main() -> None:
     """Run the command line; never returns."""
     from flawmap.errors import FlawmapError
 
+    # Odd tags make Pillow warn; what matters about a photo is said in its note or its reason.
+    warnings.filterwarnings("ignore", module="PIL")
     try:
         from flawmap.cli import app
 

@@ -83,7 +83,8 @@ class Dataset:
         )
         _check(self.targets.dtype == np.uint8, "uint8 targets", self.targets.dtype)
         _check(len(self.parts) == n and len(self.groups) == n, f"{n} parts and groups", len(self.parts))
-        _check(set(self.good_labels) <= set(self.labels), f"good labels among {self.labels}", self.good_labels)
+        known = set(self.good_labels) <= set(self.labels)
+        _check(known, f"good labels among {self.labels}", self.good_labels)
         if not self.is_multilabel:
             _check(bool((self.targets.sum(axis=1) == 1).all()), "one label per photo", "none or several")
 
@@ -106,7 +107,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelSuspect:
-    """A photo whose label the out-of-fold model disagrees with; `score` is the suggested label's probability."""
+    """A photo whose label the out-of-fold model disagrees with; `score` is the suggestion's probability."""
 
     path: str
     label: str
@@ -132,7 +133,7 @@ class Audit:
     summary: dict[str, Any] = field(default_factory=dict)
     """Plain JSON values: sizes, brightness, modes, group sizes, notes."""
     blocks: tuple[str, ...] = ()
-    """Coarser than `groups`: groups that may yet share a source, which the split does not part. Empty: none."""
+    """Coarser than `groups`: groups that may yet share a source, which the split does not part; or empty."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class CutCost:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a network's input; `mean` and `std` (of RGB in 0..1) are applied inside the file."""
+    """How an image becomes a network's input; `mean` and `std` (of RGB in 0..1) are applied in the file."""
 
     input_hw: tuple[int, int]
     mean: tuple[float, float, float]

@@ -191,9 +191,7 @@ def training_lines(
 def agreement_text(spec: ModelSpec) -> str:
     """What the export check found."""
     found = spec.agreement
-    return (
-        f"largest difference from the network {found['max_difference']:.1g} on {found['n_photos']} photos"
-    )
+    return f"largest difference from the network {found['max_difference']:.1g} on {found['n_photos']} photos"
 
 
 def entry_record(entry: BackboneEntry) -> dict[str, Any]:

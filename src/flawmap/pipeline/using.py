@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flawmap.errors import PhotoError
-from flawmap.pipeline import texts
-from flawmap.pipeline.settings import RunOptions
 from flawmap.records import Evaluation, Photo, Progress, Unreadable, no_progress
 from flawmap.tools.bundle import read_bundle
 from flawmap.tools.photos import PhotoOptions, read_image, read_images
 from flawmap.tools.runtime import Classifier, RuntimeOptions
+
+if TYPE_CHECKING:
+    from flawmap.pipeline.settings import RunOptions
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ def evaluate(
     progress: Progress = no_progress,
 ) -> Evaluated:
     """Measure a model on labelled photos: the test part where parts are given, otherwise all of them."""
+    from flawmap.pipeline import texts
     from flawmap.pipeline.preparing import read_labelled
+    from flawmap.pipeline.settings import RunOptions
     from flawmap.stages.audit import given_groups
     from flawmap.stages.evaluate import Truth, write_evaluation_json
     from flawmap.stages.evaluate import evaluate as judge
@@ -76,6 +80,7 @@ def predict(
     progress: Progress = no_progress,
 ) -> Outcome:
     """Label photos, folders of photos or patterns; rows go to `out` (.csv, .jsonl) or into the lines."""
+    from flawmap.pipeline.texts import prediction_lines, prediction_summary_lines
     from flawmap.stages.predict import (
         PredictOptions,
         check_output,
@@ -92,10 +97,10 @@ def predict(
     if out is None:
         answers = list(rows)
         left_out = tuple(Unreadable(row.path, row.error) for row in answers if row.error)
-        return Outcome(texts.prediction_lines(answers), left_out)
+        return Outcome(prediction_lines(answers), left_out)
     summary = write_rows(rows, Path(out))
     left_out = tuple(Unreadable(path, reason) for path, reason in summary.errors)
-    return Outcome(texts.prediction_summary_lines(summary, out), left_out)
+    return Outcome(prediction_summary_lines(summary, out), left_out)
 
 
 def explain(

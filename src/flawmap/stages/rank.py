@@ -45,7 +45,7 @@ Prefer = Literal["balanced", "accuracy", "size", "speed"]
 _METHOD = "probe 1"
 """Part of the cache key; raised whenever the same input would give other scores."""
 _POOLINGS: tuple[Pooling, ...] = ("average", "average+maximum")
-_STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """C times the number of features: with standardised features this hardly depends on the backbone's width."""
 _TOLERATED_LOSS = 0.005
 """Half a point of F1: what `balanced` gives up for a cheaper candidate."""

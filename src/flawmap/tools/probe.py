@@ -23,8 +23,8 @@ _LINE_STEPS = 3
 class Scaling:
     """(x − mean) / spread, per feature.
 
-    A channel that hardly varies is not blown up: its spread is at least a thousandth of the mean spread, so
-    that rounding differences between runtimes stay what they are.
+    A channel that hardly varies is not blown up: its spread is at least a thousandth of the median, so that
+    rounding differences between runtimes stay what they are.
     """
 
     mean: np.ndarray
@@ -35,8 +35,9 @@ class Scaling:
         """From (n, d) features; sums in float64."""
         mean = features.mean(axis=0, dtype=np.float64)
         spread = features.std(axis=0, dtype=np.float64)
-        least = _LEAST_SPREAD * spread.mean()
-        return cls(mean, np.maximum(spread, least if least > 0 else 1.0))
+        varied = spread[spread > 0]
+        least = _LEAST_SPREAD * float(np.median(varied)) if len(varied) else 1.0
+        return cls(mean, np.maximum(spread, least))
 
     def apply(self, features: np.ndarray) -> np.ndarray:
         """(n, d) → float32, as far from rounding as float32 allows."""
@@ -74,7 +75,9 @@ class Problem:
     """What is fitted: (n, c) targets, (n, f) weights of the photos in each of f folds (0: held out).
 
     c is 1 for two classes (the second against the first); `is_softmax` for one of several classes, otherwise
-    every column is a yes or no of its own.
+    every column is a yes or no of its own. Of several classes each weighs the same, however rare, because the
+    likeliest is printed and macro F1 is the aim. Two classes, or several labels, keep their shares: there a
+    threshold is chosen, and the probabilities stay calibrated.
     """
 
     targets: np.ndarray
@@ -84,8 +87,14 @@ class Problem:
     @classmethod
     def of(cls, targets: np.ndarray, weights: np.ndarray, is_multilabel: bool) -> Problem:
         """From (n, n_labels) 0/1 targets as data sets hold them."""
-        is_pair = targets.shape[1] == 2 and not is_multilabel
-        return cls(targets[:, 1:] if is_pair else targets, weights, not (is_pair or is_multilabel))
+        if is_multilabel:
+            return cls(targets, weights, False)
+        if targets.shape[1] == 2:
+            return cls(targets[:, 1:], weights, False)
+        counts = targets.T.astype(np.float64) @ weights
+        n_present = (counts > 0).sum(axis=0)
+        fair = np.where(counts > 0, counts.sum(axis=0) / np.maximum(n_present * counts, 1e-30), 0.0)
+        return cls(targets, weights * (targets @ fair), True)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """(n, f, c) → the same shape."""

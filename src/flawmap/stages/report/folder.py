@@ -67,7 +67,9 @@ def _light(summary: Mapping[str, Any]) -> str:
         low, high = number(brightness["p5"], 0), number(brightness["p95"], 0)
         words.append(f"Mean brightness, on a scale to 255: {low} to {high} for nine photos in ten.")
     if is_number(modes.get("grey")) and is_number(modes.get("colour")):
-        words.append(f"{plural(int(modes['grey']), 'photo')} grey, {count(modes['colour'])} in colour.")
+        n_grey, n_colour = int(modes["grey"]), int(modes["colour"])
+        mixed = f"{plural(n_grey, 'photo')} grey, {count(n_colour)} in colour."
+        words.append(mixed if n_grey and n_colour else f"All are {'grey' if n_grey else 'in colour'}.")
     return " ".join(words)
 
 
@@ -198,7 +200,7 @@ def _random(facts: ReportFacts) -> dict[str, Any] | None:
     _, name = headline(facts)
     gap = claim.f1 - claim.honest_f1
     if gap >= 0.0005:
-        words = f"A random split flatters this model by {number(100 * gap, 1)} points of {name}."
+        words = f"A random split flatters by {number(100 * gap, 1)} points of {name}."
     else:
         words = f"Here a random split would not have flattered: {name} comes out no higher."
     sisters = ""

@@ -19,8 +19,15 @@ from flawmap.tools.backbones import ClassifierNetwork, padding, weights
 from flawmap.tools.zoo import BackboneEntry, Limits, bundled_entries, default_entries
 
 BUNDLED = [entry for entry in bundled_entries() if entry.is_available]
-SMALL = ["test_efficientnet", "test_resnet", "test_convnext", "test_vit", "test_nfnet", "test_byobnet"]
+QUICK = ("efficientnet_lite0", "mobilenetv2", "test_efficientnet", "test_convnext", "test_vit")
+SMALL = ("test_efficientnet", "test_convnext", "test_vit", "test_resnet", "test_nfnet", "test_byobnet")
 """timm's own miniatures: one of each way to return intermediate maps."""
+
+
+def by_name(entries) -> list:
+    """Test parameters; those that take longer carry the mark."""
+    named = [(getattr(entry, "id", entry), entry) for entry in entries]
+    return [pytest.param(e, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, e in named]
 
 
 def small_entry(architecture: str, side: int = 160) -> BackboneEntry:
@@ -53,7 +60,7 @@ def loaded(entry: BackboneEntry) -> backbones.Backbone:
 # Contract: every bundled backbone on this machine
 
 
-@pytest.mark.parametrize("entry", BUNDLED, ids=lambda e: e.id)
+@pytest.mark.parametrize("entry", by_name(BUNDLED))
 def test_a_bundled_backbone_keeps_the_contract(entry: BackboneEntry) -> None:
     network, images = loaded(entry), photos_like(entry, 1)
     costs = backbones.describe_cuts(entry)
@@ -71,12 +78,12 @@ def test_a_bundled_backbone_keeps_the_contract(entry: BackboneEntry) -> None:
     assert not network.training
 
 
-@pytest.mark.parametrize("entry", default_entries(), ids=lambda e: e.id)
+@pytest.mark.parametrize("entry", by_name(default_entries()))
 def test_static_padding_and_cutting_change_nothing(entry: BackboneEntry) -> None:
     """Against timm's network with its computed padding, at the input's size and at another."""
     network, original = loaded(entry), weights.load_weights(entry)
     original = original.to(memory_format=torch.channels_last)
-    for hw in (entry.preprocessing.input_hw, (64, 96)):
+    for hw in (entry.preprocessing.input_hw, (64, 128)):
         images = photos_like(entry, 1, hw)
         with torch.inference_mode():
             expected = original.forward_features((images - network.mean) / network.std)
@@ -86,9 +93,9 @@ def test_static_padding_and_cutting_change_nothing(entry: BackboneEntry) -> None
 # Any network of timm
 
 
-@pytest.mark.parametrize("architecture", SMALL)
+@pytest.mark.parametrize("architecture", by_name(SMALL))
 def test_networks_of_every_kind_can_be_cut(architecture: str) -> None:
-    entry = small_entry(architecture)
+    entry = small_entry(architecture, 160 if "vit" in architecture else 64)
     images = photos_like(entry)
     torch.manual_seed(0)
     network = weights.build_network(entry)

@@ -141,9 +141,7 @@ class ClassifierNetwork(nn.Module):
         super().__init__()
         self.cut = cut
         self.backbone = load_backbone(entry, cut.depth, pretrained=pretrained)
-        stages = self.backbone.stage_parameters()
-        self._stage_names = _names_of(stages, self)
-        n_channels = _count_channels(self.backbone)
+        n_channels, self._stage_names = _describe(self.backbone)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(n_channels * (2 if cut.pooling == "average+maximum" else 1), n_labels)
         generator = torch.Generator().manual_seed(0)
@@ -284,16 +282,13 @@ def _leaves(start: Any) -> list[nn.Parameter]:
     return found
 
 
-def _names_of(stages: list[list[nn.Parameter]], network: nn.Module) -> list[list[str]]:
-    names = {id(p): n for n, p in network.named_parameters()}
-    return [[names[id(p)] for p in stage] for stage in stages]
-
-
-def _count_channels(backbone: Backbone) -> int:
-    """Channels of the last map, by a pass without values."""
+def _describe(backbone: Backbone) -> tuple[int, list[list[str]]]:
+    """Channels of the last map, and the parameters' names (within a classifier) by depth; without values."""
     shadow = copy.deepcopy(backbone).to("meta")
     with torch.no_grad():
-        return shadow(torch.zeros(1, 3, *backbone.input_hw, device="meta"))[0].shape[1]
+        n_channels = shadow(torch.zeros(1, 3, *backbone.input_hw, device="meta"))[0].shape[1]
+    names = {id(p): f"backbone.{n}" for n, p in shadow.named_parameters()}
+    return n_channels, [[names[id(p)] for p in stage] for stage in shadow.stage_parameters()]
 
 
 def _count_values(body: nn.Module, reached: set[int]) -> tuple[int, int]:

@@ -18,13 +18,14 @@ from flawmap.records import (
     Ranking,
     Split,
     Unreadable,
+    no_progress,
 )
 from flawmap.stages.audit import audit
 from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import embed
 from flawmap.stages.rank import rank
 from flawmap.stages.split import split
-from flawmap.tools.zoo import BackboneEntry, bundled_entries, default_entries
+from flawmap.tools.zoo import BackboneEntry, Limits, bundled_entries, default_entries
 
 
 @dataclass
@@ -102,35 +103,35 @@ def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progres
     return Prepared(dataset, found, parts, embeddings)
 
 
-def select_entries(options: RunOptions) -> tuple[tuple[BackboneEntry, ...], tuple[Unreadable, ...]]:
+def select_entries(
+    options: RunOptions, progress: Progress = no_progress
+) -> tuple[tuple[BackboneEntry, ...], tuple[Unreadable, ...]]:
     """The backbones that a run may choose among, and those passed over with the reason.
 
-    timm is only walked (and torch only imported) where patterns ask for it.
+    timm is only walked (and torch only imported) where patterns or weights ask for it.
     """
-    if options.backbones == "bundled" and not options.weights:
-        limit = options.max_parameters_millions
-        kept, skipped = [], []
-        for entry in default_entries():
-            if limit is not None and (entry.n_parameters or 0) > limit * 1e6:
-                reason = f"{(entry.n_parameters or 0) / 1e6:.1f} million parameters; the limit is {limit:g}"
-                skipped.append(Unreadable(entry.id, reason))
-            elif options.licences is not None and entry.licence not in options.licences:
-                skipped.append(Unreadable(entry.id, f"its licence is {entry.licence}"))
-            else:
-                kept.append(entry)
-        for entry in bundled_entries():
-            if entry.is_convolutional and not entry.is_available:
-                skipped.append(Unreadable(entry.id, "its weights are not on this machine"))
-        return tuple(kept), tuple(skipped)
-    require_extra("timm", "train")
-    from flawmap.tools.backbones import select
+    millions = options.max_parameters_millions
+    limits = Limits(None if millions is None else millions * 1e6, options.licences)
+    if options.backbones != "bundled" or options.weights:
+        require_extra("timm", "train")
+        from flawmap.tools.backbones import select
 
-    return select(options)  # type: ignore
+        return select(options.backbones, options.weights, limits, options.cache, progress)
+    kept, skipped = [], []
+    for entry in bundled_entries():
+        if not entry.is_convolutional:
+            continue
+        reason = limits.refuse(entry) if entry.is_available else "its weights are not on this machine"
+        if reason is None:
+            kept.append(entry)
+        else:
+            skipped.append(Unreadable(entry.id, reason))
+    return tuple(kept), tuple(skipped)
 
 
 def choose(prepared: Prepared, options: RunOptions, timings: Timings, progress: Progress) -> Chosen:
     """Embed through every backbone that can be had, and rank them on the training and validation parts."""
-    entries, skipped = select_entries(options)
+    entries, skipped = select_entries(options, progress)
     by_id: dict[str, tuple[BackboneEntry, Embeddings]] = {}
     left_out = list(skipped)
     for entry in entries:

@@ -55,8 +55,8 @@ class RunFolder:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-def open_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: bool) -> RunFolder:
-    """A folder ready to be written. `asked` (plain JSON) is stored, and compared when a run goes on.
+def check_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: bool) -> RunFolder:
+    """The run folder, nothing written yet. `asked` (plain JSON) is what the run is to do.
 
     Raises OptionError where the folder holds an earlier run (without `overwrite` or `resume`), somebody
     else's files, or an unfinished run that was asked for something else.
@@ -65,34 +65,42 @@ def open_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: bool
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; --out wants a folder that flawmap may make")
     if path.exists() and any(path.iterdir()):
-        _reuse(run, asked, overwrite=overwrite, resume=resume)
-    run.write_json(MARK, asked)
+        if not (path / MARK).is_file():
+            raise OptionError(f"{path} holds files that are not a flawmap run; choose another --out folder")
+        if resume:
+            _check_resumable(run, asked)
+        elif not overwrite:
+            _refuse(run)
     return run
 
 
-def _reuse(run: RunFolder, asked: dict[str, Any], *, overwrite: bool, resume: bool) -> None:
-    if not (run.path / MARK).is_file():
-        raise OptionError(f"{run.path} holds files that are not a flawmap run; choose another --out folder")
-    if resume:
-        before = json.loads((run.path / MARK).read_text(encoding="utf-8"))
-        if (run.path / FINISHED).exists():
-            raise OptionError(f"the run in {run.path} is finished; pass --overwrite to make it again")
-        different = sorted(key for key in asked if before.get(key) != asked[key])
-        if different:
-            raise OptionError(
-                f"the run in {run.path} was started with other {', '.join(different)}; "
-                "use the same command to resume, or --overwrite"
-            )
-    elif overwrite:
+def start_run(run: RunFolder, asked: dict[str, Any], *, resume: bool) -> None:
+    """Mark the folder as flawmap's; without `resume`, what an earlier run left in it goes."""
+    if not resume:
         for name in _OURS:
             place = run.path / name
             if place.is_dir():
                 shutil.rmtree(place)
             else:
                 place.unlink(missing_ok=True)
-    else:
-        state = "finished" if (run.path / FINISHED).exists() else "unfinished"
-        remedy = "" if state == "finished" else "--resume to go on, "
+    run.write_json(MARK, asked)
+
+
+def _check_resumable(run: RunFolder, asked: dict[str, Any]) -> None:
+    before = json.loads((run.path / MARK).read_text(encoding="utf-8"))
+    if (run.path / FINISHED).exists():
+        raise OptionError(f"the run in {run.path} is finished; pass --overwrite to make it again")
+    different = sorted(key for key in asked if before.get(key) != asked[key])
+    if different:
         raise OptionError(
-            f"{run.path} holds a {state} run; pass {remedy}--overwrite to replace it, or another --out"
+            f"the run in {run.path} was started with another {', '.join(different)}; "
+            "use the same command to resume, or --overwrite"
         )
+
+
+def _refuse(run: RunFolder) -> None:
+    state = "finished" if (run.path / FINISHED).exists() else "unfinished"
+    remedy = "" if state == "finished" else "--resume to go on, "
+    raise OptionError(
+        f"{run.path} holds a {state} run; pass {remedy}--overwrite to replace it, or another --out"
+    )

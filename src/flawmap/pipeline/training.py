@@ -16,7 +16,7 @@ from flawmap.pipeline.judging import Judged, judge, judge_random_split, to_probe
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.preparing import Chosen, Prepared, Timings, choose, prepare
 from flawmap.pipeline.results import Finished, write_results
-from flawmap.pipeline.runfolder import open_run
+from flawmap.pipeline.runfolder import check_run, start_run
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import ModelSpec, Progress, Thresholds, TrainedModel, no_progress
@@ -52,11 +52,13 @@ def train(
     to change; an interrupted run goes on with `resume`.
     """
     require_extra("torch", "train")
-    options = (options or RunOptions()).resolved()
+    given = options or RunOptions()
+    asked = {"dataset": str(Path(dataset).resolve()), "options": to_mapping(given), "version": __version__}
+    options = given.resolved()
     timings = Timings()
-    asked = {"dataset": str(Path(dataset).resolve()), "options": to_mapping(options), "version": __version__}
-    run = open_run(Path(out), asked, overwrite=overwrite, resume=resume)
+    run = check_run(Path(out), asked, overwrite=overwrite, resume=resume)
     prepared = prepare(Path(dataset), options, timings, progress)
+    start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
     chosen = choose(prepared, options, timings, progress)
     write_ranking_files(chosen.ranking, run.path)

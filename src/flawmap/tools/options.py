@@ -54,9 +54,15 @@ def to_mapping(options: Any) -> dict[str, Any]:
 
 
 def changed(options: T, path: Sequence[str], value: Any) -> T:
-    """A copy with the option at `path` (table, …, name) set: how command-line flags override defaults."""
+    """A copy with the option at `path` (table, …, name) set: how command-line flags override defaults.
+
+    Raises OptionError for a value of another type or outside its range.
+    """
     name, *rest = path
-    inner = changed(getattr(options, name), rest, value) if rest else value
+    if rest:
+        inner = changed(getattr(options, name), rest, value)
+    else:
+        inner = _convert(typing.get_type_hints(type(options))[name], value, f"--{name.replace('_', '-')}")
     try:
         return dataclasses.replace(options, **{name: inner})  # type: ignore[type-var]
     except ValueError as error:

@@ -1,0 +1,117 @@
+"""The command line: help, exit codes, and a user's mistakes as one line each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from flawmap import __version__
+from flawmap.cli import app
+from flawmap.cli.output import resolve_options, to_names
+
+SRC = Path(__file__).parents[1] / "src" / "flawmap"
+
+
+def commands() -> list[tuple[str, ...]]:
+    def walk(group, prefix):
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from walk(command, (*prefix, name))
+            else:
+                yield (*prefix, name)
+
+    return list(walk(get_command(app), ()))
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flawmap", *words], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0
+    command = get_command(app)
+    for word in words:
+        command = command.commands[word]
+    assert command.help
+    for parameter in command.params:
+        assert getattr(parameter, "help", ""), f"{' '.join(words)}: {parameter.name} has no help"
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['flawmap', '--help']\n"
+        "from flawmap.__main__ import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print([m for m in ('numpy', 'PIL', 'onnxruntime', 'torch', 'rich', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0 and result.output.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("evaluate", "no-such-run", "."), "no folder no-such-run"),
+        (("predict", "no-such-run", "x.jpg"), "no folder no-such-run"),
+        (("data", "fetch", "nue", "out"), "did you mean 'neu'"),
+        (("train", "no-such-folder", "--out", "{tmp}/run"), "no-such-folder"),
+        (("train", "{tmp}", "--out", "{tmp}/run", "--prefer", "best"), "prefer"),
+        (("zoo", "--max-parameters", "-1"), "max_parameters_millions"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistakes_are_one_line_and_exit_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = run(*(word.format(tmp=tmp_path) for word in words))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("flawmap:")]) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_bugs_keep_their_traceback_and_exit_70() -> None:
+    code = (
+        "import sys, flawmap.pipeline.looking as looking\n"
+        "def broken(*a, **k): raise RuntimeError('broken inside')\n"
+        "looking.zoo = broken; sys.argv = ['flawmap', 'zoo']\n"
+        "from flawmap.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 70
+    assert "broken inside" in done.stderr and "Traceback" in done.stderr and "bug" in done.stderr
+
+
+def test_unknown_option_in_a_file_names_the_nearest(tmp_path: Path) -> None:
+    config = tmp_path / "options.toml"
+    config.write_text("[rank]\nprefr = 'size'\n")
+    done = run("rank", str(tmp_path), "--config", str(config))
+    assert done.returncode == 2 and "did you mean 'prefer'" in done.stderr
+
+
+def test_flags_go_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:
+    config = tmp_path / "options.toml"
+    config.write_text("seed = 5\n[rank]\nprefer = 'size'\nmax_depth = 2\n")
+    options = resolve_options(config, rank__max_depth=4, evaluate__max_miss_rate=None)
+    assert (options.rank.prefer, options.rank.max_depth) == ("size", 4)
+    assert options.evaluate.max_miss_rate == 0.01
+    resolved = options.resolved()
+    assert {resolved.split.seed, resolved.rank.seed, resolved.train.seed, resolved.evaluate.seed} == {5}
+
+
+def test_lists_of_names() -> None:
+    assert to_names(None) is None
+    assert to_names("") == ()
+    assert to_names(" good, fine ") == ("good", "fine")

@@ -1,0 +1,80 @@
+"""The documentation tells the truth: commands exist, take these options, and every public name is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import flawmap
+from flawmap.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+
+
+def shell_lines() -> list[str]:
+    lines = []
+    for page in PAGES:
+        if page.name == "cli.md" or not page.exists():
+            continue
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        found = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+        found += re.findall(r"`(flawmap [^`]+)`", text)
+        lines += [line for line in found if line.startswith("flawmap ") and " " in line]
+    return sorted(set(lines))
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_documented_commands_can_be_given(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command = get_command(app)
+    while hasattr(command, "commands") and words:
+        command = command.commands[words.pop(0)]
+    if not words and hasattr(command, "commands"):
+        return
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if word.startswith("-"):
+            assert word.split("=")[0] in known | {"--help"}, f"{line}: no option {word}"
+
+
+def test_there_are_commands_in_the_documentation() -> None:
+    assert len(shell_lines()) > 10
+
+
+def test_every_command_is_documented_as_command_and_as_python() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in get_command(app).commands:
+        if name != "data":
+            assert f"`flawmap {name}" in text and f"flawmap.{name}(" in text or name == "predict", name
+    assert "flawmap data sample" in text and "flawmap data fetch" in text
+
+
+def test_command_page_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "write_cli.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_all_there() -> None:
+    for name in flawmap.__all__:
+        assert getattr(flawmap, name) is not None
+        assert getattr(flawmap, name).__doc__, name
+    with pytest.raises(AttributeError):
+        _ = flawmap.no_such_name
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        if page.exists():
+            for target in re.findall(r"\]\(([^)#]+?)\)", page.read_text(encoding="utf-8")):
+                if not target.startswith("http"):
+                    assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -20,9 +20,11 @@ from flawmap.errors import DatasetError
 from flawmap.records import Audit, Dataset, Part, Split
 from flawmap.tools.files import write_file
 
-_N_DEALS = 300
+_N_DEALS = 60
+_N_SWEEPS = 40
 _GOOD_ENOUGH = 0.02
-"""Deviation of a class or part share that costs nothing; the aim is never more than 0.05."""
+_TOLERABLE = 0.045
+"""Deviations of class and part shares that cost nothing, and that make whole blocks not worth keeping."""
 _LEFT_OUT = "left out"
 
 
@@ -54,9 +56,7 @@ def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -
     wanted = _wanted(part, is_given, options)
     pool = np.flatnonzero(part == "train")
     if wanted:
-        units = _units(dataset, audit, pool, len(wanted) + 1)
-        for name, rows in _deal(dataset, units, pool, wanted, options.seed).items():
-            part[rows] = name
+        part[pool] = _deal(dataset, audit, pool, wanted, options.seed)
     return Split(
         train=np.flatnonzero(part == "train"),
         validation=np.flatnonzero(part == "validation"),
@@ -103,53 +103,41 @@ def _wanted(part: np.ndarray, is_given: bool, options: SplitOptions) -> dict[Par
     return wanted
 
 
-def _units(dataset: Dataset, audit: Audit, pool: np.ndarray, n_parts: int) -> np.ndarray:
-    """What is dealt out whole, a number per photo of the pool: blocks, or groups where blocks are too few.
-
-    Raises DatasetError where a class has fewer groups than parts, three at least.
-    """
+def _deal(
+    dataset: Dataset, audit: Audit, pool: np.ndarray, wanted: dict[Part, float], seed: int
+) -> np.ndarray:
+    """The part of each photo of the pool: whole blocks are dealt, or groups where blocks are too coarse."""
+    digests = [dataset.photos[i].digest for i in pool]
+    content = hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=8).digest()
+    shares = list(wanted.values())
     groups = np.unique(np.array(audit.groups)[pool], return_inverse=True)[1]
-    targets = dataset.targets[pool].astype(bool)
+    _check_groups(dataset, groups, pool, len(wanted) + 1)
+    choices = [np.unique(np.array(audit.blocks)[pool], return_inverse=True)[1]] if audit.blocks else []
+    best, least = np.zeros(len(pool), np.int64), np.inf
+    for units in [*choices, groups]:
+        units = _numbered_by_content(units, digests)
+        rng = np.random.default_rng([seed, int.from_bytes(content, "little")])
+        counts = np.zeros((int(units.max()) + 1, 1 + dataset.targets.shape[1]))
+        np.add.at(counts, units, np.column_stack([np.ones(len(pool)), dataset.targets[pool]]))
+        dealt = _best_deal(counts, shares, rng)
+        off = _deviations(counts, dealt, shares).max()
+        if off < least:
+            best, least = dealt[units], off
+        if off <= _TOLERABLE:
+            break
+    return np.array(["train", *wanted], dtype=object)[best]
+
+
+def _check_groups(dataset: Dataset, groups: np.ndarray, pool: np.ndarray, n_parts: int) -> None:
     needed = max(n_parts, 3)
     for k, label in enumerate(dataset.labels):
-        n_groups = len(np.unique(groups[targets[:, k]]))
-        if targets[:, k].any() and n_groups < needed:
+        mine = dataset.targets[pool, k] > 0
+        n_groups = len(np.unique(groups[mine]))
+        if mine.any() and n_groups < needed:
             raise DatasetError(
                 f"the photos labelled '{label}' come from {n_groups} source(s); an honest split needs "
                 f"{needed} or more. Add photos of other sources, or name the sources with --group-by"
             )
-    if not audit.blocks:
-        return groups
-    blocks = np.unique(np.array(audit.blocks)[pool], return_inverse=True)[1]
-    is_split = np.zeros(len(pool), bool)
-    for k in range(targets.shape[1]):
-        mine = np.unique(blocks[targets[:, k]])
-        if len(mine) < max(2 * n_parts, 6):
-            is_split |= np.isin(blocks, mine)
-    return np.unique(np.where(is_split, blocks.max() + 1 + groups, blocks), return_inverse=True)[1]
-
-
-def _deal(
-    dataset: Dataset, units: np.ndarray, pool: np.ndarray, wanted: dict[Part, float], seed: int
-) -> dict[Part, np.ndarray]:
-    """Rows for each wanted part: the best of `_N_DEALS` random deals of whole units."""
-    digests = [dataset.photos[i].digest for i in pool]
-    units = _numbered_by_content(units, digests)
-    content = hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=8).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(content, "little")])
-    counts = np.zeros((int(units.max()) + 1, 1 + dataset.targets.shape[1]))
-    np.add.at(counts, units, np.column_stack([np.ones(len(pool)), dataset.targets[pool]]))
-    shares = list(wanted.values())
-    best, best_cost = np.zeros(len(counts), np.int64), np.inf
-    for _ in range(_N_DEALS):
-        dealt = _random_deal(counts, shares, rng)
-        cost = _cost(counts, dealt, shares)
-        if cost < best_cost:
-            best, best_cost = dealt, cost
-        if cost == 0:
-            break
-    of_photo = best[units]
-    return {name: pool[of_photo == k + 1] for k, name in enumerate(wanted)}
 
 
 def _numbered_by_content(units: np.ndarray, digests: Sequence[str]) -> np.ndarray:
@@ -161,11 +149,32 @@ def _numbered_by_content(units: np.ndarray, digests: Sequence[str]) -> np.ndarra
     return np.array([known[int(unit)] for unit in units], np.int64)
 
 
-def _random_deal(counts: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
-    """(n_units,) int64: 0 training, 1… the wanted parts.
+def _best_deal(counts: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
+    """(n_units,) int64: 0 training, 1… the wanted parts. `counts` (n_units, 1 + n_labels): photos, labels.
 
-    Units come in random order and go to the part that lacks most of what the unit holds (by label, rare
-    labels weighing as much as frequent ones), unless that would overfill it.
+    The best of `_N_DEALS` random deals, then improved by moving or swapping single units while that helps.
+    """
+    best, best_cost = np.zeros(len(counts), np.int64), np.inf
+    for _ in range(_N_DEALS):
+        dealt = _random_deal(counts, shares, rng)
+        cost = _cost(_deviations(counts, dealt, shares))
+        if cost < best_cost:
+            best, best_cost = dealt, cost
+        if cost == 0:
+            return best
+    for _ in range(_N_SWEEPS):
+        dealt = _changed(counts, best, shares, rng)
+        cost = _cost(_deviations(counts, dealt, shares))
+        if not cost < best_cost:
+            break
+        best, best_cost = dealt, cost
+    return best
+
+
+def _random_deal(counts: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
+    """Units come in random order and go to the part that lacks most of what the unit holds.
+
+    By label, rare labels weighing as much as frequent ones, unless that would overfill the part.
     """
     weights = counts / np.maximum(counts.sum(axis=0), 1)
     goals = np.array([1 - sum(shares), *shares])
@@ -181,21 +190,52 @@ def _random_deal(counts: np.ndarray, shares: list[float], rng: np.random.Generat
     return dealt
 
 
-def _cost(counts: np.ndarray, dealt: np.ndarray, shares: list[float]) -> float:
-    """0 for a deal whose part sizes and class shares are all within `_GOOD_ENOUGH`; else how far beyond."""
-    total = counts.sum(axis=0)
-    overall = total[1:] / total[0]
-    goals = [1 - sum(shares), *shares]
-    cost = 0.0
-    for part, goal in enumerate(goals):
-        held = counts[dealt == part].sum(axis=0)
-        if held[0] == 0:
-            return np.inf
-        off = np.abs(np.append(held[1:] / held[0] - overall, held[0] / total[0] - goal))
-        beyond = np.maximum(off - _GOOD_ENOUGH, 0)
-        is_missing = (held[1:] == 0) & (total[1:] > 0)
-        cost += float((beyond**2).sum()) + float(is_missing.sum())
-    return cost
+def _changed(
+    counts: np.ndarray, dealt: np.ndarray, shares: list[float], rng: np.random.Generator
+) -> np.ndarray:
+    """The best of the deals that differ by one unit moved, or by two swapped (1,000 swaps are tried)."""
+    n, n_parts = len(dealt), len(shares) + 1
+    moves = [(unit, part, unit, part) for unit in range(n) for part in range(n_parts) if part != dealt[unit]]
+    for a, b in rng.integers(0, n, (1000, 2)).tolist():
+        if dealt[a] != dealt[b]:
+            moves.append((a, int(dealt[b]), b, int(dealt[a])))
+    a, to_a, b, to_b = np.array(moves, np.int64).T
+    is_swap = (a != b)[:, None]
+    held = np.zeros((n_parts, counts.shape[1]))
+    np.add.at(held, dealt, counts)
+    tried = np.repeat(held[None], len(a), axis=0)
+    rows = np.arange(len(a))
+    np.add.at(tried, (rows, to_a), counts[a])
+    np.add.at(tried, (rows, dealt[a]), -counts[a])
+    np.add.at(tried, (rows, to_b), np.where(is_swap, counts[b], 0))
+    np.add.at(tried, (rows, dealt[b]), -np.where(is_swap, counts[b], 0))
+    best = int(np.argmin(_cost(_off(tried, shares))))
+    changed = dealt.copy()
+    changed[a[best]], changed[b[best]] = to_a[best], to_b[best]
+    return changed
+
+
+def _deviations(counts: np.ndarray, dealt: np.ndarray, shares: list[float]) -> np.ndarray:
+    """(n_parts, n_labels + 1): how far each label's share in a part, and the part's size, are off."""
+    held = np.zeros((len(shares) + 1, counts.shape[1]))
+    np.add.at(held, dealt, counts)
+    return _off(held, shares)
+
+
+def _off(held: np.ndarray, shares: list[float]) -> np.ndarray:
+    """Deviations from (…, n_parts, 1 + n_labels) counts; a label missing from a part counts as 1."""
+    total = held.sum(axis=-2, keepdims=True)
+    size = np.maximum(held[..., :1], 1e-9)
+    labels = np.abs(held[..., 1:] / size - total[..., 1:] / total[..., :1])
+    labels = np.where((held[..., 1:] <= 0) & (total[..., 1:] > 0), 1.0, labels)
+    goals = np.array([1 - sum(shares), *shares])[:, None]
+    sizes = np.abs(held[..., :1] / total[..., :1] - goals)
+    return np.concatenate([labels, sizes], axis=-1)
+
+
+def _cost(off: np.ndarray) -> np.ndarray:
+    """0 where every deviation is within `_GOOD_ENOUGH`; else the sum of squares beyond."""
+    return (np.maximum(off - _GOOD_ENOUGH, 0) ** 2).sum(axis=(-2, -1))
 
 
 def _why(audit: Audit, wanted: dict[Part, float], is_given: bool, n_left_out: int) -> str:

@@ -24,7 +24,7 @@ class AuditOptions:
 
     group_by: str | None = None
     """A regular expression on photo names; its first capture group, or the whole match, names the source."""
-    min_suspect_score: float = 0.95
+    min_suspect_score: float = 0.97
     """How sure the out-of-fold model must be of another label."""
     seed: int = 0
     photos: PhotoOptions = field(default_factory=PhotoOptions)

@@ -12,10 +12,10 @@ from flawmap.stages.audit.pictures import SQUARE_PX, Pictures
 
 _N_SKETCH = 128
 """Length of the random projections in which candidates are sought; correlations there are off by 0.09."""
-_SKETCH_LIMIT = 0.55
+_SKETCH_LIMIT = 0.45
 _BLOCK = 1024
 _BLOCK_PX = 8
-_MIN_ALIKE, _MIN_AGREEMENT = 0.85, 0.6
+_MIN_ALIKE, _MIN_AGREEMENT = 0.7, 0.45
 """Correlation of the detail over the whole square, and its median over small blocks.
 
 Copies stay above these down to JPEG quality 30 or half the width; other photos of one texture give 0, and
@@ -76,7 +76,8 @@ def _square_details(squares: np.ndarray) -> np.ndarray:
         rough = grey - smooth
         spread = rough.std(axis=(1, 2), keepdims=True)
         rough = np.clip(rough, -4 * spread, 4 * spread)
-        rough -= rough.mean(axis=(1, 2), keepdims=True)
+        rough -= rough.mean(axis=2, keepdims=True)  # frames, grooves and rolling marks lie along the sides
+        rough -= rough.mean(axis=1, keepdims=True)
         length = np.sqrt((rough * rough).sum(axis=(1, 2), keepdims=True))
         out[start : start + _BLOCK] = np.where(spread > _MIN_CONTRAST, rough / np.maximum(length, 1e-6), 0)
     return out

@@ -18,7 +18,7 @@ import numpy as np
 from flawmap.records import Progress, no_progress
 from flawmap.stages.audit.pictures import DETAIL_PX, Pictures
 
-_N_RANDOM_PAIRS = 4000
+_N_RANDOM_PAIRS = 1500
 _SHARE_LOOKED_INTO = 0.003
 """Share of unrelated pairs whose best shift is looked into."""
 _BLOCK_PX = 8
@@ -78,8 +78,13 @@ def agreement(pictures: Pictures, pair: np.ndarray, shift: np.ndarray) -> float:
 
 
 def _blocks(detail: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """(rows · columns, _BLOCK_PX²) float32: the blocks from the top left corner, each less its mean."""
+    """(rows · columns, _BLOCK_PX²) float32: the blocks from the top left corner, each less its mean.
+
+    The means of whole rows and columns go first: grooves along the sides agree in any two photos of a material.
+    """
     area = detail[: rows * _BLOCK_PX, : columns * _BLOCK_PX].astype(np.float32)
+    area -= area.mean(axis=0, keepdims=True)
+    area -= area.mean(axis=1, keepdims=True)
     blocks = area.reshape(rows, _BLOCK_PX, columns, _BLOCK_PX).transpose(0, 2, 1, 3)
     blocks = blocks.reshape(rows * columns, -1)
     return blocks - blocks.mean(axis=1, keepdims=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load, save
-from torch import nn
 
 from flawmap.records import Cut, Dataset, Epoch, LinearHead, Progress, Split, TrainedModel
 from flawmap.stages.train.loop import Learner, Phase, run_phase
 from flawmap.stages.train.objective import Objective, Score, class_weights
 from flawmap.stages.train.options import TrainOptions
 from flawmap.stages.train.sources import Batches, Pixels, Views, generator_for, read_pixels
+from flawmap.stages.train.tuning import StandardHead, TunedNetwork, pool
 from flawmap.tools.backbones import ClassifierNetwork, describe_cuts
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions
@@ -56,6 +56,7 @@ class Contest:
         self.scores: dict[str, Score] = {}
         self.heads: dict[str, LinearHead] = {}
         self.history: tuple[Epoch, ...] = ()
+        self.tuned: TunedNetwork | None = None
 
     def enter(self, name: str, head: LinearHead) -> None:
         """Judge a head on the frozen backbone."""
@@ -68,14 +69,11 @@ class Contest:
         """A head with dropout on features of augmented views, from the probe on."""
         if self.options.head_epochs == 0:
             return
-        self.network.set_head(self.heads["probe"])
-        model = nn.Sequential()
-        model.add_module("dropout", nn.Dropout(self.options.dropout))
-        model.add_module("head", self.network.head)
-        phase = self._phase("head", self.options.head_epochs, (("head", self.options.head_learning_rate),))
-        _, history = run_phase(self._learner(model, Views(self.views), phase), self.out, self.progress)
+        head = self._standard_head("probe")
+        phase = self._phase("head", self.options.head_epochs, (("", self.options.head_learning_rate),))
+        _, history = run_phase(self._learner(head, Views(self.views), phase), self.out, self.progress)
         self.history += history
-        self.enter("head", self.network.get_head())
+        self.enter("head", head.get())
 
     def fine_tune(self) -> None:
         """The later stages at a low rate, together with the better head so far."""
@@ -83,29 +81,26 @@ class Contest:
         n_epochs = self.options.n_epochs(len(self.train_rows), costs[self.cut.depth].macs)
         if n_epochs == 0:
             return
-        self.network.set_head(self.heads[self._best("probe", "head")])
-        self.network.freeze(self.options.n_frozen(self.cut.depth))
-        rates = (
-            ("network.head", self.options.head_learning_rate),
-            ("network.backbone", self.options.learning_rate),
-        )
+        head = self._standard_head(self._best("probe", "head"))
+        tuned = TunedNetwork(self.network, head, self.options.n_frozen(self.cut.depth))
+        rates = (("head.", self.options.head_learning_rate), ("backbone.", self.options.learning_rate))
         phase = self._phase("fine-tuning", n_epochs, rates)
         source = Pixels(self.pixels, self.options.augment)
-        learner = self._learner(_ToLogits(self.network), source, phase)
+        learner = self._learner(tuned, source, phase)
         self.scores["fine-tuned"], history = run_phase(learner, self.out, self.progress)
         self.history += history
+        self.tuned = tuned
 
     def to_trained_model(self) -> TrainedModel:
         """The best contender as a network in eval mode."""
         winner = self._best(*self.scores)
-        if winner != "fine-tuned":
-            if "fine-tuned" in self.scores:
-                n_labels = self.targets.shape[1]
-                self.network = ClassifierNetwork(self.entry, self.cut, n_labels, self.options.dropout)
+        if winner == "fine-tuned":
+            assert self.tuned is not None
+            self.tuned.write_to(self.network)
+        else:
             self.network.set_head(self.heads[winner])
-        network = self.network.cpu().eval().requires_grad_(False)
         return TrainedModel(
-            network=network,
+            network=self.network.eval().requires_grad_(False),
             winner=winner,
             contenders={name: {"f1": s.f1, "loss": s.loss} for name, s in self.scores.items()},
             untrained_head=self.untrained_head,
@@ -141,7 +136,13 @@ class Contest:
             logger=options.logger,
         )
 
-    def _learner(self, model: nn.Module, source: Views | Pixels, phase: Phase) -> Learner:
+    def _standard_head(self, start: str) -> StandardHead:
+        features = self.views[self.train_rows, 0]
+        head = StandardHead(features, self.targets.shape[1], self.options.dropout)
+        head.set(self.heads[start])
+        return head
+
+    def _learner(self, model: StandardHead | TunedNetwork, source: Views | Pixels, phase: Phase) -> Learner:
         size = self.options.batch_size
         train = Batches(source, self.train_rows, self.targets, size, phase.seed)
         validation = Batches(source, self.validation_rows, self.targets, size, None)
@@ -177,23 +178,8 @@ class Contest:
                     stored = source.fetch(part)
                     generator = generator_for(self.options.seed, _VIEWS_SEED, view, step)
                     images = source.vary(stored, generator) if view else source.plain(stored)
-                    views[part, view] = _pool(self.network(images)[0], self.cut)
+                    views[part, view] = pool(self.network(images)[0], self.cut)
                     n_done += len(part)
                     self.progress("training: looking at every photo", n_done, n_total)
         write_file(file, save({"views": views}))
         return views
-
-
-class _ToLogits(nn.Module):
-    def __init__(self, network: ClassifierNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(images)[1]
-
-
-def _pool(features: torch.Tensor, cut: Cut) -> torch.Tensor:
-    """(n, k, h, w) → what the head takes."""
-    average = features.mean((2, 3))
-    return average if cut.pooling == "average" else torch.cat([average, features.amax((2, 3))], dim=1)

@@ -56,6 +56,8 @@ class Learner(lightning.LightningModule):
         self.train_batches, self.validation_batches = train, validation
         self.history: list[dict[str, Any]] = []
         self.score: Score | None = None
+        self.averages: dict[str, torch.Tensor] = {}
+        """Of what learns, over about the last fifteenth of the phase: these are judged and kept."""
         self._elapsed_s = 0.0
         self._since = time.monotonic()
         self._losses: list[torch.Tensor] = []
@@ -66,6 +68,34 @@ class Learner(lightning.LightningModule):
 
     def val_dataloader(self) -> Batches:
         return self.validation_batches.shared(self.trainer.global_rank, self.trainer.world_size)
+
+    def on_fit_start(self) -> None:
+        for name, parameter in self.learning():
+            self.averages[name] = self.averages.get(name, parameter.detach().clone()).to(parameter.device)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, *args: Any) -> None:
+        weight = min(0.2, 15 / int(self.trainer.estimated_stepping_batches))
+        for name, parameter in self.learning():
+            self.averages[name].lerp_(parameter, weight)
+
+    def on_validation_start(self) -> None:
+        self._swap()
+
+    def on_validation_end(self) -> None:
+        """After the callbacks, which see the averages in the model."""
+        self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, parameter in self.learning():
+            average = self.averages[name].clone()
+            self.averages[name].copy_(parameter)
+            parameter.copy_(average)
+
+    def learning(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that training changes, by name."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     def on_train_epoch_start(self) -> None:
         """All but dropout as in use: normalisation keeps its statistics, which small batches would spoil."""
@@ -120,11 +150,7 @@ class Learner(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         groups, taken = [], set()
         for prefix, rate in self.phase.learning_rates:
-            chosen = [
-                (name, p)
-                for name, p in self.model.named_parameters()
-                if name.startswith(prefix) and p.requires_grad and name not in taken
-            ]
+            chosen = [(n, p) for n, p in self.learning() if n.startswith(prefix) and n not in taken]
             taken |= {name for name, _ in chosen}
             if chosen:
                 groups.append({"params": [p for _, p in chosen], "lr": rate})
@@ -135,10 +161,12 @@ class Learner(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = list(self.history)
+        checkpoint["averages"] = dict(self.averages)
         checkpoint["elapsed_s"] = self._elapsed_s
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
+        self.averages = dict(checkpoint["averages"])
         self._elapsed_s, self._since = checkpoint["elapsed_s"], time.monotonic()
 
 
@@ -171,7 +199,8 @@ class KeepBest(Callback):
             return
         self.best, self.n_since = pl_module.score, 0
         if trainer.is_global_zero:
-            _write_state(pl_module.model, self.file)
+            learnt = {name: p.detach().cpu().contiguous().clone() for name, p in pl_module.learning()}
+            write_file(self.file, save(learnt))
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": None if self.best is None else asdict(self.best), "n_since": self.n_since}
@@ -235,7 +264,10 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
         resumed = str(last_file) if last_file.is_file() else None
         trainer.fit(learner, ckpt_path=resumed, weights_only=True)
     learner.cpu()
-    learner.model.load_state_dict(load(best_file.read_bytes()))
+    learnt = load(best_file.read_bytes())
+    with torch.no_grad():
+        for name, parameter in learner.learning():
+            parameter.copy_(learnt[name])
     last = _read_checkpoint(last_file)
     return _best_of(last), tuple(Epoch(**values) for values in last["history"])
 
@@ -287,8 +319,3 @@ def _kept(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 def _best_of(checkpoint: dict[str, Any]) -> Score:
     return Score(**_kept(checkpoint)["best"])
-
-
-def _write_state(model: nn.Module, file: Path) -> None:
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    write_file(file, save(tensors))

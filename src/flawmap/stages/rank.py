@@ -37,7 +37,7 @@ from flawmap.tools import scores
 from flawmap.tools.bootstrap import draw_groups
 from flawmap.tools.files import cache_folder, write_file
 from flawmap.tools.folds import assign_folds
-from flawmap.tools.probe import ProbeFit, Problem, Scaling, fit_head, to_axes, to_logits
+from flawmap.tools.probe import ProbeFit, Problem, Scaling, fit_head, one_thread, to_axes, to_logits
 from flawmap.tools.thresholds import best_threshold
 
 Prefer = Literal["balanced", "accuracy", "size", "speed"]
@@ -134,7 +134,8 @@ def rank(
         for cut in cuts:
             progress("ranking", n_done, n_all)
             if cut.key not in kept.scores:
-                kept.scores[cut.key] = _score(one.features(cut)[trial.rows], trial)
+                with one_thread():
+                    kept.scores[cut.key] = _score(one.features(cut)[trial.rows], trial)
             found.append(
                 (_to_candidate(one, cut, kept.scores[cut.key], trial, options), kept.scores[cut.key])
             )

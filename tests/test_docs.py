@@ -53,7 +53,8 @@ def test_every_command_is_documented_as_command_and_as_python() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in get_command(app).commands:
         if name != "data":
-            assert f"`flawmap {name}" in text and f"flawmap.{name}(" in text or name == "predict", name
+            python_name = "load" if name == "predict" else name
+            assert f"`flawmap {name}" in text and f"flawmap.{python_name}(" in text, name
     assert "flawmap data sample" in text and "flawmap data fetch" in text
 
 

@@ -181,7 +181,7 @@ def _wrapped(text: str) -> str:
 
 
 def _is_unreliable(test: Mapping[str, Any]) -> bool:
-    return bool(test.get("is_interval_unreliable") or test.get("intervals_unreliable"))
+    return test.get("intervals_reliable") is False
 
 
 def _title(spec: ModelSpec) -> str:

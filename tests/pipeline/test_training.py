@@ -1,0 +1,230 @@
+"""The main job from folder to report, on a drawn sample; then everything one does with a model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import flawmap
+from flawmap.errors import OptionError
+from flawmap.stages.embed import EmbedOptions
+from flawmap.stages.rank import RankOptions
+from flawmap.stages.train.options import TrainOptions
+
+pytest.importorskip("torch")
+
+
+def quick_options(cache: Path) -> flawmap.RunOptions:
+    return flawmap.RunOptions(
+        backbones="efficientnet_lite0",
+        embed=EmbedOptions(cache=cache),
+        rank=RankOptions(max_depth=2),
+        train=TrainOptions(head_epochs=2, epochs=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sample")
+    flawmap.draw_sample(folder, n_photos=10, seed=3, overwrite=True)
+    (folder / "photos" / "Negative" / "broken.jpg").write_bytes(b"no photo at all")
+    return folder / "photos"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(sample: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return flawmap.train(sample, out, quick_options(cache), command="flawmap train photos --out first")
+
+
+def test_a_run_leaves_all_its_files(trained) -> None:
+    names = {path.name for path in trained.run.iterdir()}
+    assert {"model", "report.html", "metrics.json", "ranking.csv", "splits.csv", "ranking.svg"} <= names
+    assert "work" not in names
+    assert {path.name for path in (trained.run / "model").iterdir()} == {
+        "model.onnx",
+        "flawmap.json",
+        "weights.safetensors",
+        "README.md",
+    }
+    assert [item.path for item in trained.left_out] == ["Negative/broken.jpg"]
+
+
+def test_metrics_hold_what_was_promised(trained) -> None:
+    stored = json.loads((trained.run / "metrics.json").read_text(encoding="utf-8"))
+    for part in ("test", "validation", "before_training"):
+        for key in ("n", "accuracy", "precision", "recall", "specificity", "f1", "macro_f1", "loss", "auroc"):
+            assert stored[part][key] is not None, (part, key)
+        assert 0 <= stored[part]["f1"] <= 1 and "trivial" in stored[part] and "interval95" in stored[part]
+    assert stored["test"]["n_seen_in_training"] == 0
+    assert set(stored["training"]["contenders"]) == {"untrained", "probe", "head", "fine-tuned"}
+    best = max(figures["f1"] for figures in stored["training"]["contenders"].values())
+    assert stored["training"]["contenders"][stored["training"]["winner"]]["f1"] == best
+
+
+def test_no_source_stands_on_two_sides(trained) -> None:
+    with (trained.run / "splits.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+    parts_of: dict[str, set[str]] = {}
+    for row in rows:
+        parts_of.setdefault(row["group"], set()).add(row["split"])
+    assert all(len(parts) == 1 for parts in parts_of.values())
+
+
+def test_the_shipped_file_gives_the_stored_figures(trained, sample: Path, tmp_path: Path) -> None:
+    with (trained.run / "splits.csv").open(newline="", encoding="utf-8") as file:
+        test_rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    manifest = sample / "held_back.csv"
+    manifest.write_text(
+        "path,label,group\n" + "".join(f"{r['path']},{r['label']},{r['group']}\n" for r in test_rows),
+        encoding="utf-8",
+    )
+    try:
+        evaluated = flawmap.evaluate(trained.run, manifest, json_file=tmp_path / "figures.json")
+    finally:
+        manifest.unlink()
+    found = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    stored = trained.metrics["test"]
+    assert found["n_seen_in_training"] == 0
+    for key in ("n", "f1", "accuracy", "auroc", "loss"):
+        assert found[key] == pytest.approx(stored[key], abs=1e-9)
+    assert evaluated.lines
+
+
+def test_seen_photos_are_counted(trained, sample: Path) -> None:
+    evaluated = flawmap.evaluate(trained.run / "model", sample)
+    n_development = sum(trained.metrics["split"][part]["n"] for part in ("train", "validation"))
+    assert evaluated.evaluation.metrics["n_seen_in_training"] == n_development
+
+
+def test_predict_and_explain(trained, sample: Path, tmp_path: Path) -> None:
+    outcome = flawmap.predict(trained.run, [sample], out=tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == trained.metrics["dataset"]["n_photos"] + 1
+    assert [row["path"] for row in rows if row["error"]] == [f"{sample}/Negative/broken.jpg"]
+    assert len(outcome.left_out) == 1
+    photo = next((sample / "Positive").iterdir())
+    flawmap.explain(trained.run, photo, tmp_path / "heat.png")
+    assert flawmap.read_image(tmp_path / "heat.png").shape[1] > 227
+    answer = flawmap.load(trained.run).predict([flawmap.read_image(photo)])
+    row = next(r for r in rows if r["path"] == str(photo))
+    assert answer.texts[0] == row["label"]
+    assert answer.flaw_scores[0] == pytest.approx(float(row["flaw_score"]), abs=1e-6)
+
+
+def test_a_finished_run_is_kept(trained, sample: Path, cache: Path) -> None:
+    before = (trained.run / "metrics.json").read_bytes()
+    with pytest.raises(OptionError, match="--overwrite"):
+        flawmap.train(sample, trained.run, quick_options(cache))
+    with pytest.raises(OptionError, match="finished"):
+        flawmap.train(sample, trained.run, quick_options(cache), resume=True)
+    assert (trained.run / "metrics.json").read_bytes() == before
+
+
+def test_foreign_files_are_never_touched(sample: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OptionError, match="not a flawmap run"):
+        flawmap.train(sample, tmp_path, quick_options(cache), overwrite=True)
+    assert (tmp_path / "letter.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_refused_run_leaves_nothing(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(flawmap.FlawmapError):
+        flawmap.train(tmp_path / "photos", tmp_path / "run", quick_options(cache))
+    assert not (tmp_path / "run").exists()
+
+
+def test_similar_finds_the_photo_itself_first(sample: Path, cache: Path) -> None:
+    photo = sorted((sample / "Positive").iterdir())[0]
+    outcome = flawmap.similar(photo, sample, quick_options(cache), count=3)
+    assert outcome.lines[1].endswith(f"Positive/{photo.name}")
+    assert len(outcome.lines) == 4
+
+
+def test_a_second_rank_embeds_nothing(trained, sample: Path, cache: Path) -> None:
+    code = (
+        "import sys, flawmap\nfrom pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[3])\nfrom test_training import quick_options\n"
+        "options = quick_options(Path(sys.argv[2]))\n"
+        "from dataclasses import replace\n"
+        "limits = {'max_parameters_millions': 3.4, 'licences': ('Apache-2.0',)}\n"
+        "options = replace(options, backbones='bundled', **limits)\n"
+        "flawmap.rank(Path(sys.argv[1]), options)\n"
+        "print(sorted({'torch', 'timm', 'sklearn'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", code, str(sample), str(cache), str(Path(__file__).parent)]
+    subprocess.run(words, check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_same_seed_same_bits(trained, sample: Path, cache: Path, tmp_path: Path) -> None:
+    again = flawmap.train(sample, tmp_path / "again", quick_options(cache))
+    for name in ("model.onnx", "weights.safetensors"):
+        assert (again.run / "model" / name).read_bytes() == (trained.run / "model" / name).read_bytes()
+    assert (again.run / "splits.csv").read_bytes() == (trained.run / "splits.csv").read_bytes()
+    for part in ("test", "validation", "before_training"):
+        assert again.metrics[part] == trained.metrics[part]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_model(trained, sample: Path, cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    code = (
+        "import sys, flawmap\nfrom pathlib import Path\n"
+        "sys.path.insert(0, sys.argv[3])\nfrom test_training import quick_options\n"
+        "flawmap.train(sys.argv[1], sys.argv[4], quick_options(Path(sys.argv[2])))"
+    )
+    words = [sys.executable, "-c", code, str(sample), str(cache), str(Path(__file__).parent), str(out)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while (
+        not list(out.glob("work/checkpoints/*/*")) and time.monotonic() < deadline and process.poll() is None
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "metrics.json").exists()
+    resumed = flawmap.train(sample, out, quick_options(cache), resume=True)
+    assert (resumed.run / "model" / "model.onnx").read_bytes() == (
+        trained.run / "model" / "model.onnx"
+    ).read_bytes()
+
+
+@pytest.mark.slow
+def test_several_classes_without_a_good_one(cache: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for k, label in enumerate(("lines", "dots", "waves")):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for _ in range(15):
+            image = rng.normal(128, 12, (96, 96, 3))
+            y, x = np.mgrid[:96, :96]
+            pattern = (x // 8 % 2, ((x % 16 < 5) & (y % 16 < 5)) * 1.0, np.sin(y / 6))[k]
+            image += 50 * pattern[..., None] + rng.normal(0, 15)
+            pixels = image.clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{rng.integers(1 << 40):x}.png")
+    options = replace(quick_options(cache), rank=RankOptions(max_depth=1))
+    trained = flawmap.train(tmp_path / "photos", tmp_path / "run", options)
+    assert trained.metrics["test"]["f1"] is None
+    assert trained.metrics["test"]["macro_f1"] > 0.9
+    assert trained.bundle.spec.good_labels == ()

@@ -55,6 +55,7 @@ def test_a_run_leaves_all_its_files(trained) -> None:
     names = {path.name for path in trained.run.iterdir()}
     assert {"model", "report.html", "metrics.json", "ranking.csv", "splits.csv", "ranking.svg"} <= names
     assert "work" not in names
+    assert list((trained.run / "logs").rglob("events.out.tfevents.*"))
     assert {path.name for path in (trained.run / "model").iterdir()} == {
         "model.onnx",
         "flawmap.json",

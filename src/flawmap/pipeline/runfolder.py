@@ -51,7 +51,11 @@ class RunFolder:
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
     def finish(self) -> None:
-        """Drop what only an unfinished run needs."""
+        """Keep TensorBoard's events as `logs`; drop what only an unfinished run needs."""
+        events = self.work / "logs"
+        if events.is_dir():
+            shutil.rmtree(self.path / "logs", ignore_errors=True)
+            events.replace(self.path / "logs")
         shutil.rmtree(self.work, ignore_errors=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _BLOCK = 1024
+_N_SILHOUETTES = 4000
 
 
 def connected(n: int, pairs: np.ndarray) -> np.ndarray:
@@ -39,6 +40,47 @@ def unit_distances(features: np.ndarray, units: np.ndarray) -> np.ndarray:
         np.add.at(sums, units[order[rows]], np.add.reduceat(distance, starts, axis=1))
     out = sums / np.outer(sizes, sizes).astype(np.float32)
     return (out + out.T) / 2
+
+
+class Silhouette:
+    """How much closer photos are to their own cluster than to the next one (Rousseeuw, 1987), on average.
+
+    Photos rather than units are averaged over, and of many photos a sample; alone in a cluster counts as 0.
+    """
+
+    def __init__(self, features: np.ndarray, units: np.ndarray, rng: np.random.Generator) -> None:
+        n, m = len(features), int(units.max()) + 1
+        self._rows = np.sort(rng.permutation(n)[:_N_SILHOUETTES])
+        self._units = units
+        self._sizes = np.bincount(units)
+        order = np.argsort(units, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(self._sizes)[:-1]])
+        ordered = features[order]
+        squared = np.einsum("ij,ij->i", ordered, ordered)
+        self._sums = np.empty((len(self._rows), m), np.float32)
+        for start in range(0, len(self._rows), _BLOCK):
+            mine = features[self._rows[start : start + _BLOCK]]
+            distance = (mine * mine).sum(axis=1)[:, None] + squared[None] - 2 * mine @ ordered.T
+            np.sqrt(np.maximum(distance, 0, out=distance), out=distance)
+            self._sums[start : start + _BLOCK] = np.add.reduceat(distance, starts, axis=1)
+
+    def mean(self, clusters: np.ndarray) -> float:
+        """`clusters` (m,) int64: the cluster of each unit."""
+        n_clusters = int(clusters.max()) + 1
+        if n_clusters < 2:
+            return 0.0
+        order = np.argsort(clusters, kind="stable")
+        starts = np.searchsorted(clusters[order], np.arange(n_clusters))
+        sums = np.add.reduceat(self._sums[:, order], starts, axis=1)
+        sizes = np.bincount(clusters, weights=self._sizes)
+        rows = np.arange(len(self._rows))
+        mine = clusters[self._units[self._rows]]
+        own = sums[rows, mine] / np.maximum(sizes[mine] - 1, 1)
+        means = sums / sizes
+        means[rows, mine] = np.inf
+        other = means.min(axis=1)
+        width = (other - own) / np.maximum(np.maximum(own, other), 1e-9)
+        return float(np.where(sizes[mine] > 1, width, 0).mean())
 
 
 def locally_scaled(distances: np.ndarray, n_neighbours: int) -> np.ndarray:

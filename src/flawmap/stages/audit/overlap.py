@@ -80,7 +80,7 @@ def agreement(pictures: Pictures, pair: np.ndarray, shift: np.ndarray) -> float:
 def _blocks(detail: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """(rows · columns, _BLOCK_PX²) float32: the blocks from the top left corner, each less its mean.
 
-    The means of whole rows and columns go first: grooves along the sides agree in any two photos of a material.
+    The means of whole rows and columns go first: grooves along the sides agree in any two photos.
     """
     area = detail[: rows * _BLOCK_PX, : columns * _BLOCK_PX].astype(np.float32)
     area -= area.mean(axis=0, keepdims=True)

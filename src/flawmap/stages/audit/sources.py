@@ -17,6 +17,7 @@ import numpy as np
 from flawmap.records import Progress, no_progress
 from flawmap.stages.audit.clustering import (
     Agglomeration,
+    Silhouette,
     connected,
     locally_scaled,
     renumbered,
@@ -44,7 +45,13 @@ _GROUP_HEIGHT, _BLOCK_HEIGHT = 0.9, 1.1
 """Linkage heights, in units of the distance to the surroundings (1: no closer than those)."""
 _ORDERED_GROUP_HEIGHT, _ORDERED_BLOCK_HEIGHT = 0.95, 1.2
 _PENALTY = 1.5
-_REACH = 4
+_SIDE_BY_SIDE = 4
+"""Places in file order within which units count as side by side."""
+_REACHES = (3, 5, 8, 12, 20, 32, 50, 80, 130)
+_MIN_SOURCES = 10
+"""Sources that a folder is taken to have at least; fewer cannot be split."""
+_MIN_SILHOUETTE = 0.1
+"""Below this, groups stand out no more than chance arranges."""
 _LARGEST_GROUP, _LARGEST_BLOCK = 0.10, 0.05
 """Shares of all photos beyond which likeness alone joins nothing more."""
 
@@ -88,29 +95,51 @@ def find_sources(
     units = connected(n, certain)
     features = source_features(quadrants, units)
     order = find_order(names, overlaps.pairs, Closeness(features, folder_numbers(names), rng))
-    groups, blocks = _link(features, units, order, n)
+    groups, blocks = _link(features, units, order, rng)
     words = ["content"] + ([prefix[1]] if prefix else []) + ([order.description] if order else [])
     return Sources(groups, blocks, " and ".join(words), len(overlaps.pairs), overlaps.limit, order)
 
 
 def _link(
-    features: np.ndarray, units: np.ndarray, order: Order | None, n: int
+    features: np.ndarray, units: np.ndarray, order: Order | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
+    """(groups, blocks), (n,) int64 each."""
+    n = len(features)
     units = _reduced(features, units)
     sizes = np.bincount(units)
-    m = len(sizes)
-    if m < 3:
+    if len(sizes) < 4:
         return units, units
-    distances = locally_scaled(unit_distances(features, units), max(3, round(np.sqrt(m) / 3)))
+    distances = unit_distances(features, units)
+    scaled = locally_scaled(distances, _reach(distances, features, units, rng))
     if order is None:
-        linkage = Agglomeration(distances, sizes)
+        linkage = Agglomeration(scaled, sizes)
         heights = (_GROUP_HEIGHT, _BLOCK_HEIGHT)
     else:
-        linkage = Agglomeration(distances, sizes, side_by_side(order, units, _REACH), _PENALTY)
+        linkage = Agglomeration(scaled, sizes, side_by_side(order, units, _SIDE_BY_SIDE), _PENALTY)
         heights = (_ORDERED_GROUP_HEIGHT, _ORDERED_BLOCK_HEIGHT)
     groups = linkage.join(heights[0], _LARGEST_GROUP * n)[units]
     blocks = linkage.join(heights[1], _LARGEST_BLOCK * n)[units]
     return renumbered(groups), renumbered(blocks)
+
+
+def _reach(distances: np.ndarray, features: np.ndarray, units: np.ndarray, rng: np.random.Generator) -> int:
+    """How many neighbours a unit's surroundings hold: the number whose groups stand out best.
+
+    It must exceed the number of units that a source has, which no one tells us. Too small, and sources fall
+    to pieces whose next neighbours are their own; too large, and sources run together: the silhouette shows
+    both. Where nothing stands out (every photo its own source, or all alike) it is the smallest.
+    """
+    silhouette = Silhouette(features, units, rng)
+    sizes = np.bincount(units)
+    best, best_width = _REACHES[0], _MIN_SILHOUETTE
+    for reach in _REACHES:
+        if reach > len(sizes) / _MIN_SOURCES:
+            break
+        linkage = Agglomeration(locally_scaled(distances, reach), sizes)
+        width = silhouette.mean(linkage.join(_GROUP_HEIGHT, _LARGEST_GROUP * len(features)))
+        if width > best_width:
+            best, best_width = reach, width
+    return best
 
 
 def _reduced(features: np.ndarray, units: np.ndarray) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 One run, same backbone, same threads, float32, decoding and resizing included. The loops are what one writes
 without thinking about speed (batches, torch.no_grad, PIL in the loop, pooled last map) and the same with
-channels-last memory. flawmap computes every cut, averages, maxima and quadrants, and writes its store; the graph
-is exported beforehand, once per backbone, and that time is printed apart. The rounds alternate, so that other
-work on the machine meets all three; the medians are compared.
+channels-last memory. flawmap computes every cut, averages, maxima and quadrants, and writes its store; the
+graph is exported beforehand, once per backbone, and that time is printed apart. The rounds alternate, so that
+other work on the machine meets all three; the medians are compared.
 """
 
 from __future__ import annotations
@@ -52,9 +52,8 @@ def main() -> None:
         start = time.perf_counter()
         found = embed(photos[:16], entry, options)
         print(f"{entry.id}, {len(photos)} photos, {arguments.threads} threads, runtime {found.runtime}")
-        print(
-            f"first use of the backbone (export, agreement, choice of runtime): {time.perf_counter() - start:.1f} s"
-        )
+        first_s = time.perf_counter() - start
+        print(f"first use of the backbone (export, agreement, choice of runtime): {first_s:.1f} s")
         for n_round in range(arguments.rounds):
             for name, loop in loops.items():
                 rates[name].append(_rate(lambda loop=loop: loop([p.path for p in photos]), len(photos)))

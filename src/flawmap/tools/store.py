@@ -67,12 +67,10 @@ class EmbeddingStore:
 
     def append(self, keys: Sequence[str], values: Mapping[str, np.ndarray]) -> int:
         """Keep rows whose keys are new; return how many were. Values are (n, *shape) float32 per column."""
-        import lance
-
         table = self._to_table(keys, values)
         with self._turn(), self._explained():
             if not self._exists():
-                lance.write_dataset(table, str(self.folder), mode="create")
+                _import_lance().write_dataset(table, str(self.folder), mode="create")
                 return len(keys)
             insertion = self._open().merge_insert(_KEY).when_not_matched_insert_all()
             return int(insertion.execute(table)["num_inserted_rows"])
@@ -93,11 +91,7 @@ class EmbeddingStore:
         return (self.folder / "_versions").is_dir()
 
     def _open(self) -> Any:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "lance is not fork-safe")
-            import lance
-
-        data = lance.dataset(str(self.folder))
+        data = _import_lance().dataset(str(self.folder))
         kept = (data.schema.metadata or {}).get(b"key", b"").decode()
         if kept != self.key:
             raise FlawmapError(
@@ -149,6 +143,13 @@ def store_name(backbone_id: str, key: str) -> str:
     """File name of a store: the backbone for people, a digest of all that decides the values."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", backbone_id)[:60]
     return f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.lance"
+
+
+def _import_lance() -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "lance is not fork-safe")
+        import lance
+    return lance
 
 
 def _to_array(column: Any, shape: tuple[int, ...]) -> np.ndarray:

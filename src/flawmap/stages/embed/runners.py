@@ -30,7 +30,7 @@ _MARGIN = 1.25
 _TORCH_BATCH = 16
 
 Compute = Callable[[np.ndarray], np.ndarray]
-"""(n, h, w, 3) uint8 of the backbone's input size → (n, width) float32."""
+"""(n, h, w, 3) uint8 of the backbone's input size → (n, width) float32; n is 1 for the file runtimes."""
 
 
 @dataclass(frozen=True)
@@ -98,24 +98,25 @@ def choose_runner(plan: Plan, asked: str, images: list[np.ndarray], n_threads: i
 
 
 def export_graph(plan: Plan) -> None:
-    """Write the backbone with all its pooled maps as one ONNX file; the number of photos stays free."""
+    """Write the backbone with all its pooled maps as one ONNX file that takes one photo at a time.
+
+    A free number of photos would double the time of the export, and the runners have no use for it.
+    """
     require_extra("onnxscript", "train")
     import torch
 
     from flawmap.tools.backbones import load_embedding_network
 
     network = load_embedding_network(plan.entry)
-    images = torch.zeros(2, *plan.preprocessing.input_hw, 3, dtype=torch.uint8)
+    images = torch.zeros(1, *plan.preprocessing.input_hw, 3, dtype=torch.uint8)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter(
-            "ignore"
-        )  # about versions of the exchange format; agreement is checked afterwards
+        # They are about versions of the exchange format; agreement is checked afterwards.
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
             (images,),
             dynamo=True,
             external_data=False,
-            dynamic_shapes=({0: torch.export.Dim("n")},),
             input_names=["images"],
             output_names=["values"],
             verbose=False,

@@ -21,6 +21,7 @@ import numpy as np
 from flawmap.errors import BackboneError, require_extra
 from flawmap.stages.embed.plan import Plan
 from flawmap.tools.files import write_file
+from flawmap.tools.openvino_import import import_openvino
 from flawmap.tools.runtime import map_ordered
 
 _TOLERANCE = 1e-3
@@ -166,7 +167,6 @@ def _open_onnxruntime(plan: Plan) -> Compute:
 
 def _open_openvino(plan: Plan, n_threads: int) -> Compute:
     require_extra("openvino", "openvino")
-    import openvino
 
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # it would choose bfloat16 by itself on some processors
@@ -174,7 +174,7 @@ def _open_openvino(plan: Plan, n_threads: int) -> Compute:
         "INFERENCE_NUM_THREADS": n_threads,
         "CACHE_DIR": str(plan.path.parent / "openvino"),
     }
-    compiled = openvino.Core().compile_model(str(plan.graph_path), "CPU", settings)
+    compiled = import_openvino().Core().compile_model(str(plan.graph_path), "CPU", settings)
     own = threading.local()  # a request holds its buffers, so each thread has its own
 
     def compute(images: np.ndarray) -> np.ndarray:

@@ -288,13 +288,17 @@ def _choose(found: list[tuple[Candidate, _Score]], trial: _Trial, options: RankO
 
 
 def _prefer(allowed: list[tuple[Candidate, np.ndarray]], options: RankOptions) -> tuple[Candidate, str]:
-    """The choice and the reason in words; `allowed` are candidates, best first, with their resampled F1."""
+    """The choice and the reason in words; `allowed` are candidates, best first, with their resampled F1.
+
+    The expected loss is the mean over resamples of max(0, what the best gains on a candidate), as in Bayesian
+    A/B testing (C. Stucchio, 2015): one that is as good only by the luck of a few sources has a large one.
+    """
     best, best_f1 = allowed[0]
     if options.prefer == "accuracy":
         return best, f"the best F1 ({best.f1:.4f}) of {len(allowed)} candidates"
     losses = [(one, best_f1 - f1) for one, f1 in allowed]
     if options.prefer == "balanced":
-        tied = [one for one, loss in losses if float(loss.mean()) < _TOLERATED_LOSS]
+        tied = [one for one, loss in losses if float(np.maximum(loss, 0.0).mean()) < _TOLERATED_LOSS]
         rule = f"expected to lose under {100 * _TOLERATED_LOSS:g} points of F1 against the best"
     else:
         tied = [one for one, loss in losses if one is best or float(loss.mean()) <= float(loss.std(ddof=1))]

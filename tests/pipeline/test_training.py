@@ -176,6 +176,18 @@ def test_a_second_rank_embeds_nothing(trained, sample: Path, cache: Path) -> Non
     assert done.stdout.strip() == "[]"
 
 
+def test_a_stored_audit_is_the_audit(sample: Path, tmp_path: Path) -> None:
+    first = flawmap.audit(sample, quick_options(tmp_path))
+    stored = list((tmp_path / "audits").iterdir())
+    again = flawmap.audit(sample, quick_options(tmp_path))
+    assert again.audit == first.audit and again.lines == first.lines
+    assert list((tmp_path / "audits").iterdir()) == stored
+    options = quick_options(tmp_path)
+    relabelled = replace(options, dataset=replace(options.dataset, good=("Positive",)))
+    flawmap.audit(sample, relabelled)
+    assert len(list((tmp_path / "audits").iterdir())) == 2
+
+
 @pytest.mark.slow
 def test_same_seed_same_bits(trained, sample: Path, cache: Path, tmp_path: Path) -> None:
     again = flawmap.train(sample, tmp_path / "again", quick_options(cache))

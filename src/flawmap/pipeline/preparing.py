@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flawmap.errors import BackboneError, DatasetError, require_extra
+from flawmap.pipeline.auditing import audit_once
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import (
     Audit,
@@ -20,7 +21,6 @@ from flawmap.records import (
     Unreadable,
     no_progress,
 )
-from flawmap.stages.audit import audit
 from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import embed
 from flawmap.stages.rank import rank
@@ -97,7 +97,7 @@ def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progres
     with timings.measure("embed"):
         embeddings = embed(dataset.photos, audit_entry(), options.embed, progress)
     with timings.measure("audit"):
-        found = audit(dataset, embeddings, options.audit, progress)
+        found = audit_once(dataset, embeddings, options, progress)
     with timings.measure("split"):
         parts = split(dataset, found, options.split)
     return Prepared(dataset, found, parts, embeddings)

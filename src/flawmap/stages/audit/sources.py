@@ -43,7 +43,7 @@ _MAX_UNITS = 3000
 """Units that the linkage takes; more are first joined to their nearest."""
 _GROUP_HEIGHT, _BLOCK_HEIGHT = 0.9, 1.1
 """Linkage heights, in units of the distance to the surroundings (1: no closer than those)."""
-_ORDERED_GROUP_HEIGHT, _ORDERED_BLOCK_HEIGHT = 0.95, 1.2
+_ORDERED_GROUP_HEIGHT, _ORDERED_BLOCK_HEIGHT = 0.95, 1.3
 _PENALTY = 1.5
 _SIDE_BY_SIDE = 4
 """Places in file order within which units count as side by side."""
@@ -52,7 +52,7 @@ _MIN_SOURCES = 10
 """Sources that a folder is taken to have at least; fewer cannot be split."""
 _MIN_SILHOUETTE = 0.1
 """Below this, groups stand out no more than chance arranges."""
-_LARGEST_GROUP, _LARGEST_BLOCK = 0.10, 0.05
+_LARGEST_GROUP, _LARGEST_BLOCK = 0.10, 0.08
 """Shares of all photos beyond which likeness alone joins nothing more."""
 
 

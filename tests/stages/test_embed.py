@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flawmap.errors import BackboneError, FlawmapError, OptionError, PhotoError
+from flawmap.errors import FlawmapError, OptionError, PhotoError
 from flawmap.records import Photo
 from flawmap.stages.embed import EmbedOptions, embed
 from flawmap.stages.embed.plan import find_plan
@@ -185,9 +185,7 @@ def test_a_plan_that_cannot_be_read_is_made_again(
     assert find_plan(replace(small_backbone, weights_digest="0" * 64), cache) is None
 
 
-def test_a_graph_that_cannot_be_opened_is_said_and_made_again(
-    small_backbone: BackboneEntry, cache: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_graph_is_made_again(small_backbone: BackboneEntry, cache: Path, tmp_path: Path) -> None:
     plan = find_plan(small_backbone, cache)
     assert plan is not None
     (tmp_path / "backbones").mkdir()
@@ -195,9 +193,9 @@ def test_a_graph_that_cannot_be_opened_is_said_and_made_again(
     graph = tmp_path / "backbones" / plan.graph_path.name
     graph.write_bytes(plan.graph_path.read_bytes()[:1000])
     photos = draw_photos(tmp_path / "photos", 1, first=700)
-    with pytest.raises(BackboneError, match="start again, and it is made anew"):
-        embed(photos, small_backbone, EmbedOptions(cache=tmp_path, runtime="onnxruntime"))
-    assert not graph.exists()
+    found = embed(photos, small_backbone, EmbedOptions(cache=tmp_path, runtime="onnxruntime"))
+    assert found.n_computed == 1 and found.runtime == "onnxruntime"
+    assert graph.stat().st_size > 1000
 
 
 def test_options_say_what_they_want() -> None:

@@ -48,20 +48,22 @@ class Runner:
 
     @staticmethod
     def open(plan: Plan, name: str, n_threads: int) -> Runner:
-        """Exports the graph first where it is not there. Raises MissingExtraError, BackboneError."""
+        """Exports the graph where it is not there or damaged. Raises MissingExtraError, BackboneError."""
         if name.startswith("torch"):
             return _open_torch(plan, n_threads)
-        if not plan.graph_path.is_file():
+        was_there = plan.graph_path.is_file()
+        if not was_there:
             export_graph(plan)
         try:
-            opened = _open_onnxruntime(plan) if name == "onnxruntime" else _open_openvino(plan, n_threads)
+            return Runner(name, _open_file(plan, name, n_threads), n_threads)
         except RuntimeError as error:
-            plan.graph_path.unlink(missing_ok=True)
+            if was_there:
+                plan.graph_path.unlink(missing_ok=True)
+                return Runner.open(plan, name, n_threads)
             raise BackboneError(
-                f"{plan.graph_path} could not be opened and was removed; start again, and it is made anew "
-                f"({str(error).splitlines()[0][:120]})"
+                f"{plan.backbone_id}: {name} cannot open its graph ({str(error).splitlines()[0][:120]}); "
+                "choose another --runtime"
             ) from error
-        return Runner(name, opened, n_threads)
 
 
 def choose_runner(plan: Plan, asked: str, images: list[np.ndarray], n_threads: int) -> tuple[Plan, Runner]:
@@ -147,6 +149,10 @@ def _fastest(runners: list[Runner], images: list[np.ndarray]) -> Runner:
             best_s[runner.name] = min(best_s[runner.name], time.perf_counter() - start)
     fastest = min(runners, key=lambda runner: best_s[runner.name])
     return fastest if _MARGIN * best_s[fastest.name] < best_s[runners[0].name] else runners[0]
+
+
+def _open_file(plan: Plan, name: str, n_threads: int) -> Compute:
+    return _open_onnxruntime(plan) if name == "onnxruntime" else _open_openvino(plan, n_threads)
 
 
 def _open_onnxruntime(plan: Plan) -> Compute:

@@ -15,6 +15,7 @@ def main() -> None:
 
     # Odd tags make Pillow warn; what matters about a photo is said in its note or its reason.
     warnings.filterwarnings("ignore", module="PIL")
+    warnings.filterwarnings("ignore", message="lance is not fork-safe")
     try:
         from flawmap.cli import app
 

@@ -162,30 +162,27 @@ def test_similar_finds_the_photo_itself_first(sample: Path, cache: Path) -> None
 def test_a_second_rank_embeds_nothing(trained, sample: Path, cache: Path) -> None:
     code = (
         "import sys, flawmap\nfrom pathlib import Path\n"
-        "sys.path.insert(0, sys.argv[3])\nfrom test_training import quick_options\n"
-        "options = quick_options(Path(sys.argv[2]))\n"
-        "from dataclasses import replace\n"
-        "limits = {'max_parameters_millions': 3.4, 'licences': ('Apache-2.0',)}\n"
-        "options = replace(options, backbones='bundled', **limits)\n"
+        "from flawmap.stages.embed import EmbedOptions\nfrom flawmap.stages.rank import RankOptions\n"
+        "options = flawmap.RunOptions(max_parameters_millions=3.4, licences=('Apache-2.0',),\n"
+        "    embed=EmbedOptions(cache=Path(sys.argv[2])), rank=RankOptions(max_depth=2))\n"
         "flawmap.rank(Path(sys.argv[1]), options)\n"
         "print(sorted({'torch', 'timm', 'sklearn'} & set(sys.modules)))"
     )
-    words = [sys.executable, "-c", code, str(sample), str(cache), str(Path(__file__).parent)]
+    words = [sys.executable, "-c", code, str(sample), str(cache)]
     subprocess.run(words, check=True, capture_output=True, text=True, timeout=300)
     done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=300)
     assert done.stdout.strip() == "[]"
 
 
-def test_a_stored_audit_is_the_audit(sample: Path, tmp_path: Path) -> None:
-    first = flawmap.audit(sample, quick_options(tmp_path))
-    stored = list((tmp_path / "audits").iterdir())
-    again = flawmap.audit(sample, quick_options(tmp_path))
+def test_a_stored_audit_is_the_audit(sample: Path, cache: Path) -> None:
+    options = quick_options(cache)
+    first = flawmap.audit(sample, options)
+    stored = sorted((cache / "audits").iterdir())
+    again = flawmap.audit(sample, options)
     assert again.audit == first.audit and again.lines == first.lines
-    assert list((tmp_path / "audits").iterdir()) == stored
-    options = quick_options(tmp_path)
-    relabelled = replace(options, dataset=replace(options.dataset, good=("Positive",)))
-    flawmap.audit(sample, relabelled)
-    assert len(list((tmp_path / "audits").iterdir())) == 2
+    assert sorted((cache / "audits").iterdir()) == stored
+    flawmap.audit(sample, replace(options, dataset=replace(options.dataset, good=("Positive",))))
+    assert len(list((cache / "audits").iterdir())) == len(stored) + 1
 
 
 @pytest.mark.slow

@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test check format lint types docs test-all clean
 
-# A sample set is drawn, a model is trained on it, and the report's place is printed.
+# A sample set is drawn, a model is trained on it (a few epochs only), and the report's place is printed.
 demo: $(INSTALLED)
 	test -d demo/photos || $(BIN)/flawmap data sample demo
-	$(BIN)/flawmap train demo/photos --out runs/demo --overwrite
+	$(BIN)/flawmap train demo/photos --out runs/demo --overwrite --epochs 4
 	@echo
 	@echo "Open runs/demo/report.html in a browser. Next: $(BIN)/flawmap predict runs/demo demo/site --out results.csv"
 

@@ -102,7 +102,7 @@ class Dataset:
     def is_flawed(self) -> np.ndarray:
         """(n,) bool: whether a photo carries any label that is not good."""
         flawed = [label not in self.good_labels for label in self.labels]
-        return self.targets[:, flawed].any(axis=1)
+        return np.asarray(self.targets[:, flawed].any(axis=1))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,6 +66,10 @@ def train(
     max_miss_rate: MaxMissRate = None,
     cost_miss: CostMiss = None,
     cost_false_alarm: CostFalseAlarm = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of fine-tuning; 0 for none. Default: by the size of the set.", min=0),
+    ] = None,
     frozen_stages: Annotated[
         int | None, typer.Option(help="Early stages that fine-tuning leaves as they are.", min=0)
     ] = None,
@@ -103,6 +107,7 @@ def train(
         evaluate__max_miss_rate=max_miss_rate,
         evaluate__cost_miss=cost_miss,
         evaluate__cost_false_alarm=cost_false_alarm,
+        train__epochs=epochs,
         train__frozen_stages=frozen_stages,
         train__logger=logger,
     )
@@ -251,7 +256,9 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write results.csv or results.jsonl; else print them.")
     ] = None,
-    runtime: Annotated[str, typer.Option(help="onnxruntime or openvino.")] = "onnxruntime",
+    runtime: Annotated[
+        Literal["onnxruntime", "openvino"], typer.Option(help="What runs the model file.")
+    ] = "onnxruntime",
     threads: Threads = None,
     max_megapixels: Megapixels = None,
     quiet: Quiet = False,

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flawmap.pipeline.looking import audit, draw_sample, fetch, rank, similar, zoo
+    from flawmap.pipeline.settings import RunOptions
+    from flawmap.pipeline.training import train
+    from flawmap.pipeline.using import evaluate, explain, load, predict
 
 _HOMES = {
     "RunOptions": "settings",
@@ -19,7 +25,20 @@ _HOMES = {
     "train": "training",
     "zoo": "looking",
 }
-__all__ = sorted(_HOMES)
+__all__ = [
+    "RunOptions",
+    "audit",
+    "draw_sample",
+    "evaluate",
+    "explain",
+    "fetch",
+    "load",
+    "predict",
+    "rank",
+    "similar",
+    "train",
+    "zoo",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,7 @@ def _key(dataset: Dataset, embeddings: Embeddings, options: RunOptions) -> str:
 def _to_audit(stored: dict[str, Any]) -> Audit:
     """The reverse of asdict(), with JSON's lists as the tuples they were."""
     suspects = tuple(LabelSuspect(**suspect) for suspect in stored.pop("label_suspects"))
-    values = {
+    values: dict[str, Any] = {
         name: tuple(tuple(inner) if isinstance(inner, list) else inner for inner in value)
         if isinstance(value, list)
         else value

@@ -61,7 +61,7 @@ def evaluate(
     found = read_labelled(Path(dataset), options, progress)
     groups = given_groups(found, options.audit)
     rows = [i for i, part in enumerate(found.parts) if part == "test"] or list(range(len(found)))
-    truth = Truth.from_dataset(found, spec.labels, rows, groups)
+    truth = Truth.from_dataset(found, spec.labels, np.asarray(rows), groups)
     logits = run_photos(classifier, [found.photos[row] for row in rows], options.photos, progress)
     evaluation = judge(logits, truth, spec, options.evaluate)
     if json_file is not None:

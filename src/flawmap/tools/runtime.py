@@ -200,8 +200,9 @@ def _open_onnxruntime(model: Path | bytes) -> Network:
 
 def _open_openvino(model: Path | bytes, options: RuntimeOptions) -> Network:
     require_extra("openvino", "openvino")
-    import openvino
+    from flawmap.tools.openvino_import import import_openvino
 
+    openvino = import_openvino()
     core = openvino.Core()
     n_threads = options.n_threads or n_usable_cores()
     settings = {

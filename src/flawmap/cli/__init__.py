@@ -30,6 +30,7 @@ from flawmap.cli.arguments import (
     Threads,
     Weights,
 )
+from flawmap.cli.data import data_app
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
 app = typer.Typer(
@@ -41,7 +42,6 @@ app = typer.Typer(
     add_completion=False,
     epilog="Exit codes: 0 done; 1 done, but photos were left out; 2 something for you to change; 70 a bug.",
 )
-data_app = typer.Typer(help="Get a data set: draw a sample or fetch a public one.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
@@ -346,49 +346,6 @@ def zoo(
         licences=to_names(licence),
         json_file=json_file,
     ):
-        print(line)
-
-
-@data_app.command()
-def sample(
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
-    photos: Annotated[
-        int | None, typer.Option(help="Photos to draw; each gives several tiles.", min=3)
-    ] = None,
-    seed: Seed = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier sample.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Draw a sample set of flawed surfaces.
-
-    Cracks, scratches and pits of known width on photo-like surfaces, several tiles per photo, with masks.
-    """
-    from flawmap import pipeline
-
-    with shown_progress(quiet) as progress:
-        lines = pipeline.draw_sample(out, n_photos=photos, seed=seed, overwrite=overwrite, progress=progress)
-    for line in lines:
-        print(line)
-
-
-@data_app.command()
-def fetch(
-    name: Annotated[str, typer.Argument(help="metu-concrete, neu, deepcrack or severstal.")],
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
-    url: Annotated[str | None, typer.Option(help="Fetch from this address instead (a mirror).")] = None,
-    archive: Annotated[Path | None, typer.Option(help="Unpack this file, already downloaded.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="The file's checksum, to be held against.")] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Fetch a public data set.
-
-    A broken download goes on where it was; the checksum is held against the file.
-    """
-    from flawmap import pipeline
-
-    with shown_progress(quiet) as progress:
-        lines = pipeline.fetch(name, out, url=url, archive=archive, sha256=sha256, progress=progress)
-    for line in lines:
         print(line)
 
 

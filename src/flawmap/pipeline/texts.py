@@ -19,10 +19,10 @@ from flawmap.records import (
     Unreadable,
 )
 from flawmap.stages.predict import PredictionRow, PredictSummary
+from flawmap.tools.bundle import Bundle
 from flawmap.tools.zoo import BackboneEntry
 
 if TYPE_CHECKING:
-    from flawmap.pipeline.judging import Judged
     from flawmap.pipeline.preparing import Prepared
 
 _LISTED = 10
@@ -170,20 +170,25 @@ def audit_lines(audit: Audit) -> tuple[str, ...]:
 
 
 def training_lines(
-    prepared: Prepared, ranking: Ranking, model: TrainedModel, judged: Judged, run: Path
+    prepared: Prepared,
+    ranking: Ranking,
+    model: TrainedModel,
+    test: Evaluation,
+    bundle: Bundle,
+    run: Path,
 ) -> tuple[str, ...]:
     """The run in a screen: data, split, choice, contenders, the honest figures, where everything is."""
-    best, spec = ranking.chosen, judged.bundle.spec
+    best, spec = ranking.chosen, bundle.spec
     contenders = ", ".join(f"{name} {figures['f1']:.3f}" for name, figures in model.contenders.items())
-    size_mb = judged.bundle.model_path.stat().st_size / 1e6
+    size_mb = bundle.model_path.stat().st_size / 1e6
     return (
         *dataset_lines(prepared.dataset, prepared.audit),
         split_line(prepared.split),
         f"chosen: {best.backbone_id} to depth {best.cut.depth}, {best.cut.pooling} pooling, of "
         f"{len(ranking.candidates)} candidates (CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         f"shipped: {model.winner} (validation F1: {contenders})",
-        *evaluation_lines(judged.test, spec, "test, sources never seen"),
-        f"model: {judged.bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
+        *evaluation_lines(test, spec, "test, sources never seen"),
+        f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
         f"report: {run / 'report.html'}",
     )
 

@@ -71,7 +71,7 @@ def train(
         random_split = judge_random_split(prepared, chosen, options)
     finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
     metrics = write_results(finished, run, options)
-    lines = texts.training_lines(prepared, chosen.ranking, model, judged, run.path)
+    lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)
     return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
 
 

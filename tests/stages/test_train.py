@@ -47,7 +47,7 @@ def draw_photo(rng: np.random.Generator, has_line: bool, has_spot: bool) -> np.n
     return image.clip(0, 255).astype(np.uint8)
 
 
-def draw_dataset(folder: Path, n: int = 36, *, is_multilabel: bool = False) -> tuple[Dataset, Split]:
+def draw_dataset(folder: Path, n: int = 24, *, is_multilabel: bool = False) -> tuple[Dataset, Split]:
     """Photos in the order line, plain, line, plain, … (several labels: line and spot, independently)."""
     rng = np.random.default_rng(5)
     photos, targets = [], []
@@ -73,7 +73,7 @@ def zero_probe() -> LinearHead:
 
 
 def run(
-    folder: Path, options: TrainOptions = QUICK, *, is_multilabel: bool = False, n: int = 36
+    folder: Path, options: TrainOptions = QUICK, *, is_multilabel: bool = False, n: int = 24
 ) -> TrainedModel:
     photos = folder / "photos"
     photos.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def test_the_network_that_ships_has_the_figures_of_the_winner(trained: tuple[Pat
     assert not model.network.training
     with torch.inference_mode():
         features, logits = model.network(torch.from_numpy(images).permute(0, 3, 1, 2).float())
-    assert features.shape[:2] == (12, N_CHANNELS // 2)
+    assert features.shape[:2] == (8, N_CHANNELS // 2)
     f1 = best_f1(logits.numpy(), dataset.targets[split.validation], np.array([True, False]), False)
     assert f1 == pytest.approx(model.contenders[model.winner]["f1"], abs=1e-6)
 
@@ -379,3 +379,25 @@ def test_killed_and_resumed_ends_with_the_bits_of_an_unbroken_run(phase: str, tm
     fingerprint = json.loads((tmp_path / "broken" / "work" / "checkpoints" / "of.json").read_text())
     assert "the training options" in fingerprint
     assert _finish(_start(tmp_path / "broken")) == unbroken
+
+
+@pytest.mark.slow
+def test_several_devices_share_the_work(tmp_path: Path) -> None:
+    """Two processes of the processor stand in for two GPUs, which were not at hand."""
+    script = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import test_train as t
+from flawmap.stages.train import loop
+if __name__ == "__main__":
+    loop._devices = lambda accelerator: {"devices": 2, "strategy": "ddp_spawn"}
+    model = t.run(Path(sys.argv[1]), t.dataclasses.replace(t.QUICK, accelerator="cpu", head_epochs=0))
+    print(model.contenders["fine-tuned"], model.history)
+"""
+    file = tmp_path / "script.py"
+    file.write_text(script)
+    command = [sys.executable, str(file), str(tmp_path / "run"), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Epoch(phase='fine-tuning'") == QUICK.epochs

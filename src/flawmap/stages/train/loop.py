@@ -22,11 +22,13 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from safetensors.torch import load, save
 from torch import nn
 
-from flawmap.records import Epoch, Progress
+from flawmap.records import Epoch, Progress, no_progress
 from flawmap.stages.train.loggers import make_loggers
 from flawmap.stages.train.objective import Objective, Score
 from flawmap.stages.train.sources import Batch, Batches, generator_for
 from flawmap.tools.files import write_file
+
+_CHATTY = ("lightning.pytorch", "lightning.fabric")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class Learner(lightning.LightningModule):
         self._since = time.monotonic()
         self._losses: list[torch.Tensor] = []
         self._outputs: list[tuple[torch.Tensor, ...]] = []
+
+    def setup(self, stage: str) -> None:
+        _quieten()
 
     def train_dataloader(self) -> Batches:
         return self.train_batches.shared(self.trainer.global_rank, self.trainer.world_size)
@@ -126,14 +131,15 @@ class Learner(lightning.LightningModule):
         self.score = self.objective.judge(
             logits.float().cpu().numpy()[first], targets.cpu().numpy()[first].astype(np.uint8)
         )
-        self.log_dict({"validation_f1": self.score.f1, "validation_loss": self.score.loss}, sync_dist=False)
+        figures = {"validation_f1": self.score.f1, "validation_loss": self.score.loss}
+        self.log_dict(figures, sync_dist=self.trainer.world_size > 1)
 
     def on_train_epoch_end(self) -> None:
         train_loss = torch.stack(self._losses).mean()
         self._losses.clear()
         if self.trainer.world_size > 1:
             train_loss = torch.as_tensor(self.all_gather(train_loss)).mean()
-        self.log("train_loss", train_loss)
+        self.log("train_loss", train_loss, sync_dist=self.trainer.world_size > 1)
         now = time.monotonic()
         self._elapsed_s, self._since = self._elapsed_s + now - self._since, now
         if self.score is not None:
@@ -226,6 +232,10 @@ class _Report(Callback):
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Other processes (one for each of several GPUs) say nothing: a progress bar cannot be sent there."""
+        return {"progress": no_progress}
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
     ) -> None:
@@ -277,20 +287,24 @@ def reproducible(seed: int) -> Iterator[None]:
     """Seeded and deterministic within, without lightning's notices; earlier settings are put back after."""
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     was_warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    chatty = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in chatty]
+    levels = [logging.getLogger(name).level for name in _CHATTY]
     try:
         with torch.random.fork_rng(), warnings.catch_warnings():
             # lightning 2.6 beside torch 2.9 and later: its own use of a name that torch renamed
             warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
             torch.manual_seed(seed)
-            for logger in chatty:
-                logger.setLevel(logging.WARNING)
+            _quieten()
             yield
     finally:
         torch.use_deterministic_algorithms(was_deterministic, warn_only=was_warn_only)
-        for logger, level in zip(chatty, levels, strict=True):
-            logger.setLevel(level)
+        for name, level in zip(_CHATTY, levels, strict=True):
+            logging.getLogger(name).setLevel(level)
+
+
+def _quieten() -> None:
+    """No notices and advertisements, in this process; warnings stay."""
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _devices(accelerator: str) -> dict[str, Any]:

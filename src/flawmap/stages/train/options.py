@@ -38,7 +38,7 @@ class TrainOptions:
     seed: int = 0
     head_epochs: int = 30
     """Of the head on the frozen backbone; 0 leaves that contender out."""
-    head_views: int = 4
+    head_views: int = 2
     """Augmented views of each photo that the frozen backbone sees once; the head's epochs draw from them."""
     head_learning_rate: float = 1e-3
     epochs: int | None = None

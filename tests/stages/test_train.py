@@ -398,6 +398,6 @@ if __name__ == "__main__":
     file = tmp_path / "script.py"
     file.write_text(script)
     command = [sys.executable, str(file), str(tmp_path / "run"), str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Epoch(phase='fine-tuning'") == QUICK.epochs

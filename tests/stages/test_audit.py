@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from flawmap.tools.photos import read_image, read_images, read_photo
 TILE = 96
 
 
+@cache
 def make_wall(seed: int, side: int = 230) -> np.ndarray:
     """(side, side, 3) uint8: grain of its own coarseness, colour and light."""
     rng = np.random.default_rng(seed)

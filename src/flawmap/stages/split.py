@@ -25,6 +25,8 @@ _N_SWEEPS = 40
 _GOOD_ENOUGH = 0.02
 _TOLERABLE = 0.045
 """Deviations of class and part shares that cost nothing, and that make whole blocks not worth keeping."""
+_TAKEN_APART = (0.0, 0.1, 0.25, 0.5, 1.0)
+"""Shares of the blocks, largest first, that are taken apart in turn while deals stay uneven."""
 _LEFT_OUT = "left out"
 
 
@@ -106,15 +108,14 @@ def _wanted(part: np.ndarray, is_given: bool, options: SplitOptions) -> dict[Par
 def _deal(
     dataset: Dataset, audit: Audit, pool: np.ndarray, wanted: dict[Part, float], seed: int
 ) -> np.ndarray:
-    """The part of each photo of the pool: whole blocks are dealt, or groups where blocks are too coarse."""
+    """The part of each photo of the pool: whole blocks are dealt, as many as even shares allow."""
     digests = [dataset.photos[i].digest for i in pool]
     content = hashlib.blake2b("".join(sorted(digests)).encode(), digest_size=8).digest()
     shares = list(wanted.values())
     groups = np.unique(np.array(audit.groups)[pool], return_inverse=True)[1]
     _check_groups(dataset, groups, pool, len(wanted) + 1)
-    choices = [np.unique(np.array(audit.blocks)[pool], return_inverse=True)[1]] if audit.blocks else []
     best, least = np.zeros(len(pool), np.int64), np.inf
-    for units in [*choices, groups]:
+    for units in _units(audit, groups, pool):
         units = _numbered_by_content(units, digests)
         rng = np.random.default_rng([seed, int.from_bytes(content, "little")])
         counts = np.zeros((int(units.max()) + 1, 1 + dataset.targets.shape[1]))
@@ -126,6 +127,23 @@ def _deal(
         if off <= _TOLERABLE:
             break
     return np.array(["train", *wanted], dtype=object)[best]
+
+
+def _units(audit: Audit, groups: np.ndarray, pool: np.ndarray) -> list[np.ndarray]:
+    """What may be dealt whole, a number per photo of the pool: blocks, then more and more of the largest
+    blocks taken apart into their groups, at last groups only."""
+    if not audit.blocks:
+        return [groups]
+    blocks = np.unique(np.array(audit.blocks)[pool], return_inverse=True)[1]
+    sizes = np.bincount(blocks)
+    found = []
+    for share in _TAKEN_APART:
+        n_apart = round(share * len(sizes))
+        limit = np.inf if n_apart == 0 else np.sort(sizes)[-n_apart]
+        is_apart = sizes[blocks] >= limit
+        mixed = np.where(is_apart, len(sizes) + groups, blocks)
+        found.append(np.unique(mixed, return_inverse=True)[1])
+    return found
 
 
 def _check_groups(dataset: Dataset, groups: np.ndarray, pool: np.ndarray, n_parts: int) -> None:

@@ -71,6 +71,7 @@ def test_version() -> None:
         (("train", "no-such-folder", "--out", "{tmp}/run"), "no-such-folder"),
         (("train", "{tmp}", "--out", "{tmp}/run", "--prefer", "best"), "prefer"),
         (("zoo", "--max-parameters", "-1"), "max_parameters_millions"),
+        (("zoo", "--json", "/proc/nowhere/zoo.json"), "cannot write /proc/nowhere/zoo.json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -57,6 +57,7 @@ class RunOptions:
         return replace(
             options,
             dataset=replace(options.dataset, photos=photos),
+            audit=replace(options.audit, photos=photos),
             embed=replace(options.embed, cache=cache, photos=photos),
             rank=replace(options.rank, cache=cache),
             export=replace(options.export, photos=photos),

@@ -48,10 +48,6 @@ def evaluation_lines(evaluation: Evaluation, spec: ModelSpec, source: str) -> tu
             trivial = m["trivial"].get(key)
             beside = f"   trivial answer {trivial:.3f}" if trivial is not None else ""
             lines.append(f"  {title:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
-    if m.get("n_seen_in_training"):
-        lines.append(
-            f"  {m['n_seen_in_training']:,} of these photos were seen in training: the figures flatter"
-        )
     lines += [f"  {claim['text']}" for claim in m.get("claims", ())]
     lines += [f"  note: {note}" for note in m.get("notes", ())]
     return tuple(lines)

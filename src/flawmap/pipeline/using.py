@@ -115,7 +115,10 @@ def explain(
     from flawmap.stages.explain import explain_photo, write_explanation
 
     classifier = load(model)
-    image = read_image(Path(photo), to_photo_options(max_megapixels))
+    try:
+        image = read_image(Path(photo), to_photo_options(max_megapixels))
+    except PhotoError as error:
+        raise PhotoError(f"{photo}: {error}") from error
     explanation = explain_photo(classifier, image, label)
     write_explanation(image, explanation, Path(out))
     return (f"{photo}: {explanation.label}, probability {explanation.score:.3f}", f"wrote {out}")

@@ -16,6 +16,7 @@ import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import LinearHead, Pooling, Preprocessing
+from flawmap.tools.files import make_parents
 from flawmap.tools.runtime import Classifier, Predictions, to_predictions
 
 HEAT_COLOURS = (
@@ -196,7 +197,7 @@ def write_explanation(image: np.ndarray, explanation: Explanation, path: Path | 
     path = Path(path)
     if path.suffix.lower() not in PICTURES or path.is_dir():
         raise OptionError(f"cannot write a picture to {path}. Name it {' or '.join(PICTURES)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(path)
     unfinished = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
         Image.fromarray(draw_explanation(image, explanation)).save(unfinished, quality=92)

@@ -15,6 +15,7 @@ import numpy as np
 
 from flawmap.errors import OptionError, PhotoError
 from flawmap.records import ModelSpec, Progress, no_progress
+from flawmap.tools.files import make_parents
 from flawmap.tools.photos import PhotoOptions, find_photos, read_images
 from flawmap.tools.preprocess import fit_image
 from flawmap.tools.runtime import Classifier, to_predictions
@@ -127,7 +128,7 @@ def write_rows(rows: Iterable[PredictionRow], path: Path | str) -> PredictSummar
     path = Path(path)
     check_output(path)
     unfinished = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(path)
     try:
         # A file name that is not valid text is written with \udc.. escapes: JSON reads them back, CSV shows
         # them.

@@ -6,10 +6,27 @@ import os
 import uuid
 from pathlib import Path
 
+from flawmap.errors import OptionError
+
+
+def make_parents(path: Path) -> None:
+    """Make the folder that `path` is to lie in. Raises OptionError where it cannot be made or written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"cannot write {path}: its folder cannot be made ({error.strerror}). Name another place."
+        ) from error
+    if not os.access(path.parent, os.W_OK):
+        raise OptionError(f"cannot write {path}: no permission in {path.parent}. Name another place.")
+
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Write beside the place, flush to the disk, then move there in one step; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write beside the place, flush to the disk, then move there in one step; parents are made.
+
+    Raises OptionError where the folder cannot be written.
+    """
+    make_parents(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with unfinished.open("wb") as file:

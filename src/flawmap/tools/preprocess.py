@@ -18,9 +18,11 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 def fit_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """(H, W, 3) uint8 RGB of any size → (h, w, 3) uint8 of the network's input size."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"need (H, W, 3) uint8 RGB; got {image!r}. Load it with flawmap.read_image().")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
-            f"need (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}. Load it with read_image()."
+            f"need (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}. Load it with flawmap.read_image()."
         )
     target_h, target_w = preprocessing.input_hw
     height, width = image.shape[:2]

@@ -13,7 +13,7 @@ from flawmap.stages.train.loop import Learner, Phase, run_phase
 from flawmap.stages.train.objective import Objective, Score, class_weights
 from flawmap.stages.train.options import TrainOptions
 from flawmap.stages.train.sources import Batches, Pixels, Views, generator_for, read_pixels
-from flawmap.stages.train.tuning import StandardHead, TunedNetwork, pool
+from flawmap.stages.train.tuning import StandardHead, TunedNetwork, folded, pool
 from flawmap.tools.backbones import ClassifierNetwork, describe_cuts
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions
@@ -171,6 +171,8 @@ class Contest:
         size = self.options.batch_size
         everything = torch.arange(len(self.photos))
         n_done, n_total = 0, len(everything) + n_views * len(self.train_rows)
+        self.network.freeze(len(self.network.stages))
+        backbone = folded(self.network.backbone)
         with torch.inference_mode():
             for view in range(1 + n_views):
                 rows = everything if view == 0 else torch.from_numpy(self.train_rows)
@@ -178,7 +180,7 @@ class Contest:
                     stored = source.fetch(part)
                     generator = generator_for(self.options.seed, _VIEWS_SEED, view, step)
                     images = source.vary(stored, generator) if view else source.plain(stored)
-                    views[part, view] = pool(self.network(images)[0], self.cut)
+                    views[part, view] = pool(backbone(images)[0], self.cut)
                     n_done += len(part)
                     self.progress("training: looking at every photo", n_done, n_total)
         write_file(file, save({"views": views}))

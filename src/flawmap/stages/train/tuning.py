@@ -64,7 +64,7 @@ class TunedNetwork(nn.Module):
         super().__init__()
         network.freeze(n_frozen)
         self.cut = network.cut
-        self.backbone = _folded(network.backbone)
+        self.backbone = folded(network.backbone)
         self.head = head
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -86,17 +86,17 @@ def pool(features: torch.Tensor, cut: Cut) -> torch.Tensor:
     return average if cut.pooling == "average" else torch.cat([average, features.amax((2, 3))], dim=1)
 
 
-def _folded(backbone: Backbone) -> Backbone:
+def folded(backbone: Backbone) -> Backbone:
     """A copy whose frozen convolutions have taken in the normalisation behind them; plain if that differs."""
-    plain, folded = copy.deepcopy(backbone), copy.deepcopy(backbone)
-    _fold(folded)
+    plain, quick = copy.deepcopy(backbone), copy.deepcopy(backbone)
+    _fold(quick)
     height, width = backbone.input_hw
     generator = torch.Generator().manual_seed(0)
     images = 255 * torch.rand(2, 3, height, width, generator=generator)
     with torch.no_grad():
-        wanted, got = plain.eval()(images)[0], folded.eval()(images)[0]
+        wanted, got = plain.eval()(images)[0], quick.eval()(images)[0]
     is_same = torch.allclose(wanted, got, rtol=0, atol=1e-4 * float(wanted.abs().max()))
-    return (folded if is_same else plain).to(memory_format=torch.channels_last)
+    return (quick if is_same else plain).to(memory_format=torch.channels_last)
 
 
 def _fold(module: nn.Module) -> None:

@@ -30,6 +30,7 @@ from flawmap.tools.figures import (
     true_label_scores,
 )
 from flawmap.tools.files import write_file
+from flawmap.tools.plain import to_plain
 from flawmap.tools.thresholds import best_threshold, fit_temperature, review_band
 
 _CURVE_POINTS = 200
@@ -334,21 +335,6 @@ def _worst(judged: Judged, n_worst: int) -> tuple[int, ...]:
     confidence = np.where(truth != said, error, 0.0).max(axis=1)
     ranked = np.lexsort((np.arange(len(judged)), -confidence))
     return tuple(ranked[~judged.is_right[ranked]][:n_worst].tolist())
-
-
-def to_plain(value: Any) -> Any:
-    """Plain JSON values: arrays become lists, numbers of no meaning (NaN, infinite) become None."""
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        return to_plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [to_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        return to_plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write_evaluation_json(evaluation: Evaluation, path: Path) -> None:

@@ -12,17 +12,13 @@ it is read and written here: the light half of flawmap needs no further package.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import json
-import math
 import os
 import shutil
-import types
-import typing
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,11 +28,13 @@ import numpy as np
 from flawmap.errors import BundleError
 from flawmap.records import LinearHead, ModelSpec
 from flawmap.tools.card import to_card
+from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
 MODEL, WEIGHTS, SPEC, CARD = "model.onnx", "weights.safetensors", "flawmap.json", "README.md"
 DIGESTED = (MODEL, WEIGHTS)
 MAX_HEADER_BYTES = 1 << 20
+_READING = Reading(BundleError, key="key", record="an object", null_is_nan=True)
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def digest_of(content: bytes) -> str:
 
 def from_spec(spec: ModelSpec) -> bytes:
     """flawmap.json as bytes: indented, UTF-8; what is not a number is null."""
-    return (json.dumps(_plain(spec), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(to_plain(spec), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
@@ -164,73 +162,12 @@ def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
             f"{where} has format {version}, made by a newer flawmap; this one reads up to {FORMAT_VERSION}. "
             "Update it with: pip install --upgrade flawmap"
         )
-    spec = _to_record(ModelSpec, values, where)
+    spec = to_record(ModelSpec, values, where, _READING)
     if len(set(spec.labels)) != len(spec.labels) or len(spec.labels) < 2 - spec.is_multilabel:
         raise BundleError(f"{where}: wanted two or more different labels; got {list(spec.labels)}")
     if not set(spec.good_labels) <= set(spec.labels):
         raise BundleError(f"{where}: good_labels {list(spec.good_labels)} are not all among the labels")
     return spec
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON values of records, paths and numpy values."""
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list | set | frozenset):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value
-
-
-def _to_record(kind: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise BundleError(f"{where}: wanted an object; got {values!r}")
-    hints = typing.get_type_hints(kind)
-    unknown = [key for key in values if key not in hints]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], list(hints), n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(hints)}"
-        raise BundleError(f"{where}: unknown key '{unknown[0]}'; {remedy}")
-    filled = {key: _to_value(hints[key], value, f"{where}: {key}") for key, value in values.items()}
-    try:
-        return kind(**filled)
-    except (TypeError, ValueError) as error:
-        raise BundleError(f"{where}: {error}") from error
-
-
-def _to_value(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type that a record's field names; null stands for a float that is not a number."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if is_dataclass(hint):
-        return _to_record(hint, value, where)
-    if origin in (typing.Union, types.UnionType) and value is None and type(None) in inner:
-        return None
-    if origin is tuple and isinstance(value, list):
-        hints = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        if len(hints) == len(value):
-            return tuple(_to_value(h, v, where) for h, v in zip(hints, value, strict=True))
-    if origin is dict and isinstance(value, dict):
-        return {key: _to_value(inner[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and value is None:
-        return math.nan
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is Any or (origin is typing.Literal and value in inner):
-        return value
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise BundleError(f"{where}: wanted {_describe(hint)}; got {value!r}")
-
-
-def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(repr(choice) for choice in typing.get_args(hint))
-    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
 
 
 # --- weights.safetensors ------------------------------------------------------------------------------------

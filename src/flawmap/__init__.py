@@ -38,14 +38,22 @@ __all__ = [
     "zoo",
 ]
 
-_HOMES = {"FlawmapError": "flawmap.errors", "read_image": "flawmap.tools.photos"}
+_HOMES = {
+    "errors": ("FlawmapError",),
+    "pipeline.looking": ("audit", "draw_sample", "fetch", "rank", "similar", "zoo"),
+    "pipeline.settings": ("RunOptions",),
+    "pipeline.training": ("train",),
+    "pipeline.using": ("evaluate", "explain", "load", "predict"),
+    "tools.photos": ("read_image",),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first asked for."""
-    if name not in __all__:
-        raise AttributeError(f"module 'flawmap' has no attribute '{name}'")
-    return getattr(import_module(_HOMES.get(name, "flawmap.pipeline")), name)
+    """Loads a name's module when it is first asked for, so that predicting needs nothing of training."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"flawmap.{module}"), name)
+    raise AttributeError(f"module 'flawmap' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

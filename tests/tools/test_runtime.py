@@ -16,12 +16,12 @@ import pytest
 from flawmap.errors import BundleError, MissingExtraError
 from flawmap.records import LinearHead, Thresholds
 from flawmap.tools.bundle import Bundle, write_bundle
+from flawmap.tools.files import cache_folder
 from flawmap.tools.preprocess import to_batch
 from flawmap.tools.runtime import (
     Classifier,
     Predictions,
     RuntimeOptions,
-    cache_folder,
     map_ordered,
     open_network,
     to_predictions,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import flawmap
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
@@ -88,8 +89,6 @@ def train(
     Reads the folder, finds what is wrong with it, splits it by source photo, chooses a backbone, trains,
     evaluates on photos never seen, exports a small model and writes report.html.
     """
-    from flawmap import pipeline
-
     options = resolve_options(
         config,
         seed=seed,
@@ -112,7 +111,7 @@ def train(
         train__logger=logger,
     )
     with shown_progress(quiet) as progress:
-        result = pipeline.train(
+        result = flawmap.train(
             dataset,
             out,
             options,
@@ -121,9 +120,7 @@ def train(
             command=shlex.join(["flawmap", *sys.argv[1:]]),
             progress=progress,
         )
-    for line in result.lines:
-        print(line)
-    finish(result.left_out)
+    finish(result)
 
 
 @app.command()
@@ -147,8 +144,6 @@ def audit(
     Unreadable files, exact and near duplicates, tiles of one source photo, photos that stand in two given
     parts, and labels that look wrong.
     """
-    from flawmap import pipeline
-
     options = resolve_options(
         config,
         seed=seed,
@@ -159,10 +154,8 @@ def audit(
         embed__cache=cache,
     )
     with shown_progress(quiet) as progress:
-        result = pipeline.audit(dataset, options, json_file=json_file, splits_file=splits, progress=progress)
-    for line in result.lines:
-        print(line)
-    finish(result.left_out)
+        result = flawmap.audit(dataset, options, json_file=json_file, splits_file=splits, progress=progress)
+    finish(result)
 
 
 @app.command()
@@ -191,8 +184,6 @@ def rank(
 
     By cross-validation over source photos, on the training and validation parts only.
     """
-    from flawmap import pipeline
-
     options = resolve_options(
         config,
         seed=seed,
@@ -209,10 +200,8 @@ def rank(
         embed__cache=cache,
     )
     with shown_progress(quiet) as progress:
-        result = pipeline.rank(dataset, options, out=out, top=top, progress=progress)
-    for line in result.lines:
-        print(line)
-    finish(result.left_out)
+        result = flawmap.rank(dataset, options, out=out, top=top, progress=progress)
+    finish(result)
 
 
 @app.command()
@@ -232,8 +221,6 @@ def evaluate(
 
     With 95 % intervals, and beside the figure of the trivial answer.
     """
-    from flawmap import pipeline
-
     options = resolve_options(
         config,
         seed=seed,
@@ -243,10 +230,8 @@ def evaluate(
         embed__n_threads=threads,
     )
     with shown_progress(quiet) as progress:
-        result = pipeline.evaluate(model, dataset, options, json_file=json_file, progress=progress)
-    for line in result.lines:
-        print(line)
-    finish(result.left_out)
+        result = flawmap.evaluate(model, dataset, options, json_file=json_file, progress=progress)
+    finish(result)
 
 
 @app.command()
@@ -267,11 +252,10 @@ def predict(
 
     Needs no training framework. A photo that cannot be read becomes a row with an error.
     """
-    from flawmap import pipeline
     from flawmap.tools.runtime import RuntimeOptions
 
     with shown_progress(quiet) as progress:
-        result = pipeline.predict(
+        result = flawmap.predict(
             model,
             photos,
             out=out,
@@ -279,9 +263,7 @@ def predict(
             max_megapixels=max_megapixels,
             progress=progress,
         )
-    for line in result.lines:
-        print(line)
-    finish(result.left_out)
+    finish(result)
 
 
 @app.command()
@@ -293,9 +275,7 @@ def explain(
     max_megapixels: Megapixels = None,
 ) -> None:
     """Draw where the model saw what it says."""
-    from flawmap import pipeline
-
-    for line in pipeline.explain(model, photo, out, label=label, max_megapixels=max_megapixels):
+    for line in flawmap.explain(model, photo, out, label=label, max_megapixels=max_megapixels):
         print(line)
 
 
@@ -310,8 +290,6 @@ def similar(
     quiet: Quiet = False,
 ) -> None:
     """List the photos most like one photo."""
-    from flawmap import pipeline
-
     options = resolve_options(
         None,
         dataset__photos__max_megapixels=max_megapixels,
@@ -319,10 +297,8 @@ def similar(
         embed__cache=cache,
     )
     with shown_progress(quiet) as progress:
-        result = pipeline.similar(photo, dataset, options, count=count, progress=progress)
-    for line in result.lines:
-        print(line)
-    finish(result.left_out)
+        result = flawmap.similar(photo, dataset, options, count=count, progress=progress)
+    finish(result)
 
 
 @app.command()
@@ -337,9 +313,7 @@ def zoo(
 
     With parameters, licence, preprocessing, and whether the weights are here.
     """
-    from flawmap import pipeline
-
-    for line in pipeline.zoo(
+    for line in flawmap.zoo(
         backbones or "bundled",
         weights=tuple(weights or ()),
         max_parameters_millions=max_parameters,

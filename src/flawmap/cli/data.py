@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import flawmap
 from flawmap.cli.arguments import Quiet, Seed
 from flawmap.cli.output import shown_progress
 
@@ -27,10 +28,8 @@ def sample(
 
     Cracks, scratches and pits of known width on photo-like surfaces, several tiles per photo, with masks.
     """
-    from flawmap import pipeline
-
     with shown_progress(quiet) as progress:
-        lines = pipeline.draw_sample(out, n_photos=photos, seed=seed, overwrite=overwrite, progress=progress)
+        lines = flawmap.draw_sample(out, n_photos=photos, seed=seed, overwrite=overwrite, progress=progress)
     for line in lines:
         print(line)
 
@@ -48,9 +47,7 @@ def fetch(
 
     A broken download goes on where it was; the checksum is held against the file.
     """
-    from flawmap import pipeline
-
     with shown_progress(quiet) as progress:
-        lines = pipeline.fetch(name, out, url=url, archive=archive, sha256=sha256, progress=progress)
+        lines = flawmap.fetch(name, out, url=url, archive=archive, sha256=sha256, progress=progress)
     for line in lines:
         print(line)

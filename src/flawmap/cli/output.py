@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from flawmap.pipeline import RunOptions
-    from flawmap.records import Progress, Unreadable
+    from flawmap import RunOptions
+    from flawmap.pipeline.using import Outcome
+    from flawmap.records import Progress
 
 
 @contextmanager
@@ -47,12 +48,14 @@ def shown_progress(quiet: bool) -> Iterator[Progress]:
             yield bar
 
 
-def finish(left_out: tuple[Unreadable, ...]) -> None:
-    """List the photos that were left out and exit with 1 where there are any."""
-    if not left_out:
+def finish(result: Outcome) -> None:
+    """Print what a job says, list the photos that were left out, and exit with 1 where there are any."""
+    for line in result.lines:
+        print(line)
+    if not result.left_out:
         return
-    print(f"{len(left_out)} photo(s) were left out:", file=sys.stderr)
-    for item in left_out:
+    print(f"{len(result.left_out)} photo(s) were left out:", file=sys.stderr)
+    for item in result.left_out:
         print(f"  {item.path}: {item.reason}", file=sys.stderr)
     raise typer.Exit(1)
 
@@ -63,7 +66,7 @@ def to_names(text: str | None) -> tuple[str, ...] | None:
 
 def resolve_options(config: Path | None, **flags: Any) -> RunOptions:
     """The defaults, then the TOML file, then the flags that were given ("rank__prefer" is [rank] prefer)."""
-    from flawmap.pipeline import RunOptions
+    from flawmap import RunOptions
     from flawmap.tools.options import changed, read_options
 
     options = read_options(config, RunOptions) if config else RunOptions()

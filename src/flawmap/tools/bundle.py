@@ -28,6 +28,7 @@ import numpy as np
 from flawmap.errors import BundleError
 from flawmap.records import LinearHead, ModelSpec
 from flawmap.tools.card import to_card
+from flawmap.tools.files import write_file
 from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
@@ -122,13 +123,8 @@ def write_bundle(
 def write_spec(bundle: Bundle, spec: ModelSpec) -> Bundle:
     """The same model with new metrics or thresholds: rewrites flawmap.json and the card, each in one step."""
     spec = replace(spec, file_digests=bundle.spec.file_digests, format_version=FORMAT_VERSION)
-    for name, content in ((CARD, to_card(spec, bundle.head).encode()), (SPEC, from_spec(spec))):
-        unfinished = bundle.folder / f".{name}.partial"
-        try:
-            _write(unfinished, content)
-            unfinished.replace(bundle.folder / name)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    for name, content in ((CARD, to_card(spec, bundle.head)), (SPEC, from_spec(spec))):
+        write_file(bundle.folder / name, content)
     _sync_folder(bundle.folder)
     return Bundle(bundle.folder, spec)
 

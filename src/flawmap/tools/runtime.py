@@ -22,6 +22,7 @@ from flawmap.errors import BundleError, require_extra
 from flawmap.records import ModelSpec
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
+from flawmap.tools.files import cache_folder
 from flawmap.tools.preprocess import fit_image, to_batch
 
 Runtime = Literal["onnxruntime", "openvino"]
@@ -161,15 +162,6 @@ def n_usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def cache_folder(given: Path | None = None) -> Path:
-    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache."""
-    if given is not None:
-        return given
-    if named := os.environ.get("FLAWMAP_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawmap"
 
 
 def open_network(model: Path | bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> Network:

@@ -15,6 +15,7 @@ from flawmap.records import Progress, no_progress
 from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
 from flawmap.stages.fetch.transfer import Transfer, download, file_digest
+from flawmap.tools.files import write_file
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def fetch(
         raise FetchError(_how_with_kaggle(entry))
     digest = wanted or file_digest(archive)
     folder, n_images = _lay_out(entry, archive, digest, out, progress)
-    _write_atomically(record, f"{digest}  {entry.file_name}\n")
+    write_file(record, f"{digest}  {entry.file_name}\n")
     note = "" if n_images == entry.n_images else f"{n_images} images; the published set has {entry.n_images}"
     return FetchSummary(entry, folder, n_images, digest, origin, was_fetched, note)
 
@@ -227,9 +228,9 @@ def _lay_out(
     about = (
         f"{entry.title}\nlicence: {entry.licence}\nsource: {entry.page}\nsha256 of the archive: {digest}\n"
     )
-    _write_atomically(out / "SOURCE.txt", about)
+    write_file(out / "SOURCE.txt", about)
     done = {"sha256": digest, "folder": ready.folder, "folders": ready.folders, "n_images": ready.n_images}
-    _write_atomically(mark, json.dumps(done, indent=2) + "\n")
+    write_file(mark, json.dumps(done, indent=2) + "\n")
     return out / ready.folder, ready.n_images
 
 
@@ -240,13 +241,6 @@ def _refuse_strangers(out: Path, folders: list[str], mark: Path) -> None:
     taken = [part for part in folders if (out / part).exists()]
     if taken:
         raise FetchError(f"{out} holds {', '.join(taken)} already, not made by fetch; name another folder")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
 
 
 def _how_with_kaggle(entry: FetchEntry) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import os
 from collections.abc import Callable
@@ -16,18 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import bad_files as drawn
 from flawmap.errors import DatasetError, MissingExtraError
 from flawmap.stages.dataset import DatasetOptions, read_dataset
 from flawmap.stages.dataset.manifest import list_manifest
 from flawmap.tools.photos import PhotoOptions
-
-
-def _load_helper() -> Any:
-    spec = importlib.util.spec_from_file_location("bad_files", Path(__file__).parents[1] / "bad_files.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _png(seed: int = 0) -> bytes:
@@ -98,7 +90,7 @@ def test_what_lies_beside_the_class_folders_is_listed(tmp_path: Path) -> None:
 
 
 def test_every_bad_file_is_left_out_and_the_run_goes_on(tmp_path: Path) -> None:
-    bad = _load_helper().BAD_FILES
+    bad = drawn.BAD_FILES
     make_photos(tmp_path, "a/1.png", "b/1.png")
     for name, (make, _) in bad.items():
         (tmp_path / "a" / name).write_bytes(make())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import threading
 from pathlib import Path
@@ -11,19 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import bad_files as drawn
 from flawmap.errors import DatasetError, PhotoError
 from flawmap.tools.photos import PhotoOptions, find_photos, read_images, read_photos, reading
 
-
-def _load_helper() -> Any:
-    spec = importlib.util.spec_from_file_location("bad_files", Path(__file__).parents[1] / "bad_files.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-drawn = _load_helper()
 ODD = drawn.draw_odd_files()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import os
 import socket
@@ -16,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import bad_files as drawn
 from flawmap.errors import OptionError, PhotoError
 from flawmap.tools import photos as photos_package
 from flawmap.tools.photos import (
@@ -28,16 +28,6 @@ from flawmap.tools.photos import (
 from flawmap.tools.photos.containers import open_container, read_orientation
 from flawmap.tools.photos.pixels import scale_to_8_bits, turn_upright
 
-
-def _load_helper() -> Any:
-    spec = importlib.util.spec_from_file_location("bad_files", Path(__file__).parents[1] / "bad_files.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-drawn = _load_helper()
 BAD, ODD = drawn.BAD_FILES, drawn.draw_odd_files()
 
 

@@ -1,6 +1,7 @@
 """The house's rules, held against the code itself."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,25 @@ def test_files_and_functions_stay_short(file: Path) -> None:
 def test_there_are_files_to_check() -> None:
     assert len(FILES) > 10
     assert not list(SRC.rglob("utils.py"))
+
+
+def strings_outside_option(node: ast.AST) -> list[str]:
+    """The texts below a node, but for what `option()` is given."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "option":
+        return []
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return [node.value]
+    return [text for inner in ast.iter_child_nodes(node) for text in strings_outside_option(inner)]
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if not place(f).startswith(("cli/", "stages/train/"))], ids=place
+)
+def test_errors_name_options_for_python_too(file: Path) -> None:
+    """A message with a bare flag is of no use to who calls flawmap from Python: option() names both."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise):
+            message = "".join(strings_outside_option(node))
+            is_fine = "pip install" in message or "(Python: " in message
+            bare = [] if is_fine else re.findall(r"(?<![\w-])--[a-z][\w-]*", message)
+            assert not bare, f"{place(file)}:{node.lineno} names {bare} for the command line only"

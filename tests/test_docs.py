@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 import flawmap
+from flawmap import errors
 from flawmap.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -79,3 +82,22 @@ def test_links_between_pages_lead_somewhere() -> None:
             for target in re.findall(r"\]\(([^)#]+?)\)", page.read_text(encoding="utf-8")):
                 if not target.startswith("http"):
                     assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_options_in_messages_exist_in_both_worlds() -> None:
+    def flags(command) -> set[str]:
+        inner = getattr(command, "commands", {}).values()
+        return {name for p in command.params for name in p.opts}.union(*map(flags, inner))
+
+    arguments = {name for n in flawmap.__all__ for name in _arguments(getattr(flawmap, n))}
+    for flag, python in errors._IN_PYTHON.items():
+        assert flag in flags(get_command(app)), flag
+        table, _, path = python.partition(".")
+        if table == "options":
+            attrgetter(path)(flawmap.RunOptions())
+        else:
+            assert python.partition("=")[0] in arguments, python
+
+
+def _arguments(thing: object) -> list[str]:
+    return list(inspect.signature(thing).parameters) if inspect.isfunction(thing) else []

@@ -43,6 +43,24 @@ class MissingExtraError(FlawmapError):
     """A command that needs a part of flawmap which is not installed."""
 
 
+_IN_PYTHON = {
+    "--archive": "archive=…",
+    "--backbones": "options.backbones",
+    "--group-by": "options.audit.group_by",
+    "--out": "out=…",
+    "--overwrite": "overwrite=True",
+    "--resume": "resume=True",
+    "--sha256": "sha256=…",
+    "--url": "url=…",
+    "--weights": "options.weights",
+}
+
+
+def option(flag: str) -> str:
+    """How a message names an option, for the command line and for Python alike."""
+    return f"{flag} (Python: {_IN_PYTHON[flag]})"
+
+
 def require_extra(module: str, extra: str) -> None:
     """Raise MissingExtraError, naming the install command, unless `module` can be imported."""
     import importlib.util

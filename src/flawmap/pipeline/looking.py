@@ -171,7 +171,7 @@ def fetch(
     out: Path | str,
     *,
     url: str | None = None,
-    archive: Path | None = None,
+    archive: Path | str | None = None,
     sha256: str | None = None,
     progress: Progress = no_progress,
 ) -> tuple[str, ...]:
@@ -179,7 +179,8 @@ def fetch(
     from flawmap.stages.fetch import FetchOptions
     from flawmap.stages.fetch import fetch as fetch_set
 
-    got = fetch_set(name, Path(out), FetchOptions(url=url, archive=archive, sha256=sha256), progress)
+    options = FetchOptions(url=url, archive=None if archive is None else Path(archive), sha256=sha256)
+    got = fetch_set(name, Path(out), options, progress)
     lines = [
         f"{got.entry.title} ({got.entry.licence}): {got.n_images:,} images in {got.folder}",
         f"SHA-256 {got.sha256} ({got.digest_origin})",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flawmap.errors import BackboneError, DatasetError, require_extra
+from flawmap.errors import BackboneError, DatasetError, option, require_extra
 from flawmap.pipeline.auditing import audit_once
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import (
@@ -145,7 +145,9 @@ def choose(prepared: Prepared, options: RunOptions, timings: Timings, progress: 
             left_out.append(Unreadable(entry.id, str(error)))
     if not by_id:
         reasons = "; ".join(f"{item.path}: {item.reason}" for item in left_out[:3])
-        raise BackboneError(f"no backbone is left of --backbones {options.backbones} ({reasons})")
+        raise BackboneError(
+            f"no backbone is left of '{options.backbones}' ({reasons}); widen {option('--backbones')}"
+        )
     with timings.measure("rank"):
         ranking = rank(
             [embeddings for _, embeddings in by_id.values()],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, option
 from flawmap.tools.files import write_file
 
 MARK = "run.json"
@@ -67,10 +67,12 @@ def check_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: boo
     """
     run = RunFolder(path)
     if path.exists() and not path.is_dir():
-        raise OptionError(f"{path} is a file; --out wants a folder that flawmap may make")
+        raise OptionError(f"{path} is a file; {option('--out')} wants a folder that flawmap may make")
     if path.exists() and any(path.iterdir()):
         if not (path / MARK).is_file():
-            raise OptionError(f"{path} holds files that are not a flawmap run; choose another --out folder")
+            raise OptionError(
+                f"{path} holds files that are not a flawmap run; choose another folder for {option('--out')}"
+            )
         if resume:
             _check_resumable(run, asked)
         elif not overwrite:
@@ -93,18 +95,19 @@ def start_run(run: RunFolder, asked: dict[str, Any], *, resume: bool) -> None:
 def _check_resumable(run: RunFolder, asked: dict[str, Any]) -> None:
     before = json.loads((run.path / MARK).read_text(encoding="utf-8"))
     if (run.path / FINISHED).exists():
-        raise OptionError(f"the run in {run.path} is finished; pass --overwrite to make it again")
+        raise OptionError(f"the run in {run.path} is finished; pass {option('--overwrite')} to make it again")
     different = sorted(key for key in asked if before.get(key) != asked[key])
     if different:
         raise OptionError(
             f"the run in {run.path} was started with another {', '.join(different)}; "
-            "use the same command to resume, or --overwrite"
+            f"ask for the same to resume it, or pass {option('--overwrite')}"
         )
 
 
 def _refuse(run: RunFolder) -> None:
     state = "finished" if (run.path / FINISHED).exists() else "unfinished"
-    remedy = "" if state == "finished" else "--resume to go on, "
+    remedy = "" if state == "finished" else f"{option('--resume')} to go on, "
     raise OptionError(
-        f"{run.path} holds a {state} run; pass {remedy}--overwrite to replace it, or another --out"
+        f"{run.path} holds a {state} run; pass {remedy}{option('--overwrite')} to replace it, or "
+        f"another {option('--out')}"
     )

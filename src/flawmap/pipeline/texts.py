@@ -161,7 +161,7 @@ def audit_lines(audit: Audit) -> tuple[str, ...]:
             lines.append(f"{title}:")
             lines += [f"  {text}" for text in found[:_LISTED]]
             if len(found) > _LISTED:
-                lines.append(f"  … and {len(found) - _LISTED:,} more; --json FILE lists all")
+                lines.append(f"  … and {len(found) - _LISTED:,} more; --json FILE (Python: .audit) lists all")
     return tuple(lines)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, option
 from flawmap.records import Audit, Dataset, Part, Split
 from flawmap.tools.files import write_file
 
@@ -156,7 +156,8 @@ def _check_groups(dataset: Dataset, groups: np.ndarray, pool: np.ndarray, n_part
         if mine.any() and n_groups < needed:
             raise DatasetError(
                 f"the photos labelled '{label}' come from {n_groups} source(s); an honest split needs "
-                f"{needed} or more. Add photos of other sources, or name the sources with --group-by"
+                f"{needed} or more. Add photos of other sources, or name the sources with "
+                f"{option('--group-by')}"
             )
 
 

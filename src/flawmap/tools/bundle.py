@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import BundleError
+from flawmap.errors import BundleError, option
 from flawmap.records import LinearHead, ModelSpec
 from flawmap.tools.card import to_card
 from flawmap.tools.files import write_file
@@ -106,7 +106,7 @@ def write_bundle(
     BundleError where `folder` exists and `overwrite` is not set.
     """
     if folder.exists() and not overwrite:
-        raise BundleError(f"{folder} exists already. Choose another folder, or pass --overwrite.")
+        raise BundleError(f"{folder} exists already. Choose another folder, or pass {option('--overwrite')}.")
     weights = from_arrays({"head.weight": head.weight, "head.bias": head.bias})
     digests = {MODEL: digest_of(model), WEIGHTS: digest_of(weights)}
     spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)

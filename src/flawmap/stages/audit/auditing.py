@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, OptionError
+from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Audit, Dataset, Embeddings, Progress, no_progress
 from flawmap.stages.audit.duplicates import all_pairs, exact_duplicates, leaks, near_duplicates
 from flawmap.stages.audit.pictures import Pictures, read_pictures
@@ -46,14 +46,14 @@ def given_groups(dataset: Dataset, options: AuditOptions) -> tuple[str, ...] | N
             pattern = re.compile(options.group_by)
         except re.error as error:
             raise OptionError(
-                f"--group-by {options.group_by!r} is not a regular expression: {error}"
+                f"'{options.group_by}' is not a regular expression for {option('--group-by')}: {error}"
             ) from None
         matches = [pattern.search(name) for name in names]
         if not any(matches):
-            example = f", such as {names[0]!r}" if names else ""
+            example = f", such as '{names[0]}'" if names else ""
             raise OptionError(
-                f"--group-by {options.group_by!r} matches none of {len(names)} names{example}; "
-                "give a pattern that finds the source in a name"
+                f"'{options.group_by}' matches none of {len(names)} names{example}; give "
+                f"{option('--group-by')} a pattern that finds the source in a name"
             )
         found = [
             m and (m.group(1) if pattern.groups and m.group(1) is not None else m.group(0)) for m in matches
@@ -91,7 +91,7 @@ def audit(
         origin = sources.origin
     else:
         groups, blocks, sources = given, given, None
-        origin = "the group column" if options.group_by is None else f"--group-by {options.group_by}"
+        origin = "the group column" if options.group_by is None else f"the pattern {options.group_by}"
     numbers = np.unique(np.array(groups), return_inverse=True)[1] if groups else np.zeros(0, np.int64)
     suspects = label_suspects(dataset, embeddings, numbers, options.min_suspect_score, options.seed)
     return Audit(

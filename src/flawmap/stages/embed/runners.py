@@ -62,7 +62,7 @@ class Runner:
                 return Runner.open(plan, name, n_threads)
             raise BackboneError(
                 f"{plan.backbone_id}: {name} cannot open its graph ({str(error).splitlines()[0][:120]}); "
-                "choose another --runtime"
+                "choose another options.embed.runtime ([embed] runtime in an options file)"
             ) from error
 
 
@@ -92,7 +92,8 @@ def choose_runner(plan: Plan, asked: str, images: list[np.ndarray], n_threads: i
         runners.append(runner)
     if asked != "auto" and not runners:
         raise BackboneError(
-            f"{plan.backbone_id} cannot be run with {asked} ({problems[0]}); use --runtime auto"
+            f"{plan.backbone_id} cannot be run with {asked} ({problems[0]}); set options.embed.runtime "
+            "([embed] runtime in an options file) to 'auto'"
         )
     if not runners or reference.name == "torch-cuda":
         plan, runners = plan.agreed(reference.name, 0.0), [*runners, reference]

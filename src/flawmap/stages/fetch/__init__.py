@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flawmap.errors import FetchError, OptionError, require_extra
+from flawmap.errors import FetchError, OptionError, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
@@ -103,10 +103,14 @@ class FetchOptions:
         if self.sha256 is not None:
             digest = self.sha256.lower().removeprefix("sha256:")
             if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-                raise OptionError(f"--sha256 {self.sha256!r} is not a digest; it has 64 hexadecimal digits")
+                raise OptionError(
+                    f"'{self.sha256}' is no digest for {option('--sha256')}; it has 64 hexadecimal digits"
+                )
             object.__setattr__(self, "sha256", digest)
         if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
-            raise OptionError(f"--url {self.url!r} is no http address; for a file on the disk use --archive")
+            raise OptionError(
+                f"'{self.url}' is no http address; for a file on the disk use {option('--archive')}"
+            )
 
 
 @dataclass(frozen=True)
@@ -180,10 +184,13 @@ def _wanted_digest(entry: FetchEntry, options: FetchOptions, record: Path) -> tu
 
 def _local_archive(path: Path, wanted: str | None) -> Path:
     if not path.is_file():
-        raise FetchError(f"there is no archive {path}; name the file you downloaded with --archive")
+        raise FetchError(
+            f"there is no archive {path}; name the file you downloaded with {option('--archive')}"
+        )
     if wanted and (got := file_digest(path)) != wanted:
         raise FetchError(
-            f"{path} has sha256 {got}; wanted {wanted}. Download it again, or name its digest with --sha256"
+            f"{path} has sha256 {got}; wanted {wanted}. Download it again, or name its digest with "
+            f"{option('--sha256')}"
         )
     return path
 
@@ -193,8 +200,8 @@ def _refuse_web_page(url: str, archive: Path) -> None:
     if not archive_kind(archive):
         archive.unlink()
         raise FetchError(
-            f"{url} sent no archive, perhaps a web page; name another address with --url, "
-            "or a file you have with --archive"
+            f"{url} sent no archive, perhaps a web page; name another address with {option('--url')}, "
+            f"or a file you have with {option('--archive')}"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from flawmap.errors import FetchError
+from flawmap.errors import FetchError, option
 from flawmap.records import Progress, no_progress
 
 MAX_UNPACKED_BYTES = 40 * 2**30
@@ -59,7 +59,7 @@ def unpack(archive: Path, folder: Path, progress: Progress = no_progress) -> Non
         else:
             raise FetchError(
                 f"{archive} is not a zip, tar, rar or 7z archive; the server may have sent a web page: "
-                "delete it and try again, or name the file you have with --archive"
+                f"delete it and try again, or name the file you have with {option('--archive')}"
             )
     except (
         zipfile.BadZipFile,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import FetchError
+from flawmap.errors import FetchError, option
 from flawmap.records import Progress, no_progress
 
 _BLOCK = 1 << 18
@@ -65,7 +65,7 @@ def download(
                 raise
             raise FetchError(
                 f"{url} sent a file with sha256 {got.group(1)}; wanted {sha256}. It was not kept: try again, "
-                "and if you trust the new file, name its digest with --sha256"
+                f"and if you trust the new file, name its digest with {option('--sha256')}"
             ) from None
     return resumable.was_called
 
@@ -139,8 +139,8 @@ class _Resumable:
             if error.code >= 500 or error.code == 429:
                 raise _Broken(f"the server answers {error.code} {error.reason}") from None
             raise FetchError(
-                f"{url} answers {error.code} {error.reason}; name another address with --url, "
-                "or a file you have with --archive"
+                f"{url} answers {error.code} {error.reason}; name another address with {option('--url')}, "
+                f"or a file you have with {option('--archive')}"
             ) from None
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error

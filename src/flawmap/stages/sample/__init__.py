@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flawmap.errors import OptionError, require_extra
+from flawmap.errors import OptionError, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.sample.photo import DrawnPhoto, draw_photo
 
@@ -106,7 +106,9 @@ def _prepare(out: Path, options: SampleOptions) -> None:
     if out.is_dir() and any(out.iterdir()):
         is_ours = (out / "truth" / "sample.json").is_file()
         if not (options.overwrite and is_ours):
-            remedy = "add --overwrite to draw it anew" if is_ours else "name an empty or a new folder"
+            remedy = (
+                f"add {option('--overwrite')} to draw it anew" if is_ours else "name an empty or a new folder"
+            )
             raise OptionError(f"{out} holds files already; {remedy}")
         for part in parts:
             shutil.rmtree(out / part, ignore_errors=True)

@@ -18,7 +18,7 @@ import timm
 import torch
 from torch import nn
 
-from flawmap.errors import BackboneError, OptionError
+from flawmap.errors import BackboneError, OptionError, option
 from flawmap.records import Preprocessing, Progress, Unreadable, no_progress
 from flawmap.tools.backbones.networks import count_depths, cut_backbone
 from flawmap.tools.backbones.weights import build_network, is_fetched
@@ -98,7 +98,7 @@ def user_entry(architecture: str, file: Path) -> BackboneEntry:
             + (f"; did you mean {', '.join(close)}?" if close else "")
         )
     if not file.is_file():
-        raise BackboneError(f"{file} is not there; --weights wants ARCHITECTURE@FILE")
+        raise BackboneError(f"{file} is not there; {option('--weights')} wants ARCHITECTURE@FILE")
     config = timm.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
     return BackboneEntry(
         id=f"{architecture}@{file.stem}",
@@ -119,7 +119,7 @@ def _parse_weights(text: str) -> tuple[str, Path]:
     architecture, at, file = text.partition("@")
     if not at or not architecture or not file:
         raise OptionError(
-            f"--weights is {text!r}; give ARCHITECTURE@FILE, such as resnet18@weights.safetensors"
+            f"{option('--weights')} is '{text}'; give ARCHITECTURE@FILE, such as resnet18@weights.safetensors"
         )
     return architecture, Path(file).expanduser()
 
@@ -141,7 +141,8 @@ def _match(patterns: str) -> list[BackboneEntry]:
                 f"; its weights come with the package {missing.source.partition(':')[2]}" if missing else ""
             )
             raise OptionError(
-                f"no backbone is named {pattern!r}{where}; 'flawmap zoo --backbones all' lists them"
+                f"no backbone is named '{pattern}'{where}; list them with: flawmap zoo --backbones all "
+                "(Python: flawmap.zoo('all'))"
             )
         chosen.update((e.id, e) for e in found)
     return list(chosen.values())

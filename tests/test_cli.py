@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from flawmap import __version__
 from flawmap.cli import app
-from flawmap.cli.output import resolve_options, to_names
+from flawmap.cli.output import ProgressLines, resolve_options, to_names
+from flawmap.tools.bundle import Bundle
 
 SRC = Path(__file__).parents[1] / "src" / "flawmap"
 
@@ -116,3 +117,50 @@ def test_lists_of_names() -> None:
     assert to_names(None) is None
     assert to_names("") == ()
     assert to_names(" good, fine ") == ("good", "fine")
+
+
+def said(*calls: tuple[float, str, int, int]) -> list[str]:
+    """The lines for (seconds, task, n_done, n_total)."""
+    lines: list[str] = []
+    clock = iter([call[0] for call in calls])
+    progress = ProgressLines(lines.append, lambda: next(clock))
+    for _, *call in calls:
+        progress(*call)
+    return lines
+
+
+def test_a_short_task_is_one_line_in_a_log() -> None:
+    assert said(*((i / 100, "reading", i, 100) for i in range(101))) == ["reading …"]
+
+
+def test_a_long_task_says_how_far_it_is() -> None:
+    assert said(*((i, "reading", i, 100) for i in range(101))) == [
+        "reading …",
+        *(f"reading: {n} of 100, {n} s" for n in range(10, 60, 10)),
+        *(f"reading: {n} of 100, 1 min {n - 60} s" for n in range(60, 101, 10)),
+    ]
+
+
+def test_a_slow_task_speaks_every_half_minute_and_a_fast_end_is_not_lost() -> None:
+    slow = [(31.0 * i, "training", i, 4000) for i in range(4)]
+    assert said(*slow, (94.0, "training", 4000, 4000)) == [
+        "training …",
+        "training: 1 of 4,000, 31 s",
+        "training: 2 of 4,000, 1 min 2 s",
+        "training: 3 of 4,000, 1 min 33 s",
+        "training: 4,000 of 4,000, 1 min 34 s",
+    ]
+
+
+def test_tasks_take_turns_and_may_begin_anew() -> None:
+    calls = [(0.0, "a", 0, 2), (1.0, "b", 1, 0), (2.0, "a", 2, 2), (3.0, "a", 0, 2), (40.0, "b", 7, 0)]
+    assert said(*calls) == ["a …", "b …", "a …", "b: 7, 39 s"]
+
+
+def test_an_unreadable_photo_is_said_once(tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
+    words = ("predict", str(tiny_bundle.folder), str(photo_folder))
+    for more in ((), ("--out", str(tmp_path / "rows.csv"))):
+        done = run(*words, *more)
+        assert done.returncode == 1, done.stderr
+        assert (done.stdout + done.stderr).count("broken.png") == 1
+    assert "7 photos: 3 crack, 3 good, 1 not readable; 0 for a person to look at" in done.stdout

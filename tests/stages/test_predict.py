@@ -114,7 +114,7 @@ def test_csv_has_the_agreed_columns(classifier: Classifier, photo_folder: Path, 
     assert rows[-1]["error"] and not any(
         rows[-1][name] for name in ("label", "score", "flaw_score", "review")
     )
-    assert (summary.n_photos, summary.n_errors, summary.n_review) == (7, 1, 0)
+    assert (summary.n_photos, len(summary.errors), summary.n_review) == (7, 1, 0)
     assert summary.counts == {"crack": 3, "good": 3}
     assert summary.errors == ((paths[-1], rows[-1]["error"]),)
 

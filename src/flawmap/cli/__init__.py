@@ -219,7 +219,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled photos.
 
-    With 95 % intervals, and beside the figure of the trivial answer.
+    With 95 % intervals over sources (--group-by, a manifest's group column, else those that the model's run
+    found for these photos), and beside the figure of the trivial answer.
     """
     options = resolve_options(
         config,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +18,54 @@ if TYPE_CHECKING:
     from flawmap.records import Progress
 
 
+class ProgressLines:
+    """Progress for logs: a line when a task begins; then, where it takes long, at every tenth of it or half
+    minute (never twice within five seconds), and one at its end.
+    """
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write, self._clock = write, clock
+        self._tasks: dict[str, _Task] = {}
+
+    def __call__(self, what: str, n_done: int, n_total: int) -> None:
+        """Say what there is to say; a count that goes back begins the task anew."""
+        now = self._clock()
+        task = self._tasks.get(what)
+        if task is None or n_done < task.n_done:
+            self._tasks[what] = _Task(now, now, n_done, n_done)
+            self._write(f"{what} …")
+            return
+        was_done, task.n_done = task.n_done, n_done
+        since_s, is_end = now - task.said_at, n_done == n_total and was_done < n_total
+        is_tenth = 0 < n_total <= 10 * (n_done - task.n_said) and since_s >= 5
+        if since_s >= 30 or is_tenth or (is_end and now - task.began_at >= 5):
+            task.said_at, task.n_said = now, n_done
+            of = f"{n_done:,} of {n_total:,}" if n_total else f"{n_done:,}"
+            self._write(f"{what}: {of}, {_to_text(now - task.began_at)}")
+
+
+@dataclass
+class _Task:
+    began_at: float
+    said_at: float
+    n_done: int
+    n_said: int
+
+
+def _to_text(elapsed_s: float) -> str:
+    minutes, seconds = divmod(round(elapsed_s), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
 @contextmanager
 def shown_progress(quiet: bool) -> Iterator[Progress]:
-    """Progress bars on a terminal, one line a task elsewhere, nothing when quiet."""
+    """Progress bars on a terminal, a line now and then elsewhere, nothing when quiet."""
     from flawmap.records import no_progress
 
     if quiet:
         yield no_progress
     elif not sys.stderr.isatty():
-        seen: set[str] = set()
-
-        def line(what: str, n_done: int, n_total: int) -> None:
-            if what not in seen:
-                seen.add(what)
-                print(f"{what} …", file=sys.stderr, flush=True)
-
-        yield line
+        yield ProgressLines(lambda line: print(line, file=sys.stderr, flush=True))
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

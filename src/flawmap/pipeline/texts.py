@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LISTED = 10
 
 
-def evaluation_lines(evaluation: Evaluation, spec: ModelSpec, source: str) -> tuple[str, ...]:
+def evaluation_lines(evaluation: Evaluation, title: str, origin: str) -> tuple[str, ...]:
     """The main figures with their intervals, the trivial answer, and every note."""
     m = evaluation.metrics
     rows = [
@@ -42,7 +42,7 @@ def evaluation_lines(evaluation: Evaluation, spec: ModelSpec, source: str) -> tu
         ("escape rate", "escape_rate"),
         ("overkill rate", "overkill_rate"),
     ]
-    lines = [f"{source}: {m['n']:,} photos"]
+    lines = [f"{title}: {m['n']:,} photos {origin}"]
     for title, key in rows:
         if m.get(key) is not None:
             trivial = m["trivial"].get(key)
@@ -75,14 +75,11 @@ def prediction_lines(rows: Sequence[PredictionRow]) -> tuple[str, ...]:
 
 def prediction_summary_lines(summary: PredictSummary, out: Path | str) -> tuple[str, ...]:
     """Photos per label, and how many a person should look at."""
-    counts = ", ".join(f"{n:,} {label or '(no label)'}" for label, n in sorted(summary.counts.items()))
-    lines = [
-        f"{summary.n_photos:,} photos: {counts or 'none readable'}; "
-        f"{summary.n_review:,} for a person to look at"
-    ]
-    if summary.n_errors:
-        lines.append(f"{summary.n_errors:,} could not be read; their rows say why")
-    return (*lines, f"wrote {out}")
+    counts = [f"{n:,} {label or '(no label)'}" for label, n in sorted(summary.counts.items())]
+    if summary.errors:
+        counts.append(f"{len(summary.errors):,} not readable")
+    head = f"{summary.n_photos:,} photos: {', '.join(counts)}; {summary.n_review:,} for a person to look at"
+    return (head, f"wrote {out}")
 
 
 def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
@@ -90,7 +87,7 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
     good = ", ".join(dataset.good_labels) or "none"
     lines = [
-        f"{dataset.root.name}: {len(dataset):,} photos ({counts}); good: {good}; {dataset.layout}",
+        f"{len(dataset):,} photos in {dataset.root} ({counts}); good: {good}; {dataset.layout}",
         f"  {len(set(audit.groups)):,} sources ({audit.group_origin})",
     ]
     problems = [
@@ -183,7 +180,7 @@ def training_lines(
         f"chosen: {best.backbone_id} to depth {best.cut.depth}, {best.cut.pooling} pooling, of "
         f"{len(ranking.candidates)} candidates (CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         f"shipped: {model.winner} (validation F1: {contenders})",
-        *evaluation_lines(test, spec, "test, sources never seen"),
+        *evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
         f"report: {run / 'report.html'}",
     )

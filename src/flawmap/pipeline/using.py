@@ -47,11 +47,15 @@ def evaluate(
     json_file: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> Evaluated:
-    """Measure a model on labelled photos: the test part where parts are given, otherwise all of them."""
+    """Measure a model on labelled photos: the test part where parts are given, otherwise all of them.
+
+    Intervals are over sources: those of `options.audit.group_by` or of a manifest's column, else those that
+    the model's run found for these photos (its splits.csv), else every photo is one by itself.
+    """
     from flawmap.pipeline import texts
     from flawmap.pipeline.preparing import read_labelled
     from flawmap.pipeline.settings import RunOptions
-    from flawmap.stages.audit import given_groups
+    from flawmap.pipeline.sources import find_groups
     from flawmap.stages.evaluate import Truth, write_evaluation_json
     from flawmap.stages.evaluate import evaluate as judge
 
@@ -59,14 +63,17 @@ def evaluate(
     classifier = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
     spec = classifier.spec
     found = read_labelled(Path(dataset), options, progress)
-    groups = given_groups(found, options.audit)
-    rows = [i for i, part in enumerate(found.parts) if part == "test"] or list(range(len(found)))
+    test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
+    rows = test_rows or list(range(len(found)))
+    groups, origin = find_groups(classifier.bundle, found, rows, options.audit)
     truth = Truth.from_dataset(found, spec.labels, np.asarray(rows), groups)
+    truth = replace(truth, group_origin=origin)
     logits = run_photos(classifier, [found.photos[row] for row in rows], options.photos, progress)
     evaluation = judge(logits, truth, spec, options.evaluate)
     if json_file is not None:
         write_evaluation_json(evaluation, Path(json_file))
-    lines = texts.evaluation_lines(evaluation, spec, source=str(dataset))
+    where = f"in {dataset}" + (" (its test part)" if test_rows else "")
+    lines = texts.evaluation_lines(evaluation, "evaluated", where)
     return Evaluated(lines, found.unreadable, evaluation)
 
 

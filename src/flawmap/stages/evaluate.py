@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, OptionError
+from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Dataset, Evaluation, ModelSpec, Thresholds
 from flawmap.tools import bootstrap, scores
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, interval95, upper_bound
@@ -76,6 +76,8 @@ class Truth:
     groups: tuple[str, ...] | None = None
     """The source of each photo; None where it is not known."""
     digests: tuple[str, ...] = ()
+    group_origin: str = ""
+    """Where the sources were learnt from, in words for a note; empty where it need not be said."""
 
     @classmethod
     def from_dataset(
@@ -279,9 +281,12 @@ def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any]) -> list[str
     if judged.groups is None:
         notes.append(
             "the sources of the photos are not known: single photos were resampled, so the intervals "
-            "are too narrow if several photos show one object"
+            "are too narrow if several photos show one object; name the sources with "
+            f"{option('--group-by')} or a manifest's group column"
         )
-    elif not metrics["intervals_reliable"]:
+    elif truth.group_origin:
+        notes.append(f"intervals are over {metrics['n_groups']:,} sources, {truth.group_origin}")
+    if judged.groups is not None and not metrics["intervals_reliable"]:
         n_groups = metrics["n_groups"]
         notes.append(f"only {n_groups} group{'s' * (n_groups != 1)}: intervals are unreliable")
     if metrics["n_seen_in_training"]:

@@ -55,15 +55,11 @@ class PredictSummary:
     """What was written."""
 
     n_photos: int
-    n_errors: int
     n_review: int
     counts: dict[str, int]
     """Photos per printed label."""
     errors: tuple[tuple[str, str], ...]
-    """(path, reason) of the first MAX_LISTED photos that could not be read; the file lists all."""
-
-
-MAX_LISTED = 100
+    """(path, reason) of the photos that could not be read."""
 
 
 def list_photos(given: Iterable[str | Path]) -> list[str]:
@@ -175,7 +171,7 @@ def _to_row(path: str, logits: np.ndarray | PhotoError, spec: ModelSpec) -> Pred
 
 
 def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]) -> PredictSummary:
-    n_photos = n_errors = n_review = 0
+    n_photos = n_review = 0
     counts: dict[str, int] = {}
     errors: list[tuple[str, str]] = []
     for row in rows:
@@ -183,11 +179,10 @@ def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]
         n_photos += 1
         n_review += bool(row.review)
         if row.error:
-            n_errors += 1
-            errors += [(row.path, row.error)] if len(errors) < MAX_LISTED else []
+            errors.append((row.path, row.error))
         else:
             counts[row.label] = counts.get(row.label, 0) + 1
-    return PredictSummary(n_photos, n_errors, n_review, counts, tuple(errors))
+    return PredictSummary(n_photos, n_review, counts, tuple(errors))
 
 
 def _writer(file: TextIO, suffix: str) -> Callable[[PredictionRow], None]:

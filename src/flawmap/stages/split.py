@@ -30,6 +30,8 @@ _TOLERABLE = 0.045
 _TAKEN_APART = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Shares of the blocks, largest first, that are taken apart in turn while deals stay uneven."""
 _LEFT_OUT = "left out"
+TRAINED_ON = ("train", "validation")
+"""Parts of splits.csv whose photos the model has seen, or was chosen by."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,32 @@ def write_splits(split: Split, dataset: Dataset, path: Path) -> None:
         label = ";".join(dataset.labels[k] for k in np.flatnonzero(row))
         writer.writerow([photo.name, label, name, group])
     write_file(path, text.getvalue())
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One photo's line of splits.csv."""
+
+    labels: frozenset[str]
+    part: str
+    """train, validation, test or "left out"."""
+    group: str
+
+
+def read_splits(path: Path) -> dict[str, SplitRow]:
+    """What write_splits() wrote, by the photo's path; empty where there is no such file or another one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {
+                row["path"]: SplitRow(_to_labels(row["label"]), row["split"], row["group"])
+                for row in csv.DictReader(file)
+            }
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError):
+        return {}
+
+
+def _to_labels(text: str) -> frozenset[str]:
+    return frozenset(label for label in text.split(";") if label)
 
 
 def _left_out(dataset: Dataset, audit: Audit) -> np.ndarray:

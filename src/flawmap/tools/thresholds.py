@@ -79,8 +79,8 @@ def best_threshold(
 
     Ties: the middle of the widest plateau. With `resamples` of the photos, and flawed against good, every
     threshold ties that falls behind by no more than a standard error, and the one nearest to where calibrated
-    scores would put it is taken: the very best of a small set is mostly chance. Where labels are printed by argmax, or the photos hold only one of
-    flawed and good, nothing can be chosen and the threshold is 0.5.
+    scores would put it is taken: the very best of a small set is mostly chance. Where labels are printed by
+    argmax, or the photos hold only one of flawed and good, nothing can be chosen and the threshold is 0.5.
     """
     threshold = 0.5
     if has_threshold(is_flaw, is_multilabel) and len(targets):
@@ -123,8 +123,8 @@ def _quality(
 def calibrated_threshold(costs: tuple[float, float] | None) -> float:
     """Where the threshold lies for scores that are probabilities: 0.5, or by cost alarm / (miss + alarm).
 
-    Above the latter an alarm is expected to cost less than a miss (C. Elkan, The foundations of cost-sensitive
-    learning, 2001).
+    Above the latter an alarm is expected to cost less than a miss (C. Elkan, The foundations of
+    cost-sensitive learning, 2001).
     """
     return 0.5 if costs is None else costs[1] / (costs[0] + costs[1])
 

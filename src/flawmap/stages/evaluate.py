@@ -31,7 +31,7 @@ from flawmap.tools.figures import (
 )
 from flawmap.tools.files import write_file
 from flawmap.tools.plain import to_plain
-from flawmap.tools.thresholds import best_threshold, fit_temperature, review_band
+from flawmap.tools.thresholds import best_threshold, calibrated_threshold, fit_temperature, review_band
 
 _CURVE_POINTS = 200
 
@@ -133,7 +133,8 @@ def choose_thresholds(
     is_flaw = np.array([label not in good_labels for label in labels])
     temperature = fit_temperature(logits, targets, is_multilabel)
     probabilities = scores.to_probabilities(logits, temperature, is_multilabel)
-    threshold, _ = best_threshold(probabilities, targets, is_flaw, is_multilabel, options.costs)
+    resamples = bootstrap.draw_groups(groups, len(targets), options.n_resamples, options.seed)
+    threshold, _ = best_threshold(probabilities, targets, is_flaw, is_multilabel, options.costs, resamples)
     flawed = scores.has_any(targets, is_flaw)
     flaw_scores = scores.to_flaw_scores(probabilities, is_flaw, is_multilabel)
     low, high = review_band(flaw_scores, flawed, threshold, options.max_miss_rate)
@@ -168,9 +169,15 @@ def _describe_choice(
         )
         if not is_multilabel or not flawed.any() or options.costs:
             return f"0.5, because validation holds {missing}"
+    goal = "best F1 on validation"
     if options.costs:
-        return f"least cost on validation (a miss {options.costs[0]:g}, a false alarm {options.costs[1]:g})"
-    return "best F1 on validation"
+        goal = f"least cost on validation (a miss {options.costs[0]:g}, a false alarm {options.costs[1]:g})"
+    if not (options.costs or scores.is_flaw_against_good(is_flaw)):
+        return goal
+    return (
+        f"{goal}; of thresholds that its sources cannot tell apart, the one nearest "
+        f"{calibrated_threshold(options.costs):.2g}"
+    )
 
 
 def evaluate(

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from flawmap.tools.bootstrap import GroupResamples
 from flawmap.tools.scores import (
     count_hits,
     f1_from_hits,
@@ -25,6 +26,7 @@ from flawmap.tools.scores import (
 _TEMPERATURES = (0.05, 20.0)
 _EXTREME_LOG_ODDS = math.log(1e6)
 _MAX_TRIED = 512
+_MAX_RESAMPLED = 200
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, is_multilabel: bool) -> float:
@@ -71,11 +73,14 @@ def best_threshold(
     is_flaw: np.ndarray,
     is_multilabel: bool,
     costs: tuple[float, float] | None = None,
+    resamples: GroupResamples | None = None,
 ) -> tuple[float, float]:
     """The threshold of best F1, or of least cost for costs = (a miss, a false alarm), and the F1 there.
 
-    Ties: the middle of the widest plateau. Where labels are printed by argmax, or the photos hold only one of
-    flawed and good, nothing can be chosen and the threshold is 0.5.
+    Ties: the middle of the widest plateau. With `resamples` of the photos, and flawed against good, every
+    threshold ties that falls behind by no more than a standard error, and the one nearest to where calibrated
+    scores would put it is taken: the very best of a small set is mostly chance. Where labels are printed by
+    argmax, or the photos hold only one of flawed and good, nothing can be chosen and the threshold is 0.5.
     """
     threshold = 0.5
     if has_threshold(is_flaw, is_multilabel) and len(targets):
@@ -84,6 +89,8 @@ def best_threshold(
         if costs is not None or is_flaw_against_good(is_flaw):
             if 0 < flawed.sum() < len(flawed):
                 threshold = _best_for_flaws(scores, flawed, costs)
+                if resamples is not None:
+                    threshold = _steadied(threshold, scores, flawed, costs, resamples)
         elif flawed.any():
             threshold = _best_for_labels(probabilities, targets, is_flaw)
     printed = printed_labels(probabilities, threshold, is_flaw, is_multilabel)
@@ -100,11 +107,52 @@ def _best_for_flaws(scores: np.ndarray, flawed: np.ndarray, costs: tuple[float, 
     distinct, index = np.unique(-scores, return_inverse=True)
     hits = np.concatenate([[0], np.cumsum(np.bincount(index, weights=flawed))])
     false = np.concatenate([[0], np.cumsum(np.bincount(index, weights=~flawed))])
-    if costs is None:
-        quality = 2 * hits / (hits + false + hits[-1])
-    else:
-        quality = -(costs[0] * (hits[-1] - hits) + costs[1] * false)
+    quality = _quality(hits, false, hits[-1], costs)
     return _widest_middle(quality, np.concatenate([[1.0], -distinct, [0.0]]))
+
+
+def _quality(
+    hits: np.ndarray, false: np.ndarray, n_flawed: np.ndarray, costs: tuple[float, float] | None
+) -> np.ndarray:
+    """F1, or the cost with its sign turned; higher is better. 0 where there is no flaw and no alarm."""
+    if costs is None:
+        return 2 * hits / np.maximum(hits + false + n_flawed, 1)
+    return -(costs[0] * (n_flawed - hits) + costs[1] * false)
+
+
+def calibrated_threshold(costs: tuple[float, float] | None) -> float:
+    """Where the threshold lies for scores that are probabilities: 0.5, or by cost alarm / (miss + alarm).
+
+    Above the latter an alarm is expected to cost less than a miss (C. Elkan, The foundations of
+    cost-sensitive learning, 2001).
+    """
+    return 0.5 if costs is None else costs[1] / (costs[0] + costs[1])
+
+
+def _steadied(
+    best: float,
+    scores: np.ndarray,
+    flawed: np.ndarray,
+    costs: tuple[float, float] | None,
+    resamples: GroupResamples,
+) -> float:
+    """The threshold nearest to the calibrated one, of those that are as good as the best.
+
+    As good: what it loses against the best, resample by resample, is on average within one standard error.
+    """
+    distinct = np.unique(scores)
+    if len(distinct) > _MAX_RESAMPLED:
+        distinct = distinct[np.linspace(0, len(distinct) - 1, _MAX_RESAMPLED).astype(int)]
+    wanted = calibrated_threshold(costs)
+    between = [_middle(low, high) for low, high in itertools.pairwise(distinct.tolist())]
+    tried = np.unique([*between, best, wanted])
+    said = scores[:, None] >= tried
+    counts = resamples.sums(np.stack([said & flawed[:, None], said & ~flawed[:, None]], axis=1))
+    n_flawed = resamples.sums(flawed)[:, None]
+    quality = _quality(counts[:, 0], counts[:, 1], n_flawed, costs)
+    lost = quality[:, [int(np.searchsorted(tried, best))]] - quality
+    is_as_good = lost.mean(axis=0) <= lost.std(axis=0)
+    return float(min(tried[is_as_good], key=lambda t: abs(_log_odds(t) - _log_odds(wanted))))
 
 
 def _best_for_labels(probabilities: np.ndarray, targets: np.ndarray, is_flaw: np.ndarray) -> float:

@@ -33,9 +33,10 @@ format: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# docs/cli.md is written from --help; this fails where it is out of date.
+# docs/cli.md is written from --help, docs/python.md from docstrings; this fails where one is out of date.
 docs: $(INSTALLED)
 	$(BIN)/python docs/write_cli.py --check
+	$(BIN)/python docs/write_python.py --check
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

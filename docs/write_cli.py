@@ -32,13 +32,13 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
-    page = render()
+def write_or_check(target: Path, page: str) -> None:
+    """Write a page; with --check on the command line, exit with a message where it would change."""
     if "--check" not in sys.argv:
-        TARGET.write_text(page, encoding="utf-8")
-    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != page:
-        sys.exit("docs/cli.md is out of date. Write it with: python docs/write_cli.py")
+        target.write_text(page, encoding="utf-8")
+    elif not target.exists() or target.read_text(encoding="utf-8") != page:
+        sys.exit(f"docs/{target.name} is out of date. Write it with: python docs/{Path(sys.argv[0]).name}")
 
 
 if __name__ == "__main__":
-    main()
+    write_or_check(TARGET, render())

@@ -56,16 +56,24 @@ def test_every_command_is_documented_as_command_and_as_python() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in get_command(app).commands:
         if name != "data":
-            python_name = "load" if name == "predict" else name
-            assert f"`flawmap {name}" in text and f"flawmap.{python_name}(" in text, name
+            assert f"`flawmap {name}" in text and f"flawmap.{name}(" in text, name
     assert "flawmap data sample" in text and "flawmap data fetch" in text
 
 
-def test_command_page_is_up_to_date() -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "write_cli.py", "--check"], capture_output=True, text=True
-    )
+@pytest.mark.parametrize("script", ["write_cli.py", "write_python.py"])
+def test_written_pages_are_up_to_date(script: str) -> None:
+    done = subprocess.run([sys.executable, ROOT / "docs" / script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_functions_return_is_on_the_python_page() -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    for name in flawmap.__all__:
+        thing = getattr(flawmap, name)
+        if inspect.isfunction(thing):
+            returned = inspect.signature(thing).return_annotation
+            assert f"### flawmap.{name}\n" in text
+            assert f"### {returned}\n" in text or returned in ("tuple[str, ...]", "np.ndarray"), returned
 
 
 def test_public_names_are_all_there() -> None:

@@ -20,23 +20,33 @@ from flawmap.pipeline.preparing import (
 )
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
-from flawmap.records import Audit, Dataset, Progress, Ranking, no_progress
+from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
 from flawmap.tools.files import write_file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Audited(Outcome):
     """Outcome of `audit`."""
 
-    dataset: Dataset | None = None
-    audit: Audit | None = None
+    dataset: Dataset
+    audit: Audit
+    split: Split
+    """The split that `train` would use."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranked(Outcome):
     """Outcome of `rank`."""
 
-    ranking: Ranking | None = None
+    ranking: Ranking
+
+
+@dataclass(frozen=True, kw_only=True)
+class Similar(Outcome):
+    """Outcome of `similar`: names and likenesses (1: the same), nearest first."""
+
+    names: tuple[str, ...]
+    likenesses: tuple[float, ...]
 
 
 def audit(
@@ -58,7 +68,13 @@ def audit(
     if splits_file is not None:
         write_splits(prepared.split, prepared.dataset, Path(splits_file))
     lines = (*_lines(prepared), *texts.audit_lines(prepared.audit))
-    return Audited(lines, prepared.dataset.unreadable, prepared.dataset, prepared.audit)
+    return Audited(
+        lines=lines,
+        left_out=prepared.dataset.unreadable,
+        dataset=prepared.dataset,
+        audit=prepared.audit,
+        split=prepared.split,
+    )
 
 
 def rank(
@@ -78,7 +94,7 @@ def rank(
     if out is not None:
         write_ranking_files(ranking, Path(out))
         lines.append(f"wrote {Path(out) / 'ranking.csv'} and its charts")
-    return Ranked(tuple(lines), prepared.dataset.unreadable, ranking)
+    return Ranked(lines=tuple(lines), left_out=prepared.dataset.unreadable, ranking=ranking)
 
 
 def write_ranking_files(ranking: Ranking, folder: Path) -> None:
@@ -97,7 +113,7 @@ def similar(
     *,
     count: int = 10,
     progress: Progress = no_progress,
-) -> Outcome:
+) -> Similar:
     """The photos of a data set that look most like one photo, nearest first."""
     from flawmap.stages.embed import embed
     from flawmap.stages.rank import nearest
@@ -117,7 +133,12 @@ def similar(
     for row, value in zip(rows, likeness, strict=True):
         labels = ";".join(found.labels[k] for k in found.targets[row].nonzero()[0])
         lines.append(f"{value:8.4f}  {labels}  {found.photos[row].name}")
-    return Outcome(tuple(lines), found.unreadable)
+    return Similar(
+        lines=tuple(lines),
+        left_out=found.unreadable,
+        names=tuple(found.photos[row].name for row in rows),
+        likenesses=tuple(float(value) for value in likeness),
+    )
 
 
 def zoo(

@@ -11,6 +11,14 @@ import numpy as np
 
 from flawmap.errors import PhotoError
 from flawmap.records import Evaluation, Photo, Progress, Unreadable, no_progress
+from flawmap.stages.predict import (
+    PredictionRow,
+    PredictOptions,
+    check_output,
+    list_photos,
+    predict_photos,
+    write_rows,
+)
 from flawmap.tools.bundle import read_bundle
 from flawmap.tools.photos import PhotoOptions, read_image, read_images
 from flawmap.tools.runtime import Classifier, RuntimeOptions
@@ -24,14 +32,25 @@ class Outcome:
     """What a job says in the end, and the photos it had to leave out."""
 
     lines: tuple[str, ...]
+    """What the command prints."""
     left_out: tuple[Unreadable, ...] = ()
+    """Each with `path` and `reason`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluated(Outcome):
     """Outcome of `evaluate`."""
 
-    evaluation: Evaluation | None = None
+    evaluation: Evaluation
+    """`evaluation.metrics` holds every figure, under the names of `flawmap evaluate --json`."""
+
+
+@dataclass(frozen=True)
+class Predicted(Outcome):
+    """Outcome of `predict`."""
+
+    rows: tuple[PredictionRow, ...] = ()
+    """A row per photo, in the order given; empty where they went to a file."""
 
 
 def load(model: Path | str, options: RuntimeOptions | None = None) -> Classifier:
@@ -74,40 +93,36 @@ def evaluate(
         write_evaluation_json(evaluation, Path(json_file))
     where = f"in {dataset}" + (" (its test part)" if test_rows else "")
     lines = texts.evaluation_lines(evaluation, "evaluated", where)
-    return Evaluated(lines, found.unreadable, evaluation)
+    return Evaluated(lines=lines, left_out=found.unreadable, evaluation=evaluation)
 
 
 def predict(
     model: Path | str,
-    photos: Sequence[Path | str],
+    photos: Path | str | Sequence[Path | str],
     *,
     out: Path | str | None = None,
     runtime_options: RuntimeOptions | None = None,
     max_megapixels: float | None = None,
     progress: Progress = no_progress,
-) -> Outcome:
-    """Label photos, folders of photos or patterns; rows go to `out` (.csv, .jsonl) or into the lines."""
+) -> Predicted:
+    """Label photos, folders of photos or patterns; rows go to `out` (.csv, .jsonl), or come back.
+
+    A photo that cannot be read is a row with an error. For images in memory: `load(model).predict(images)`.
+    """
     from flawmap.pipeline.texts import prediction_lines, prediction_summary_lines
-    from flawmap.stages.predict import (
-        PredictOptions,
-        check_output,
-        list_photos,
-        predict_photos,
-        write_rows,
-    )
 
     if out is not None:
         check_output(Path(out))
-    paths = list_photos(photos)
+    paths = list_photos([photos] if isinstance(photos, str | Path) else photos)
     classifier = load(model, runtime_options)
     rows = predict_photos(classifier, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
     if out is None:
         answers = list(rows)
         left_out = tuple(Unreadable(row.path, row.error) for row in answers if row.error)
-        return Outcome(prediction_lines(answers), left_out)
+        return Predicted(prediction_lines(answers), left_out, tuple(answers))
     summary = write_rows(rows, Path(out))
     left_out = tuple(Unreadable(path, reason) for path, reason in summary.errors)
-    return Outcome(prediction_summary_lines(summary, out), left_out)
+    return Predicted(prediction_summary_lines(summary, out), left_out)
 
 
 def explain(

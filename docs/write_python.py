@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _function(function: typing.Any) -> str:
-    return f"### flawmap.{function.__name__}\n\n```python\n{_signature(function)}\n```\n\n{_doc(function)}\n"
+    return f"### flawmap.{function.__name__}\n\n```\n{_signature(function)}\n```\n\n{_doc(function)}\n"
 
 
 def _signature(function: typing.Any) -> str:

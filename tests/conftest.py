@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +101,16 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     head = make_tiny_head()
     folder = tmp_path_factory.mktemp("run") / "model"
     return write_bundle(folder, make_spec(), make_onnx(head), head)
+
+
+@pytest.fixture(scope="session")
+def real_sets() -> Path:
+    """The folder of real photo sets; the test is skipped, saying so, where it is missing."""
+    beside = Path(__file__).parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("FLAWMAP_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real photos: {folder} is missing (set FLAWMAP_DATA)")
+    return folder
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -433,9 +432,6 @@ def test_good_labels_can_be_given(tmp_path: Path) -> None:
 # Real sets
 
 
-DATA = Path(os.environ.get("FLAWMAP_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
-
-
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "good"),
@@ -446,10 +442,8 @@ DATA = Path(os.environ.get("FLAWMAP_DATA", Path(__file__).parents[2] / ".." / "s
         ("magnetic-tiles", "free"),
     ],
 )
-def test_real_sets_read_completely(name: str, good: str | None) -> None:
-    root = DATA / name
-    if not root.is_dir():
-        pytest.skip(f"no real photos: {root} is missing (set FLAWMAP_DATA)")
+def test_real_sets_read_completely(real_sets: Path, name: str, good: str | None) -> None:
+    root = real_sets / name
     dataset = read_dataset(root)
     counts = {folder.name: len(list(folder.iterdir())) for folder in root.iterdir()}
     assert dict(zip(dataset.labels, dataset.targets.sum(axis=0).tolist(), strict=True)) == counts

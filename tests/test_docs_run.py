@@ -1,0 +1,125 @@
+"""What README, tutorial and the page on Python show is run, in order, on a small drawn sample."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+NEEDS_A_NETWORK = ("flawmap data fetch", "flawmap.fetch(")
+QUICK_TOML = """
+backbones = "efficientnet_lite0"
+[rank]
+max_depth = 2
+[train]
+head_epochs = 2
+epochs = 0
+"""
+PRELUDE = """
+import flawmap
+from pathlib import Path
+from flawmap.tools.options import read_options
+quick = read_options(Path("quick.toml"), flawmap.RunOptions)
+"""
+QUICK_COMMANDS = {
+    "flawmap data sample demo": "flawmap data sample demo --photos 10 --seed 3",
+    "flawmap train ": "flawmap train --config quick.toml ",
+    "flawmap rank ": "flawmap rank --config quick.toml ",
+}
+QUICK_PYTHON = {
+    'flawmap.draw_sample("demo")': 'flawmap.draw_sample("demo", n_photos=10, seed=3)',
+    'flawmap.train("demo/photos", out="runs/demo")': (
+        'flawmap.train("demo/photos", out="runs/demo", options=quick)'
+    ),
+    'flawmap.rank("demo/photos")': 'flawmap.rank("demo/photos", quick)',
+    "flawmap.RunOptions(seed=1)": "quick",
+}
+
+
+def blocks(page: str, language: str) -> str:
+    """The page's fenced blocks of a language, one after the other."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL))
+
+
+def table(column: int) -> str:
+    """A column of README's table of tasks: 2 the commands, 3 the Python."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    cells = [row[column].strip().strip("`") for row in rows]
+    return "\n".join(cell for cell in cells if cell and not cell.startswith(NEEDS_A_NETWORK))
+
+
+def quickly(text: str, changes: dict[str, str]) -> str:
+    for shown, quick in changes.items():
+        text = text.replace(shown, quick)
+    return text
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the photo a.jpg that the pages speak of."""
+    monkeypatch.setenv("FLAWMAP_CACHE", str(cache))
+    (tmp_path / "quick.toml").write_text(QUICK_TOML, encoding="utf-8")
+    run(["-m", "flawmap", *shlex.split("data sample other --photos 10 --seed 3")], tmp_path)
+    shutil.copy(tmp_path / "other" / "photos" / "Positive" / "00001.jpg", tmp_path / "a.jpg")
+    return tmp_path
+
+
+def run(words: list[str], place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, *words], cwd=place, capture_output=True, text=True, timeout=600, env=dict(os.environ)
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+
+
+def run_commands(text: str, place: Path) -> list[str]:
+    """Run the flawmap commands among some lines; gives their first words."""
+    lines = [line.split("#")[0].strip() for line in text.replace("\\\n", " ").splitlines()]
+    lines = [line for line in lines if line.startswith("flawmap ")]
+    for line in lines:
+        run(["-m", *shlex.split(quickly(line, QUICK_COMMANDS))], place)
+    return [line.split()[1] for line in lines]
+
+
+def test_the_commands_of_the_readme(place: Path) -> None:
+    named = run_commands(table(2) + "\n" + blocks("README.md", "sh"), place)
+    assert {"data", "train", "predict", "explain", "evaluate", "audit", "rank", "similar", "zoo"} <= set(
+        named
+    )
+    for name in ("runs/demo/report.html", "results.csv", "heat.png", "figures.json", "ranking/ranking.csv"):
+        assert (place / name).is_file(), name
+
+
+def test_the_python_of_the_readme(place: Path) -> None:
+    code = quickly(table(3) + "\n" + blocks("README.md", "python"), QUICK_PYTHON)
+    assert "options=quick" in code
+    run(["-c", PRELUDE + code], place)
+    assert (place / "runs/demo/model/model.onnx").is_file() and (place / "results.csv").is_file()
+
+
+def test_the_commands_of_the_tutorial(place: Path) -> None:
+    assert run_commands(blocks("docs/tutorial.md", "sh"), place)[-1] == "evaluate"
+
+
+@pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/python.md"])
+def test_the_python_of_the_pages(page: str, place: Path) -> None:
+    shutil.move(place / "other", place / "demo")
+    code = quickly(blocks(page, "python"), QUICK_PYTHON)
+    run(["-c", PRELUDE + code], place)
+    assert (place / "runs/demo/report.html").is_file()

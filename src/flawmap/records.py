@@ -171,8 +171,13 @@ class Cut:
 
     @property
     def key(self) -> str:
-        """Such as "5:average+maximum"."""
+        """Such as "5:average+maximum"; for files, `words` is for people."""
         return f"{self.depth}:{self.pooling}"
+
+    @property
+    def words(self) -> str:
+        """Such as "depth 5, average and maximum pooled"."""
+        return f"depth {self.depth}, {self.pooling.replace('+', ' and ')} pooled"
 
 
 @dataclass(frozen=True)
@@ -271,12 +276,14 @@ class Candidate:
     regularisation: float
     """The inverse strength C of the linear probe that scored best."""
     fold_f1: tuple[float, ...] = ()
+    is_choosable: bool = True
+    """False beyond the depth limit: scored for the control's sake only."""
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """All candidates, best F1 first; the choice, and what the usual choice would have got."""
+    """All that was scored, best F1 first; the choice, and what the usual choice would have got."""
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate
@@ -287,6 +294,11 @@ class Ranking:
     n_folds: int
     skipped: tuple[Unreadable, ...] = ()
     """Backbones that could not be had, by name, with the reason."""
+
+    @property
+    def choosable(self) -> tuple[Candidate, ...]:
+        """The candidates that the choice was among, best F1 first: what every count of candidates means."""
+        return tuple(one for one in self.candidates if one.is_choosable)
 
 
 @dataclass(frozen=True)

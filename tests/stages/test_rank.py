@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,27 @@ def test_of_equals_the_cheaper_is_chosen_unless_accuracy_alone_counts(options: R
         assert found.chosen.backbone_id == wanted and found.prefer == prefer
     best = rank(embeddings, dataset, split, replace(options, prefer="accuracy"))
     assert best.chosen == best.candidates[0]
+
+
+def test_the_reason_is_in_words(options: RankOptions) -> None:
+    dataset = make_dataset()
+    split = make_split(dataset)
+    dear = make_embeddings(dataset, "dear", {0: 9.0}, macs=900)
+    cheap = make_embeddings(dataset, "cheap", {0: 9.0}, macs=5, seed=1)
+    good = make_embeddings(dataset, "good", {3: 6.0}, macs=900)
+    poor = make_embeddings(dataset, "poor", {0: 0.5}, macs=5, seed=1)
+    for one in (good, poor):
+        one.maximum.clear()
+    several = rank([dear, cheap], dataset, split, options).why
+    assert re.search(
+        r"^the cheapest of the [234] \(among 4 candidates\) that are expected to lose under", several
+    )
+    alone = rank([good, poor], dataset, split, options).why
+    assert alone.startswith("the best F1 of 2 candidates (F1 ") and "every other is expected" in alone
+    assert "every other lies more" in rank([good, poor], dataset, split, replace(options, prefer="size")).why
+    assert rank([good], dataset, split, options).why.startswith("the only candidate (F1 ")
+    assert not any(re.search(r"\d:|\+|of 1 candidate", why) for why in (several, alone))
+    assert Cut(2, "average+maximum").words == "depth 2, average and maximum pooled"
 
 
 def test_balanced_pays_for_a_clear_gain_and_speed_pays_for_no_noise(options: RankOptions) -> None:
@@ -169,7 +191,9 @@ def test_max_depth_limits_the_choice_but_not_the_control(options: RankOptions) -
     ranking = rank([one], dataset, make_split(dataset), replace(options, max_depth=1, prefer="accuracy"))
     assert ranking.chosen.cut.depth == 1
     assert ranking.control.cut == Cut(2, "average") and ranking.control.note
-    assert {c.cut.depth for c in ranking.candidates if not c.note} == {0, 1}
+    assert {c.cut.depth for c in ranking.choosable} == {0, 1}
+    assert len(ranking.choosable) == 4 and len(ranking.candidates) == 5
+    assert "of 4 candidates" in ranking.why
     shallow = make_embeddings(dataset, "b", {3: 1.0})
     with pytest.raises(OptionError, match="max_depth is 1"):
         rank([shallow], dataset, make_split(dataset), replace(options, max_depth=1))

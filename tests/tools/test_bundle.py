@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,6 +273,25 @@ def test_the_card_is_valid_front_matter_and_tells_the_honest_figures(tiny: Simpl
         assert section in text
     assert "0.400 to 0.600" in text and "nan" not in text
     assert max(map(len, text.splitlines())) <= 110
+
+
+def test_the_card_says_in_plain_words_who_looks_at_what(tiny: SimpleNamespace) -> None:
+    from flawmap.tools.card import to_card
+
+    def card(**changes: Any) -> str:
+        spec = dataclasses.replace(rich_spec(tiny), **changes)
+        return " ".join(to_card(spec, tiny.make_head()).split())
+
+    thresholds = Thresholds(1.0, 0.5, 0.2, 0.8, 0.0742, 0.123, 0.01, "best F1 on validation")
+    text = card(thresholds=thresholds)
+    assert "called flawed if its `flaw_score` reaches 0.5 (best F1 on validation)" in text
+    assert "from 0.2 to 0.8. Of the flawed validation photos at most 1 % lie below this band" in text
+    assert "no more than 7.42 % of the flawed and 12.3 % of the good" in text
+    several = card(thresholds=thresholds, labels=("a", "b", "good"))
+    assert "The likeliest class is printed. A person" in several and "reaches" not in several
+    free = card(thresholds=thresholds, labels=("a", "b"), good_labels=(), task="multilabel")
+    assert "Every flaw is printed whose probability reaches 0.5" in free
+    assert "A person should look" not in card(thresholds=thresholds, labels=("a", "b"), good_labels=())
 
 
 def test_the_card_without_figures_says_so(tiny: SimpleNamespace) -> None:

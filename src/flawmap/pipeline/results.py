@@ -16,7 +16,7 @@ from flawmap.records import Evaluation, TrainedModel
 from flawmap.stages.audit import audit_to_dict
 from flawmap.stages.evaluate import to_plain
 from flawmap.stages.explain import draw_heat, explain_photo
-from flawmap.stages.report import RandomSplit, ReportFacts, write_report
+from flawmap.stages.report import RandomSplit, ReportFacts, wanted_heats, write_report
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier
 
@@ -63,22 +63,19 @@ def _to_facts(finished: Finished, options: RunOptions) -> ReportFacts:
         file_sizes={file.name: file.stat().st_size for file in sorted(judged.bundle.folder.iterdir())},
         timings=finished.timings.seconds,
         command=finished.command,
-        notes=(model.note,) if model.note else (),
         made_at=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
 
 
-def _draw_heats(finished: Finished, options: RunOptions) -> dict[str, np.ndarray]:
-    """Photo name → the photo under its heat map, for the worst mistakes and the label suspects."""
-    dataset, judged = finished.prepared.dataset, finished.judged
-    worst = [judged.test.names[row] for row in judged.test.worst[: options.report.n_mistakes]]
-    suspects = [s.path for s in finished.prepared.audit.label_suspects[: options.report.n_suspects]]
+def _draw_heats(finished: Finished, options: RunOptions) -> dict[tuple[str, str], np.ndarray]:
+    """(photo name, label) → the photo under the evidence for that label."""
+    dataset, audit, judged = finished.prepared.dataset, finished.prepared.audit, finished.judged
     by_name = {photo.name: photo for photo in dataset.photos}
     classifier = Classifier(judged.bundle)
     heats = {}
-    for name in dict.fromkeys((*worst, *suspects)):
+    for name, label in wanted_heats(dataset, audit, judged.test, classifier.spec, options.report):
         image = read_image(by_name[name].path, options.photos)
-        heats[name] = draw_heat(image, explain_photo(classifier, image).heat)
+        heats[name, label] = draw_heat(image, explain_photo(classifier, image, label).heat)
     return heats
 
 

@@ -118,8 +118,9 @@ def ranking_lines(ranking: Ranking, top: int) -> tuple[str, ...]:
     head = (
         f"  {'backbone':<28}{'depth':>6}  {'pooling':<16}{'MB':>7}{'MMACs':>8}{'ms':>7}{'F1':>8}{'± se':>8}"
     )
-    rows = [_candidate_line(c, ranking) for c in ranking.candidates[:top]]
-    if ranking.chosen not in ranking.candidates[:top]:
+    shown = ranking.choosable[:top]
+    rows = [_candidate_line(c, ranking) for c in shown]
+    if ranking.chosen not in shown:
         rows.append(_candidate_line(ranking.chosen, ranking))
     control = ranking.control
     lines = [
@@ -177,8 +178,8 @@ def training_lines(
     return (
         *dataset_lines(prepared.dataset, prepared.audit),
         split_line(prepared.split),
-        f"chosen: {best.backbone_id} to depth {best.cut.depth}, {best.cut.pooling} pooling, of "
-        f"{len(ranking.candidates)} candidates (CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
+        f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
+        f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         f"shipped: {model.winner} (validation F1: {contenders})",
         *evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",

@@ -224,7 +224,8 @@ def _to_candidate(
         elapsed_s=score.elapsed_s,
         regularisation=score.c,
         fold_f1=tuple(scores.f1_from_hits(by_fold, trial.is_flaw).tolist()),
-        note="" if is_allowed else "beyond max_depth: scored as the control, never chosen",
+        is_choosable=is_allowed,
+        note="" if is_allowed else "beyond max_depth: scored for the control, never chosen",
     )
 
 
@@ -275,7 +276,7 @@ def _choose(found: list[tuple[Candidate, _Score]], trial: _Trial, options: RankO
         ),
         key=lambda pair: (-pair[0].f1, *_cost(pair[0])),
     )
-    allowed = [pair for pair in scored if not pair[0].note]
+    allowed = [pair for pair in scored if pair[0].is_choosable]
     if not allowed:
         raise OptionError(f"max_depth is {options.max_depth}, which leaves no candidate; give a larger one")
     chosen, why = _prefer(allowed, options)
@@ -294,23 +295,33 @@ def _prefer(allowed: list[tuple[Candidate, np.ndarray]], options: RankOptions) -
     A/B testing (C. Stucchio, 2015): one that is as good only by the luck of a few sources has a large one.
     """
     best, best_f1 = allowed[0]
+    if len(allowed) == 1:
+        return best, f"the only candidate ({_figure(best)})"
     if options.prefer == "accuracy":
-        return best, f"the best F1 ({best.f1:.4f}) of {len(allowed)} candidates"
+        return best, f"the best F1 of {len(allowed)} candidates ({_figure(best)})"
     losses = [(one, best_f1 - f1) for one, f1 in allowed]
     if options.prefer == "balanced":
         tied = [one for one, loss in losses if float(np.maximum(loss, 0.0).mean()) < _TOLERATED_LOSS]
-        rule = f"expected to lose under {100 * _TOLERATED_LOSS:g} points of F1 against the best"
+        points = f"{100 * _TOLERATED_LOSS:g} points of F1"
+        rule = f"expected to lose under {points} against the best"
+        other = f"is expected to lose {points} or more"
     else:
         tied = [one for one, loss in losses if one is best or float(loss.mean()) <= float(loss.std(ddof=1))]
-        rule = "within one standard error of the best"
+        rule, other = "within one standard error of the best", "lies more than one standard error below"
     key = _size if options.prefer == "size" else _cost
     chosen = min(tied, key=key)
     what = "smallest" if options.prefer == "size" else "cheapest"
-    return chosen, (
-        f"the {what} of {len(tied)} candidate{'s' * (len(tied) != 1)} (of {len(allowed)}) {rule} "
-        f"(F1 {chosen.f1:.4f} ± {chosen.standard_error:.4f}; best {best.f1:.4f}, "
-        f"{best.backbone_id} {best.cut.key})"
-    )
+    if len(tied) == 1:
+        return best, f"the best F1 of {len(allowed)} candidates ({_figure(best)}); every other {other}"
+    among = f"the {what} of the {len(tied)} (among {len(allowed)} candidates) that are {rule}"
+    if chosen is best:
+        return best, f"{among}, and itself the best ({_figure(best)})"
+    named = f"{best.backbone_id}, {best.cut.words}: {_figure(best)}"
+    return chosen, f"{among} ({_figure(chosen)}; the best is {named})"
+
+
+def _figure(one: Candidate) -> str:
+    return f"F1 {one.f1:.4f} ± {one.standard_error:.4f}"
 
 
 def _cost(one: Candidate) -> tuple[int, int, str, Cut]:
@@ -351,20 +362,9 @@ def nearest(asked: Embeddings, store: Embeddings, count: int = 10) -> tuple[np.n
 
 
 _COLUMNS = (
-    "backbone",
-    "depth",
-    "pooling",
-    "parameters",
-    "bytes",
-    "MACs",
-    "ms per photo",
-    "F1",
-    "standard error",
-    "seconds spent",
-    "C",
-    "chosen",
-    "note",
-)
+    "backbone", "depth", "pooling", "parameters", "bytes", "MACs", "ms per photo", "F1", "standard error",
+    "seconds spent", "C", "chosen", "note",
+)  # fmt: skip
 
 
 def write_ranking(ranking: Ranking, path: Path) -> None:

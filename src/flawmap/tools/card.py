@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flawmap.records import LinearHead, ModelSpec
+from flawmap.tools.scores import has_threshold
 
 HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 """Licence names that the hub knows; any other is written as "other" with its own name."""
@@ -69,9 +70,9 @@ def _purpose(spec: ModelSpec) -> str:
     several = "A photo may carry several labels. " if spec.is_multilabel else ""
     height, width = spec.tile_hw
     text = _wrapped(
-        f"Says what a photo of a surface shows. Flaws: {_list(flaws)}; {good}. {several}It was trained on "
-        f"photos of {width} × {height} pixels (width × height), looked at whole, and expects photos that "
-        "show about as much surface as those did."
+        f"Says what a photo of a surface shows. Flaws: {_list(flaws)}; {good}. {several}It looks at "
+        f"photos whole and expects them to show about as much surface as those it was trained on, whose most "
+        f"frequent size was {width} × {height} pixels (width × height)."
     )
     return f"# {_title(spec)}\n\n{text}\n"
 
@@ -135,24 +136,33 @@ def _figures(test: Mapping[str, Any], spec: ModelSpec) -> str:
 
 def _thresholds(spec: ModelSpec) -> list[str]:
     t = spec.thresholds
-    if not spec.good_labels or not _is_figure(t.threshold):
+    if not (spec.good_labels or spec.is_multilabel) or not _is_figure(t.threshold):
         return []
-    text = (
-        f"The threshold on `flaw_score` is {t.threshold:.4g} ({t.chosen_by}). Between {t.review_low:.4g} and "
-        f"{t.review_high:.4g} a person should look: on the validation photos at most {t.max_miss_rate:.2%} "
-        f"of the flaws lay below that band (upper 95 % bound {_share(t.miss_rate_upper95)}), and as few of "
-        f"the good photos above it (upper 95 % bound {_share(t.false_alarm_rate_upper95)})."
+    if spec.is_multilabel:
+        rule = f"Every flaw is printed whose probability reaches {t.threshold:.4g} ({t.chosen_by})."
+    elif has_threshold(spec.is_flaw_label, spec.is_multilabel):
+        rule = f"A photo is called flawed if its `flaw_score` reaches {t.threshold:.4g} ({t.chosen_by})."
+    else:
+        rule = "The likeliest class is printed."
+    band = (
+        f"A person should look (`review` is true) at photos with a `flaw_score` from {t.review_low:.4g} to "
+        f"{t.review_high:.4g}. Of the flawed validation photos at most {_share(t.max_miss_rate)} lie below "
+        f"this band, of the good ones at most {_share(t.max_miss_rate)} above it. On other photos like these "
+        f"it may be more: with 95 % confidence no more than {_share(t.miss_rate_upper95)} of the flawed and "
+        f"{_share(t.false_alarm_rate_upper95)} of the good."
     )
-    return [_wrapped(text), ""]
+    return [_wrapped(f"{rule} {band}"), ""]
 
 
 def _making(spec: ModelSpec, head: LinearHead) -> str:
     shipped = WINNERS.get(spec.winner, spec.winner or "not recorded")
+    depth = spec.cut.depth
     text = (
-        f"Backbone {spec.backbone_id}, ended after stage {spec.cut.depth}; one linear layer "
+        f"Backbone {spec.backbone_id}, ended at depth {depth} (its stages 0 to {depth}); one linear layer "
         f"({head.weight.shape[1]} inputs) over {POOLING[spec.cut.pooling]}. What shipped is {shipped}: the "
-        f"best on the validation photos. {len(spec.training_digests)} photos trained or chose it; their "
-        "digests are in `flawmap.json`, beside all options."
+        "best on the validation photos by F1, of equals the one of lower loss. "
+        f"{len(spec.training_digests)} photos trained or chose it; their digests are in `flawmap.json`, "
+        "beside all options."
     )
     difference = spec.agreement.get("max_difference")
     if _is_figure(difference):
@@ -207,4 +217,4 @@ def _number(value: Any) -> str:
 
 
 def _share(value: Any) -> str:
-    return f"{value:.2%}" if _is_figure(value) else "unknown"
+    return f"{100 * value:.3g} %" if _is_figure(value) else "an unknown share"

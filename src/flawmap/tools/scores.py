@@ -89,6 +89,12 @@ def needs_review(flaw_scores: np.ndarray, review_low: float, review_high: float)
     return (flaw_scores >= review_low) & (flaw_scores <= review_high)
 
 
+def state_rank(f1: float, loss: float) -> tuple[float, float]:
+    """What training keeps is the state (an epoch, a contender) of the highest rank: validation F1 to six
+    places, then the lower loss. A state without an F1 comes last."""
+    return (round(f1, 6) if f1 == f1 else -1.0), -loss
+
+
 def count_hits(targets: np.ndarray, printed: np.ndarray) -> np.ndarray:
     """(n, 3, n_labels) float64 of 0/1: true positive, false positive, false negative of each label.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions
+from flawmap.stages.report.heats import wanted_heats
 from flawmap.stages.report.page import render
 from flawmap.stages.report.standalone import write_ranking_charts
 from flawmap.tools.files import write_file
@@ -17,6 +18,7 @@ __all__ = [
     "RandomSplit",
     "ReportFacts",
     "ReportOptions",
+    "wanted_heats",
     "write_ranking_charts",
     "write_report",
 ]

@@ -56,15 +56,14 @@ class ReportFacts:
     """Validation f1 and loss of each state that could have shipped, as in TrainedModel."""
     class_weights: tuple[float, ...] = ()
     random_split: RandomSplit | None = None
-    heats: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Photo name → (H, W, 3) uint8: the photo with its heat map laid over it."""
+    heats: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    """(photo name, label) → (H, W, 3) uint8: the photo under the evidence for that label; see
+    wanted_heats()."""
     file_sizes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of each file of the model folder, by name."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Seconds per stage, in the order of the run."""
     command: str = ""
-    notes: tuple[str, ...] = ()
-    """What the run wants said, one plain sentence each."""
     made_at: str = ""
     """Date of the run as it is to be printed; left out where empty."""
 

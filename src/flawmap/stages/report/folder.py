@@ -1,4 +1,4 @@
-"""The report's sections on what was in the folder, how it was split, and what was chosen and trained."""
+"""The report's sections on what was in the folder, how it was split, and what was chosen."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from flawmap.records import Candidate, Photo, Ranking
-from flawmap.stages.report.charts import best_ten_chart, id_of, ranking_chart, training_chart
-from flawmap.stages.report.facts import ReportFacts, ReportOptions
+from flawmap.stages.report.charts import best_ten_chart, id_of, ranking_chart
+from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions
 from flawmap.stages.report.pictures import Picture, spread_rows
-from flawmap.stages.report.verdict import headline, interval_of
+from flawmap.stages.report.verdict import headline, interval_of, interval_text
 from flawmap.stages.report.wording import (
+    DASH,
     count,
-    cut_name,
     is_number,
-    listed,
     macs_text,
     millions,
     number,
@@ -28,22 +27,12 @@ from flawmap.stages.report.wording import (
 
 Show = Callable[[Photo], Picture]
 PARTS = ("train", "validation", "test")
-CONTENDERS = {
-    "untrained": "Untrained head",
-    "probe": "Linear probe of the ranking",
-    "head": "Head trained with augmentation",
-    "fine-tuned": "Fine-tuned",
-}
+_MOST_SIZES = 4
 
 
 def folder_section(facts: ReportFacts, options: ReportOptions, show: Show) -> dict[str, Any]:
     """Classes with samples, totals, and the problems that were found."""
     dataset = facts.dataset
-    sizes = Counter(photo.size_hw for photo in dataset.photos)
-    common = [
-        f"{w} × {h} ({count(n)})" for (h, w), n in sorted(sizes.items(), key=lambda s: (-s[1], s[0]))[:3]
-    ]
-    more = f" and {plural(len(sizes) - 3, 'other size')}" if len(sizes) > 3 else ""
     return {
         "totals": [
             (count(len(dataset)), "photos"),
@@ -52,12 +41,25 @@ def folder_section(facts: ReportFacts, options: ReportOptions, show: Show) -> di
             (count(len(dataset.unreadable)), "files unreadable"),
         ],
         "layout": dataset.layout,
-        "sizes": f"Width × height in pixels: {', '.join(common)}{more}.",
+        "sizes": _sizes(dataset.photos),
         "light": _light(facts.audit.summary),
         "notes": _pixel_notes(dataset.photos),
         "classes": [_class(facts, options, show, i) for i in range(len(dataset.labels))],
         "problems": problems(facts, options),
     }
+
+
+def _sizes(photos: Sequence[Photo]) -> str:
+    """Every size, or, where there are many, their range."""
+    sizes = Counter(photo.size_hw for photo in photos)
+    if len(sizes) <= _MOST_SIZES:
+        ranked = sorted(sizes.items(), key=lambda s: (-s[1], s[0]))
+        return f"Width × height in pixels: {', '.join(f'{w} × {h} ({count(n)})' for (h, w), n in ranked)}."
+    heights, widths = zip(*sizes, strict=True)
+    return (
+        f"{count(len(sizes))} different sizes: {count(min(widths))} to {count(max(widths))} pixels wide, "
+        f"{count(min(heights))} to {count(max(heights))} high."
+    )
 
 
 def _light(summary: Mapping[str, Any]) -> str:
@@ -167,7 +169,7 @@ def split_section(facts: ReportFacts) -> dict[str, Any]:
         parts.append(_part(facts, "left out", split.left_out))
     return {
         "why": split.why,
-        "origin": facts.audit.group_origin,
+        "origin": "" if facts.audit.group_origin in split.why else facts.audit.group_origin,
         "seed": split.seed,
         "parts": parts,
         "labels": [(label, label in dataset.good_labels) for label in dataset.labels],
@@ -198,26 +200,16 @@ def _random(facts: ReportFacts) -> dict[str, Any] | None:
     if claim is None:
         return None
     _, name = headline(facts)
-    gap = claim.f1 - claim.honest_f1
-    if gap >= 0.0005:
-        words = f"A random split flatters by {number(100 * gap, 1)} points of {name}."
-    else:
-        words = f"Here a random split would not have flattered: {name} comes out no higher."
-    sisters = ""
-    if claim.share_with_sister is not None:
-        sisters = (
-            f"In the random split, {percent(claim.share_with_sister, 0)} of the test photos share their "
-            "source with a training photo."
-        )
-    low = min(claim.f1, claim.honest_f1)
-    start = max(0.0, np.floor((low - 0.02) * 20) / 20)
+    gap = 100 * (claim.f1 - claim.honest_f1)
+    start = max(0.0, np.floor((min(claim.f1, claim.honest_f1) - 0.02) * 20) / 20)
     rows = [
         ("Sources kept apart", claim.honest_f1, "honest"),
         ("Dealt out at random", claim.f1, "random"),
     ]
     return {
-        "words": words,
-        "sisters": sisters,
+        "words": _random_words(claim, name, gap),
+        "sisters": _sister_words(claim),
+        "n_train": count(len(facts.split.train)),
         "n": count(claim.n),
         "start": number(start, 2),
         "rows": [
@@ -233,50 +225,87 @@ def _random(facts: ReportFacts) -> dict[str, Any] | None:
     }
 
 
+def _random_words(claim: RandomSplit, name: str, gap: float) -> str:
+    """What dealing photos out at random does to the figure of the linear probe; `gap` in points."""
+    figures = f"{number(claim.f1)} instead of {number(claim.honest_f1)}"
+    if gap >= 0.05:
+        return (
+            f"Had photos been dealt out at random, regardless of their source, the test would have claimed "
+            f"{gap:.1f} {'point' if f'{gap:.1f}' == '1.0' else 'points'} of {name} too much: {figures} for "
+            "the linear probe."
+        )
+    return (
+        f"Had photos been dealt out at random, regardless of their source, the test would not have claimed "
+        f"more here: {name} {figures} for the linear probe."
+    )
+
+
+def _sister_words(claim: RandomSplit) -> str:
+    if claim.share_with_sister is None:
+        return ""
+    n, share = round(claim.share_with_sister * claim.n), percent(claim.share_with_sister, 0)
+    return (
+        f"In the random split {count(n)} of the {plural(claim.n, 'test photo')} ({share}) "
+        f"{'has' if n == 1 else 'have'} a sister in training, another photo of the same source; in the split "
+        "of this report none has."
+    )
+
+
 def choice_section(facts: ReportFacts) -> dict[str, Any]:
     """The ranking: charts, the ten best, the chosen one, the control and what was skipped."""
     ranking = facts.ranking
-    shown = [*ranking.candidates[:10]]
+    shown = [*ranking.choosable[:10]]
     known = {id_of(c) for c in shown}
-    rows = [_candidate(ranking, c, str(i)) for i, c in enumerate(shown, 1)]
     for candidate in (ranking.chosen, ranking.control):
         if id_of(candidate) not in known:
             known.add(id_of(candidate))
-            rows.append(_candidate(ranking, candidate, str(_rank_of(ranking, candidate))))
-    backbones = sorted({c.backbone_id for c in ranking.candidates})
+            shown.append(candidate)
+    ranks = {id_of(c): str(i) for i, c in enumerate(ranking.choosable, 1)}
+    n_beyond = len(ranking.candidates) - len(ranking.choosable)
     return {
         "chart": ranking_chart(ranking),
         "ten": best_ten_chart(ranking),
-        "rows": rows,
+        "rows": [_candidate(ranking, c, ranks.get(id_of(c), DASH)) for c in shown],
+        "chosen": f"{ranking.chosen.backbone_id}, {ranking.chosen.cut.words}",
         "why": ranking.why,
         "prefer": ranking.prefer,
         "n_folds": ranking.n_folds,
-        "n": plural(len(ranking.candidates), "candidate"),
-        "n_backbones": plural(len(backbones), "backbone"),
+        "n": plural(len(ranking.choosable), "candidate"),
+        "n_backbones": plural(len({c.backbone_id for c in ranking.choosable}), "backbone"),
         "n_skipped": f"{plural(len(ranking.skipped), 'backbone')} left out",
         "skipped": [(s.path, s.reason) for s in ranking.skipped],
         "control": _control_words(ranking),
+        "beyond": _beyond_words(ranking, n_beyond) if n_beyond else "",
+        "has_unmarked_beyond": n_beyond > (not ranking.control.is_choosable),
     }
 
 
-def _rank_of(ranking: Ranking, candidate: Candidate) -> int:
-    ids = [id_of(c) for c in ranking.candidates]
-    return ids.index(id_of(candidate)) + 1 if id_of(candidate) in ids else len(ids) + 1
+def _beyond_words(ranking: Ranking, n_beyond: int) -> str:
+    deepest = max(c.cut.depth for c in ranking.choosable)
+    were = "the last layer of one backbone was" if n_beyond == 1 else f"{count(n_beyond)} last layers were"
+    return (
+        f"No cut deeper than {deepest} was allowed (--max-depth); for comparison only, {were} scored too, "
+        "which could not be chosen and are not counted as candidates."
+    )
 
 
 def _candidate(ranking: Ranking, candidate: Candidate, rank: str) -> dict[str, Any]:
-    is_chosen = id_of(candidate) == id_of(ranking.chosen)
-    is_control = id_of(candidate) == id_of(ranking.control)
+    marks = {
+        "chosen": id_of(candidate) == id_of(ranking.chosen),
+        "control": id_of(candidate) == id_of(ranking.control),
+    }
     return {
         "rank": rank,
         "backbone": candidate.backbone_id,
-        "cut": cut_name(candidate.cut),
+        "depth": str(candidate.cut.depth),
+        "pooling": candidate.cut.pooling.replace("+", " + "),
         "f1": f"{number(candidate.f1)} ± {number(candidate.standard_error)}",
         "parameters": millions(candidate.cost.n_parameters),
         "size": size_text(candidate.cost.n_bytes),
         "macs": macs_text(candidate.cost.macs),
         "ms": f"{number(candidate.ms_per_photo, 1)}",
-        "marks": [word for word, holds in (("chosen", is_chosen), ("control", is_control)) if holds],
+        "marks": [word for word, holds in marks.items() if holds],
+        "note": "" if candidate.is_choosable else "for comparison only",
     }
 
 
@@ -285,53 +314,16 @@ def _control_words(ranking: Ranking) -> str:
     if id_of(chosen) == id_of(control):
         return "The chosen candidate is also the usual choice: the last layer, average pooled."
     gap = 100 * (chosen.f1 - control.f1)
-    compared = f"{number(abs(gap), 1)} points of F1 {'above' if gap >= 0 else 'below'} it"
+    if abs(gap) < 0.05:
+        compared = "gets the same"
+    else:
+        compared = f"lies {abs(gap):.1f} points of F1 {'above' if gap > 0 else 'below'} it"
     share = chosen.cost.macs / max(control.cost.macs, 1)
     return (
         f"The usual choice (control: the last layer of {control.backbone_id}, average pooled) would have got "
-        f"{number(control.f1)}; the chosen candidate lies {compared}, at {percent(share, 0)} of its "
+        f"{number(control.f1)}; the chosen candidate {compared}, at {percent(share, 0)} of its "
         f"multiply-accumulates."
     )
-
-
-def training_section(facts: ReportFacts) -> dict[str, Any]:
-    """Curves, contenders and the winner; plain sentences where nothing was trained."""
-    winner = facts.spec.winner
-    levels = {}
-    for key, name in (("probe", "probe"), ("untrained", "untrained")):
-        value = facts.contenders.get(key, {}).get("f1")
-        if value is not None and is_number(value):
-            levels[name] = float(value)
-    contenders = [
-        {
-            "name": CONTENDERS.get(key, key),
-            "f1": number(figures.get("f1")),
-            "loss": number(figures.get("loss")),
-            "won": key == winner,
-        }
-        for key, figures in facts.contenders.items()
-    ]
-    return {
-        "chart": training_chart(facts.history, levels, f"shipped: {winner or 'not recorded'}"),
-        "contenders": contenders,
-        "winner": CONTENDERS.get(winner, winner),
-        "won_by_probe": winner == "probe",
-        "epochs": plural(len(facts.history), "epoch"),
-        "weights": _weights(facts),
-    }
-
-
-def _weights(facts: ReportFacts) -> str:
-    weights = facts.class_weights
-    if len(weights) != len(facts.spec.labels) or len({round(w, 3) for w in weights}) < 2:
-        return ""
-    ranked = sorted(zip(weights, facts.spec.labels, strict=True))
-    if len(ranked) > 6:
-        (least, common), (most, rare) = ranked[0], ranked[-1]
-        ends = f"from {number(least, 2)} ({common}) to {number(most, 2)} ({rare})"
-        return f"Rare classes weighed more in training: {ends}."
-    pairs = [f"{label} {number(w, 2)}" for label, w in zip(facts.spec.labels, weights, strict=True)]
-    return f"Rare classes weighed more in training: {listed(pairs)}."
 
 
 def honest_interval(facts: ReportFacts) -> str:
@@ -340,5 +332,5 @@ def honest_interval(facts: ReportFacts) -> str:
     value, interval = facts.test.metrics.get(key), interval_of(facts.test.metrics, key)
     if not is_number(value):
         return ""
-    spread = f" (95 % interval {number(interval[0])} to {number(interval[1])})" if interval else ""
+    spread = f" ({interval_text(interval, number, '95 % interval: ')})" if interval else ""
     return f"The final model’s {name} on the test part: {number(value)}{spread}."

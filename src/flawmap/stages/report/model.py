@@ -11,6 +11,7 @@ import numpy as np
 
 from flawmap.records import Photo
 from flawmap.stages.report.facts import ReportFacts, ReportOptions
+from flawmap.stages.report.heats import mistake_label, suspect_label
 from flawmap.stages.report.pictures import Picture
 from flawmap.stages.report.verdict import Outcome
 from flawmap.stages.report.wording import (
@@ -29,7 +30,8 @@ from flawmap.stages.report.wording import (
 from flawmap.tools.scores import has_threshold
 
 Show = Callable[[Photo], Picture]
-ShowHeat = Callable[[str], Picture | None]
+ShowHeat = Callable[[str, str], Picture | None]
+"""Photo name, label → the heat map, if one was drawn."""
 
 _POOLED = {
     "average": "averaged over the whole photo",
@@ -44,25 +46,49 @@ def mistakes_section(
     place = {photo.name: photo for photo in facts.dataset.photos}
     cards = []
     for row in facts.test.worst[: options.n_mistakes]:
-        name = facts.test.names[row]
+        name, truth = facts.test.names[row], outcome.targets[row]
+        label = mistake_label(facts.test, row, truth, facts.spec)
+        kind = _kind_of_mistake(outcome, row)
+        is_true = bool(truth[facts.spec.labels.index(label)])
+        why = "said wrongly" if not is_true else "the flaw it missed" if kind["css"] == "miss" else "left out"
         cards.append(
             {
                 "name": name,
                 "picture": show(place[name]),
-                "heat": show_heat(name),
-                "kind": _kind_of_mistake(outcome, row),
-                "truth": _labels(facts, outcome.targets[row]),
+                "heat": _heat(show_heat, name, label, why),
+                "kind": kind,
+                "truth": _labels(facts, truth),
                 "printed": _labels(facts, facts.test.printed[row]),
-                "score": _score_words(facts, row),
+                "score": _score_words(facts, row, outcome),
             }
         )
+    n_wrong, n = int((~outcome.right).sum()), len(outcome.rows)
     return {
         "cards": cards,
-        "n_wrong": plural(int((~outcome.right).sum()), "photo"),
-        "n": count(len(outcome.rows)),
-        "has_any": bool((~outcome.right).any()),
+        "summary": _mistakes_summary(n_wrong, n, len(cards)),
         "has_heats": any(card["heat"] for card in cards),
     }
+
+
+def _mistakes_summary(n_wrong: int, n: int, n_shown: int) -> str:
+    if n_wrong == 0:
+        if n == 1:
+            return "The only test photo got the right answer. One photo proves nothing."
+        return (
+            f"Not one of the {count(n)} test photos got a wrong answer. That is no proof: see the intervals."
+        )
+    start = f"{count(n_wrong)} of the {plural(n, 'test photo')} got a wrong answer"
+    if n_shown == 0:
+        return f"{start}; none is shown here."
+    if n_shown < n_wrong:
+        return f"{start}. Here are the {count(n_shown)} of which it was most certain, worst first."
+    return f"{start}, shown here." if n_wrong == 1 else f"{start}; all are shown, the most certain first."
+
+
+def _heat(show_heat: ShowHeat, name: str, label: str, why: str) -> dict[str, Any] | None:
+    """A heat map with the label that it speaks for, and what that label is to the photo."""
+    picture = show_heat(name, label)
+    return None if picture is None else {"picture": picture, "label": label, "why": why}
 
 
 def _kind_of_mistake(outcome: Outcome, row: int) -> dict[str, str]:
@@ -78,11 +104,18 @@ def _labels(facts: ReportFacts, chosen: np.ndarray) -> str:
     return listed(names) if names else "no flaw"
 
 
-def _score_words(facts: ReportFacts, row: int) -> str:
+def _score_words(facts: ReportFacts, row: int, outcome: Outcome) -> str:
+    """The scores behind a mistake: of the flaw, where a threshold decides; else of both classes."""
     if has_threshold(facts.spec.is_flaw_label, facts.spec.is_multilabel):
-        return f"flaw score {number(float(np.asarray(facts.test.flaw_scores)[row]))}"
+        score = number(float(np.asarray(facts.test.flaw_scores)[row]))
+        return f"flaw score {score}, threshold {number(facts.spec.thresholds.threshold)}"
     probabilities = np.asarray(facts.test.probabilities)[row]
-    return f"score {number(float(probabilities.max()))}"
+    said, true = int(np.asarray(facts.test.printed)[row].argmax()), int(outcome.targets[row].argmax())
+    names = facts.spec.labels
+    return (
+        f"score of {names[said]} {number(float(probabilities[said]))}, of {names[true]} "
+        f"{number(float(probabilities[true]))}"
+    )
 
 
 def suspects_section(
@@ -92,19 +125,24 @@ def suspects_section(
     place = {photo.name: photo for photo in facts.dataset.photos}
     suspects = [s for s in facts.audit.label_suspects if s.path in place]
     shown = suspects[: options.n_suspects]
-    return {
-        "cards": [
+    cards = []
+    for s in shown:
+        label = suspect_label(s, facts.spec)
+        why = "the label suggested" if label == s.suggested else "the label given"
+        cards.append(
             {
                 "name": s.path,
                 "picture": show(place[s.path]),
-                "heat": show_heat(s.path),
+                "heat": _heat(show_heat, s.path, label, why),
                 "label": s.label,
                 "suggested": s.suggested,
                 "score": percent(s.score, 0),
             }
-            for s in shown
-        ],
-        "n": plural(len(suspects), "photo"),
+        )
+    return {
+        "cards": cards,
+        "n": plural(len(suspects), "label"),
+        "has_heats": any(card["heat"] for card in cards),
         "n_more": count(len(suspects) - len(shown)) if len(suspects) > len(shown) else "",
     }
 
@@ -112,7 +150,6 @@ def suspects_section(
 def model_section(facts: ReportFacts) -> dict[str, Any]:
     """The way of a photo through the model, and what the model weighs."""
     spec, cost = facts.spec, facts.ranking.chosen.cost
-    tile_h, tile_w = spec.tile_hw
     input_h, input_w = spec.preprocessing.input_hw
     n_inputs = cost.n_channels * (2 if spec.cut.pooling == "average+maximum" else 1)
     head = n_inputs * len(spec.labels) + len(spec.labels)
@@ -122,14 +159,14 @@ def model_section(facts: ReportFacts) -> dict[str, Any]:
         else f"softmax at temperature {spec.thresholds.temperature:.2f}"
     )
     steps = [
-        ("Photo", f"{tile_w} × {tile_h} px, whole; RGB, turned upright"),
+        ("Photo", f"{_usual_size(facts)}; looked at whole, in RGB, turned upright"),
         (
             "Resize",
             f"to {input_w} × {input_h}, {spec.preprocessing.interpolation}; padded, not stretched or cropped",
         ),
         (
             "Backbone",
-            f"{spec.backbone_id}, stages 0 to {spec.cut.depth}; {millions(cost.n_parameters)} parameters",
+            f"{spec.backbone_id} to depth {spec.cut.depth}; {millions(cost.n_parameters)} parameters",
         ),
         (
             "Pooling",
@@ -155,6 +192,13 @@ def model_section(facts: ReportFacts) -> dict[str, Any]:
         "files": [(name, size_text(size)) for name, size in sorted(facts.file_sizes.items())],
         "agreement": agreement_words(spec.agreement),
     }
+
+
+def _usual_size(facts: ReportFacts) -> str:
+    """The size of the photos, where most have the same."""
+    n_usual = sum(photo.size_hw == facts.spec.tile_hw for photo in facts.dataset.photos)
+    tile_h, tile_w = facts.spec.tile_hw
+    return f"{tile_w} × {tile_h} px" if 2 * n_usual > len(facts.dataset) else "of any size"
 
 
 def agreement_words(agreement: Mapping[str, Any]) -> str:
@@ -189,5 +233,4 @@ def run_section(facts: ReportFacts) -> dict[str, Any]:
         "options": json.dumps(facts.spec.options, indent=2, sort_keys=True, ensure_ascii=False, default=str)
         if facts.spec.options
         else "",
-        "notes": list(facts.notes),
     }

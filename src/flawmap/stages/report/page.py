@@ -17,15 +17,15 @@ from flawmap.stages.report.folder import (
     folder_section,
     honest_interval,
     split_section,
-    training_section,
 )
 from flawmap.stages.report.model import mistakes_section, model_section, run_section, suspects_section
 from flawmap.stages.report.pictures import Picture, photo_picture, to_picture
 from flawmap.stages.report.results import escape_words, figures_section, review_section
+from flawmap.stages.report.training import training_section
 from flawmap.stages.report.verdict import caveats, count_outcome, headline, key_figures, verdict_sentence
-from flawmap.stages.report.wording import count, plural, sentence
+from flawmap.stages.report.wording import capital, count, plural, sentence
 
-_SAMPLE_PX, _CARD_PX = 256, 340
+_SAMPLE_PX, _CARD_PX = 256, 440
 _MOST_BYTES = 36_000
 """Of one picture, where few are shown."""
 
@@ -57,7 +57,7 @@ def render(facts: ReportFacts, options: ReportOptions) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["sentence"] = sentence
+    environment.filters |= {"sentence": sentence, "capital": capital}
     return environment.get_template("page.html").render(
         style=(folder / "page.css").read_text(encoding="utf-8"), sections=SECTIONS, **context(facts, options)
     )
@@ -73,7 +73,7 @@ def context(facts: ReportFacts, options: ReportOptions) -> dict[str, Any]:
         "made_at": facts.made_at,
         "verdict": {
             "sentence": verdict_sentence(facts, outcome),
-            "interval": escape_words(facts) if outcome.has_good else "",
+            "interval": escape_words(facts, outcome) if outcome.has_good else "",
             "figures": key_figures(facts, outcome),
             "caveats": caveats(facts, outcome),
             "headline": headline(facts)[1],
@@ -92,7 +92,7 @@ def context(facts: ReportFacts, options: ReportOptions) -> dict[str, Any]:
 
 
 Camera = Callable[[Photo], Picture]
-HeatCamera = Callable[[str], Picture | None]
+HeatCamera = Callable[[str, str], Picture | None]
 
 
 def _cameras(facts: ReportFacts, options: ReportOptions) -> tuple[Camera, Camera, HeatCamera]:
@@ -109,8 +109,8 @@ def _cameras(facts: ReportFacts, options: ReportOptions) -> tuple[Camera, Camera
 
     by_name: Mapping[str, Photo] = {photo.name: photo for photo in facts.dataset.photos}
 
-    def heat(name: str) -> Picture | None:
-        image = facts.heats.get(name)
+    def heat(name: str, label: str) -> Picture | None:
+        image = facts.heats.get((name, label))
         return None if image is None else to_picture(np.asarray(image), _CARD_PX, allowance)
 
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,15 @@ from flawmap.stages.report.curves import (
     score_strip,
 )
 from flawmap.stages.report.facts import ReportFacts
-from flawmap.stages.report.verdict import Outcome, interval_of, is_two_class, rate_interval
+from flawmap.stages.report.verdict import (
+    Outcome,
+    can_be_good,
+    interval_of,
+    interval_text,
+    is_reliable,
+    is_two_class,
+    rate_interval,
+)
 from flawmap.stages.report.wording import count, is_number, number, percent, plural, rate_text
 from flawmap.tools.scores import has_threshold, needs_review
 
@@ -84,7 +92,7 @@ def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
                 "name": name,
                 "meaning": meaning if is_two_class(facts) else _MACRO.get(key, meaning),
                 "value": write(metrics[key]),
-                "interval": _spread_text(interval, write),
+                "interval": interval_text(interval, write),
                 "bar": _bar(scales[key in _LOWER_IS_BETTER], metrics[key], interval, trivial.get(key))
                 if key != "loss"
                 else None,
@@ -94,15 +102,6 @@ def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _spread_text(interval: tuple[float, float] | None, write: Callable[[Any], str]) -> str:
-    """An interval without width only says that resampling met no error; it is not printed as certainty."""
-    if interval is None:
-        return ""
-    if interval[0] == interval[1]:
-        return "no error met, so no interval"
-    return f"{write(interval[0])} to {write(interval[1])}"
 
 
 Range = tuple[float, float]
@@ -248,6 +247,8 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     passed = scores < thresholds.review_low
     section: dict[str, Any] = {
         "has_band": outcome.has_good,
+        "can_be_good": can_be_good(facts),
+        "only": "flawed" if outcome.flawed.any() else "good",
         "by_threshold": by_threshold,
         "threshold": number(thresholds.threshold),
         "chosen_by": thresholds.chosen_by,
@@ -268,10 +269,10 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
         section["n_band"] = f"{count(int(in_band.sum()))} of {count(len(scores))}"
         section["share_band"] = percent(float(in_band.mean()))
         section["escaped"] = (
-            f"{count(int((passed & outcome.flawed).sum()))} of {count(int(outcome.flawed.sum()))}"
+            f"{count(int((passed & outcome.flawed).sum()))} of the {count(int(outcome.flawed.sum()))}"
         )
         rejected = (scores > thresholds.review_high) & ~outcome.flawed
-        section["overkilled"] = f"{count(int(rejected.sum()))} of {count(int((~outcome.flawed).sum()))}"
+        section["overkilled"] = f"{count(int(rejected.sum()))} of the {count(int((~outcome.flawed).sum()))}"
     return section
 
 
@@ -291,12 +292,13 @@ def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def escape_words(facts: ReportFacts) -> str:
+def escape_words(facts: ReportFacts, outcome: Outcome) -> str:
     """The intervals that belong to the verdict's counts; empty where none were computed."""
     escape, overkill = rate_interval(facts, "escape_rate"), rate_interval(facts, "overkill_rate")
     if escape is None or overkill is None:
         return ""
+    start = "With 95 % confidence" if is_reliable(facts, outcome) else "Roughly, for want of sources,"
     return (
-        f"With 95 % confidence it finds {percent(1 - escape[1])} to {percent(1 - escape[0])} of the flawed "
-        f"photos and rejects {percent(overkill[0])} to {percent(overkill[1])} of the good ones."
+        f"{start} it finds {percent(1 - escape[1])} to {percent(1 - escape[0])} of the flawed photos and "
+        f"rejects {percent(overkill[0])} to {percent(overkill[1])} of the good ones."
     )

@@ -162,6 +162,13 @@ class AxisStyle:
     n_ticks: int = 5
 
 
+def even_decimals(low: float, high: float, least: int = 2, n_ticks: int = 5) -> Format:
+    """Writes every tick of a linear axis with the same decimals: as many as tell them exactly."""
+    ticks = Scale(low, high, 0, 1).ticks(n_ticks)
+    exact = (d for d in range(least, 10) if all(abs(round(t, d) - t) < 1e-9 for t in ticks))
+    return f"{{:.{next(exact, 10)}f}}".format
+
+
 def axes(drawing: Drawing, x: AxisStyle, y: AxisStyle, margins: tuple[float, float, float, float]) -> Axes:
     """Grid, ticks and names. `margins`: left, top, right, bottom in pixels."""
     left, top, right, bottom = margins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from flawmap.records import Evaluation
 from flawmap.stages.report.facts import ReportFacts
-from flawmap.stages.report.wording import count, is_number, listed, number, percent, plural
+from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS
 from flawmap.tools.scores import is_flaw_against_good
 
@@ -63,6 +63,11 @@ def headline(facts: ReportFacts) -> tuple[str, str]:
     return ("f1", "F1") if is_two_class(facts) else ("macro_f1", "macro F1")
 
 
+def can_be_good(facts: ReportFacts) -> bool:
+    """Whether a photo can be good at all: by a good label, or, with several labels, by having none."""
+    return facts.spec.is_multilabel or bool(facts.spec.good_labels)
+
+
 def interval_of(metrics: Mapping[str, Any], key: str) -> Interval:
     """The 95 % interval of a figure, or None."""
     pair = (metrics.get("interval95") or {}).get(key)
@@ -89,16 +94,20 @@ def verdict_sentence(facts: ReportFacts, outcome: Outcome) -> str:
     """One sentence with true counts, never with shares alone."""
     sources = plural(outcome.n_groups, "source")
     start = f"On {plural(len(outcome.rows), 'photo')} from {sources} it had never seen, this model "
-    if not outcome.has_good:
+    if not can_be_good(facts):
         n_right = int(outcome.right.sum())
         what = "named all the flaws right on" if facts.spec.is_multilabel else "named the right class for"
         return f"{start}{what} {count(n_right)} of {count(len(outcome.rows))}."
     n_flawed, n_good = int(outcome.flawed.sum()), int((~outcome.flawed).sum())
     found = int((outcome.flawed & outcome.said_flawed).sum())
     rejected = int((~outcome.flawed & outcome.said_flawed).sum())
+    if not n_good:
+        return f"{start}found {count(found)} of {plural(n_flawed, 'flawed photo')}; none was good."
+    if not n_flawed:
+        return f"{start}rejected {count(rejected)} of {plural(n_good, 'good photo')}; none was flawed."
     return (
-        f"{start}found {count(found)} of {count(n_flawed)} flawed photos and rejected "
-        f"{count(rejected)} of {count(n_good)} good ones."
+        f"{start}found {count(found)} of {plural(n_flawed, 'flawed photo')} and rejected "
+        f"{count(rejected)} of {plural(n_good, 'good one')}."
     )
 
 
@@ -124,11 +133,12 @@ def key_figures(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
             _rate(facts, "overkill_rate", "Overkill rate", (rejects, n_good), "good photos that it rejected")
         )
     if not is_two_class(facts):
-        found.append(_figure(metrics, "accuracy", "Accuracy", "photos with exactly the right label"))
-    meaning = "precision and recall of the flaw in one figure"
-    found.append(
-        _figure(metrics, key, name, meaning if key == "f1" else "mean of every class’s F1, rare ones too")
-    )
+        found.append(_figure(metrics, "accuracy", "Accuracy", "share of photos with exactly the right label"))
+    meanings = {
+        "f1": "precision and recall of the flaw in one figure",
+        "macro_f1": "mean of every class’s F1, rare ones too",
+    }
+    found.append(_figure(metrics, key, capital(name), meanings[key]))
     return [figure for figure in found if figure]
 
 
@@ -142,7 +152,7 @@ def _rate(
         "name": name,
         "value": percent(n_events / n),
         "counted": f"{count(n_events)} of {count(n)}",
-        "interval": _interval_text(rate_interval(facts, key), as_percent=True),
+        "interval": interval_text(rate_interval(facts, key), percent, "95 %: "),
         "meaning": meaning,
     }
 
@@ -155,17 +165,19 @@ def _figure(metrics: Mapping[str, Any], key: str, name: str, meaning: str) -> di
         "name": name,
         "value": number(metrics[key]),
         "counted": f"trivial answer: {number(trivial)}" if is_number(trivial) else "",
-        "interval": _interval_text(interval_of(metrics, key)),
+        "interval": interval_text(interval_of(metrics, key), number, "95 %: "),
         "meaning": meaning,
     }
 
 
-def _interval_text(interval: Interval, as_percent: bool = False) -> str:
+def interval_text(interval: Interval, write: Callable[[Any], str], before: str = "") -> str:
+    """Both ends, with `before` in front. An interval without width only says that resampling met no error; it
+    is not printed as certainty."""
     if interval is None:
         return ""
-    if as_percent:
-        return f"{percent(interval[0])} to {percent(interval[1])}"
-    return f"{number(interval[0])} to {number(interval[1])}"
+    if interval[0] == interval[1]:
+        return "no error met, so no interval"
+    return f"{before}{write(interval[0])} to {write(interval[1])}"
 
 
 def caveats(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
@@ -187,9 +199,9 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     found = []
     if not is_reliable(facts, outcome):
         text = (
-            f"The test part comes from {plural(outcome.n_groups, 'source')} only; under "
-            f"{MIN_RELIABLE_GROUPS} the 95 % intervals come out too narrow. Take them as a rough guide and "
-            "add photos from other sources."
+            f"The test part comes from {plural(outcome.n_groups, 'source')} only. With fewer than "
+            f"{MIN_RELIABLE_GROUPS}, 95 % intervals come out too narrow: take them as a rough guide, and add "
+            "photos from other sources."
         )
         found.append(_caveat("grave", "Too few sources for reliable intervals", text))
     key, name = headline(facts)
@@ -197,10 +209,14 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     trivial = (facts.test.metrics.get("trivial") or {}).get(key)
     if interval and is_number(trivial) and interval[0] <= trivial:
         text = (
-            f"The interval of {name} ({_interval_text(interval)}) reaches down to what the trivial answer "
-            f"gets without looking ({number(trivial)})."
+            f"The interval of {name} ({interval_text(interval, number)}) reaches down to what the trivial "
+            f"answer gets without looking ({number(trivial)})."
         )
         found.append(_caveat("grave", "Not shown to beat the trivial answer", text))
+    if can_be_good(facts) and not outcome.has_good:
+        absent, rate = ("good", "overkill") if outcome.flawed.any() else ("flawed", "escape")
+        text = f"So nothing is known of the {rate} rate. Add {absent} photos from other sources."
+        found.append(_caveat("grave", f"The test part holds no {absent} photo", text))
     n_seen = facts.test.metrics.get("n_seen_in_training")
     if is_number(n_seen) and n_seen:
         text = (
@@ -234,11 +250,7 @@ def _folder(facts: ReportFacts) -> list[dict[str, str]]:
         )
         found.append(_caveat("warn", "Identical files, different labels", text))
     if audit.label_suspects:
-        text = (
-            f"{plural(len(audit.label_suspects), 'photo')} may carry the wrong label (shown below). No "
-            "figure here is better than the labels it is measured against."
-        )
-        found.append(_caveat("warn", "Labels to check", text))
+        found.append(_caveat("warn", "Labels to check", _suspect_words(facts)))
     if facts.dataset.unreadable:
         left_out = plural(len(facts.dataset.unreadable), "file")
         text = f"{left_out} could not be read and took no part (listed below)."
@@ -246,25 +258,57 @@ def _folder(facts: ReportFacts) -> list[dict[str, str]]:
     return found
 
 
+def _suspect_words(facts: ReportFacts) -> str:
+    names = {s.path for s in facts.audit.label_suspects}
+    n_tested = len(names & set(facts.test.names))
+    if len(names) == 1:
+        where = f"1 photo may carry a wrong label; it is listed below and is {'' if n_tested else 'not '}in"
+    else:
+        tested = "none is" if not n_tested else "1 is" if n_tested == 1 else f"{count(n_tested)} are"
+        where = f"{count(len(names))} photos may carry a wrong label; they are listed below, and {tested} in"
+    return f"{where} the test part. Where a test photo’s label is wrong, the figures are wrong by that photo."
+
+
 def _use(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     found = []
     if outcome.has_good:
-        recall = float((outcome.flawed & outcome.said_flawed).sum() / outcome.flawed.sum())
-        false = float((~outcome.flawed & outcome.said_flawed).sum() / (~outcome.flawed).sum())
-        alarms = 0.01 * recall + 0.99 * false
-        share = percent(float(outcome.flawed.mean()), 0)
-        upper = rate_interval(facts, "overkill_rate")
-        worst = 0.01 * recall / max(0.01 * recall + 0.99 * upper[1], 1e-9) if upper else None
-        least = f" (as few as {percent(worst, 0)} at the upper end of the overkill rate)" if worst else ""
-        text = (
-            f"Here {share} of the test photos are flawed. Where only 1 in 100 is, "
-            f"{percent(0.01 * recall / alarms, 0) if alarms else 'none'} of the alarms would be real "
-            f"flaws{least}. Escape and overkill rate do not depend on that share; precision and F1 do."
-        )
-        found.append(_caveat("note", "Alarms depend on how common flaws are", text))
+        found.append(_caveat("note", "Alarms depend on how common flaws are", _alarm_words(facts, outcome)))
     text = (
         "The figures hold for photos like these: same kind of surface, camera, distance and light. Before "
         "using the model elsewhere, label some photos from there and run flawmap evaluate on them."
     )
     found.append(_caveat("note", "Photos of another kind are another question", text))
     return found
+
+
+def _alarm_words(facts: ReportFacts, outcome: Outcome) -> str:
+    """How many alarms would be real where flaws are rare, at the rates of the test part."""
+    found = float(outcome.said_flawed[outcome.flawed].mean())
+    rejected = float(outcome.said_flawed[~outcome.flawed].mean())
+    share = percent(float(outcome.flawed.mean()), 0)
+    start = f"Here {share} of the test photos are flawed. Where only 1 in 100 is, "
+    end = " Escape and overkill rate do not depend on that share; precision and F1 do."
+    real = _real_alarms(found, rejected)
+    if real is None:
+        return f"{start}this model would hardly raise an alarm: it called no test photo flawed.{end}"
+    upper = rate_interval(facts, "overkill_rate")
+    worst = None if upper is None else _real_alarms(found, upper[1])
+    least = ""
+    if worst is not None and _in_hundred(worst) != _in_hundred(real):
+        least = f"; if the overkill rate lies at the upper end of its interval, {_in_hundred(worst)}"
+    return f"{start}{_in_hundred(real)} alarms would be real flaws{least}.{end}"
+
+
+def _real_alarms(found: float, rejected: float) -> float | None:
+    """The share of alarms that are flaws where 1 photo in 100 is flawed; None where there is no alarm."""
+    alarms = 0.01 * found + 0.99 * rejected
+    return 0.01 * found / alarms if alarms else None
+
+
+def _in_hundred(share: float) -> str:
+    """Such as "about 21 in 100"."""
+    if share in (0.0, 1.0):
+        return "all" if share else "none of the"
+    if share < 0.01:
+        return "fewer than 1 in 100"
+    return "more than 99 in 100" if share > 0.99 else f"about {round(100 * share)} in 100"

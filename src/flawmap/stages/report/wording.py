@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, TypeGuard
 
-from flawmap.records import Cut
-
 DASH = "–"
 NARROW_SPACE = "\u202f"
 
@@ -104,17 +102,17 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
+def capital(text: str) -> str:
+    """With a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
     """With a capital, unless it starts with a name such as "tf_net", and a full stop."""
     text = text.strip()
     if text.split(" ", 1)[0].replace("-", "").isalpha():
-        text = text[:1].upper() + text[1:]
+        text = capital(text)
     return text if not text or text[-1] in ".!?:" else f"{text}."
-
-
-def cut_name(cut: Cut) -> str:
-    """Such as "stage 5, avg + max"."""
-    return f"stage {cut.depth}, {'avg + max' if cut.pooling == 'average+maximum' else 'avg'}"
 
 
 def rate_text(value: Any) -> str:

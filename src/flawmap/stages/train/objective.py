@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from flawmap.tools.scores import state_rank
 from flawmap.tools.thresholds import best_f1
 
 
@@ -20,9 +21,8 @@ class Score:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Higher is better: F1 to six places, then the lower loss. A state without an F1 comes last."""
-        f1 = self.f1 if self.f1 == self.f1 else -1.0
-        return round(f1, 6), -self.loss
+        """Higher is better."""
+        return state_rank(self.f1, self.loss)
 
 
 @dataclass(frozen=True)

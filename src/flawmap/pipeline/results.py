@@ -14,10 +14,10 @@ from flawmap.pipeline.runfolder import FINISHED, RunFolder
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import Evaluation, TrainedModel
 from flawmap.stages.audit import audit_to_dict
-from flawmap.stages.evaluate import to_plain
 from flawmap.stages.explain import draw_heat, explain_photo
 from flawmap.stages.report import RandomSplit, ReportFacts, wanted_heats, write_report
 from flawmap.tools.photos import read_image
+from flawmap.tools.plain import to_plain
 from flawmap.tools.runtime import Classifier
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import sys
 import textwrap
 import typing
 from pathlib import Path
@@ -57,6 +58,7 @@ RETURNED = [
     records.Thresholds,
     records.Dataset,
     records.Photo,
+    records.PhotoMask,
     records.Audit,
     records.LabelSuspect,
     records.Split,
@@ -124,12 +126,19 @@ def _record(kind: type) -> str:
     """A class: its docstring, its fields as a table, its public methods and properties as a list."""
     parents = [base.__name__ for base in kind.__bases__ if base is not object]
     also = f" Also the fields of {parents[0]}." if parents else ""
-    text = f"### {kind.__name__}\n\n{_doc(kind)}{also} (`{kind.__module__}.{kind.__name__}`)\n"
+    text = f"### {kind.__name__}\n\n{_doc(kind)}{also} (`{_home(kind)}.{kind.__name__}`)\n"
     rows = [f"| `{name}` | `{hint}` | {meaning} |" for name, hint, _, meaning in _fields(kind)]
     if rows:
         text += "\n" + "\n".join(["| | | |", "|---|---|---|", *rows]) + "\n"
     told = [line for name, member in vars(kind).items() if (line := _member(name, member))]
     return text + ("\n" + "\n".join(told) + "\n" if told else "")
+
+
+def _home(kind: type) -> str:
+    """The module to import from: the package, where that hands the name on."""
+    package = kind.__module__.rpartition(".")[0]
+    is_handed_on = getattr(sys.modules[package], kind.__name__, None) is kind
+    return package if is_handed_on else kind.__module__
 
 
 def _member(name: str, member: object) -> str:

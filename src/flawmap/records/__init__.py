@@ -1,0 +1,37 @@
+"""Frozen values that travel between the stages; each checks itself once, when it is made.
+
+Photos are always in the order of `Dataset.photos` (sorted by name); every array that speaks of photos has one
+row per photo in that order.
+"""
+
+from flawmap.records.basics import Part, Pooling, Progress, no_progress
+from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
+from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
+from flawmap.records.masks import PhotoMask
+from flawmap.records.model import Epoch, Evaluation, ModelSpec, Thresholds, TrainedModel
+
+__all__ = [
+    "Audit",
+    "Candidate",
+    "Cut",
+    "CutCost",
+    "Dataset",
+    "Embeddings",
+    "Epoch",
+    "Evaluation",
+    "LabelSuspect",
+    "LinearHead",
+    "ModelSpec",
+    "Part",
+    "Photo",
+    "PhotoMask",
+    "Pooling",
+    "Preprocessing",
+    "Progress",
+    "Ranking",
+    "Split",
+    "Thresholds",
+    "TrainedModel",
+    "Unreadable",
+    "no_progress",
+]

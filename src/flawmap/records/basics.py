@@ -1,0 +1,21 @@
+"""What every record shares: the check of its fields, and small types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+Part = Literal["train", "validation", "test"]
+Pooling = Literal["average", "average+maximum"]
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, n_done, n_total) by every stage that takes long."""
+
+
+def no_progress(what: str, n_done: int, n_total: int) -> None:
+    """The Progress that says nothing."""
+
+
+def check(ok: bool, wanted: str, got: object) -> None:
+    """Raise ValueError, saying what was wanted and what came, unless `ok`."""
+    if not ok:
+        raise ValueError(f"wanted {wanted}; got {got}")

@@ -1,0 +1,106 @@
+"""What is trained, shipped and measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from flawmap.records.choice import Cut, LinearHead, Preprocessing
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From validation only. `temperature` divides the logits. Bounds are upper 95 % limits of the rates."""
+
+    temperature: float
+    threshold: float
+    review_low: float
+    review_high: float
+    miss_rate_upper95: float
+    false_alarm_rate_upper95: float
+    max_miss_rate: float
+    chosen_by: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labels against predictions. `metrics` holds the figures that `flawmap evaluate --json` writes."""
+
+    metrics: dict[str, Any]
+    confusion: np.ndarray
+    """(n_labels, n_labels): rows the true, columns the printed label. For several labels per photo
+    (n_labels, 2, 2)."""
+    curves: dict[str, Any]
+    """Plain lists: roc, precision_recall, calibration."""
+    worst: tuple[int, ...]
+    """Row indices of the worst mistakes, worst first."""
+    names: tuple[str, ...]
+    probabilities: np.ndarray
+    flaw_scores: np.ndarray
+    printed: np.ndarray
+    """(n, n_labels) uint8: the labels that predict would print."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """`flawmap.json`: all that a model file needs to be run and trusted. Plain JSON values throughout."""
+
+    task: Literal["classification", "multilabel"]
+    labels: tuple[str, ...]
+    good_labels: tuple[str, ...]
+    backbone_id: str
+    cut: Cut
+    preprocessing: Preprocessing
+    thresholds: Thresholds
+    tile_hw: tuple[int, int]
+    """The most frequent size of the training photos: what "one tile" means to this model."""
+    licence: str = ""
+    winner: str = ""
+    """Which contender shipped: probe, head or fine-tuned."""
+    training_digests: tuple[str, ...] = ()
+    """Digests of the training and validation photos, so that a later evaluation can tell what was seen."""
+    file_digests: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    agreement: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    format_version: int = 1
+
+    @property
+    def is_multilabel(self) -> bool:
+        return self.task == "multilabel"
+
+    @property
+    def is_flaw_label(self) -> np.ndarray:
+        """(n_labels,) bool."""
+        return np.array([label not in self.good_labels for label in self.labels])
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of the training curves. `phase` is "head" or "fine-tuning"."""
+
+    phase: str
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_f1: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network that maps (n, 3, h, w) float32 RGB 0..255 to (features, logits), and how it came to be."""
+
+    network: Any
+    """torch.nn.Module with `.eval()` set, on the processor; built by flawmap.tools.backbones."""
+    winner: str
+    contenders: dict[str, dict[str, float]]
+    """Per contender ("untrained", "probe", "head", "fine-tuned"): validation f1 and loss."""
+    untrained_head: LinearHead
+    """The state before training, so that it can be evaluated beside the winner."""
+    history: tuple[Epoch, ...]
+    class_weights: tuple[float, ...]
+    note: str = ""

@@ -4,11 +4,11 @@ Photos are always in the order of `Dataset.photos` (sorted by name); every array
 row per photo in that order.
 """
 
-from flawmap.records.basics import Part, Pooling, Progress, no_progress
+from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
 from flawmap.records.masks import PhotoMask
-from flawmap.records.model import Epoch, Evaluation, ModelSpec, Thresholds, TrainedModel
+from flawmap.records.model import Epoch, Evaluation, ModelSpec, Thresholds, TrainedModel, TrainedSegmenter
 
 __all__ = [
     "Audit",
@@ -16,6 +16,7 @@ __all__ = [
     "Cut",
     "CutCost",
     "Dataset",
+    "Decoder",
     "Embeddings",
     "Epoch",
     "Evaluation",
@@ -32,6 +33,7 @@ __all__ = [
     "Split",
     "Thresholds",
     "TrainedModel",
+    "TrainedSegmenter",
     "Unreadable",
     "no_progress",
 ]

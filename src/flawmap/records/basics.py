@@ -7,6 +7,19 @@ from typing import Literal
 
 Part = Literal["train", "validation", "test"]
 Pooling = Literal["average", "average+maximum"]
+Decoder = Literal[
+    "unet",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "upernet",
+]
+"""What turns a backbone's maps into masks; names of segmentation_models_pytorch."""
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, n_done, n_total) by every stage that takes long."""
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flawmap.records.basics import Decoder
 from flawmap.records.choice import Cut, LinearHead, Preprocessing
 
 
@@ -103,4 +104,23 @@ class TrainedModel:
     """The state before training, so that it can be evaluated beside the winner."""
     history: tuple[Epoch, ...]
     class_weights: tuple[float, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TrainedSegmenter:
+    """A network that maps (n, 3, h, w) float32 RGB 0..255 to logits (n, n_labels, h, w), h and w multiples of
+    32, and how it came to be."""
+
+    network: Any
+    """torch.nn.Module with `.eval()` set, on the processor; built by flawmap.tools.backbones."""
+    backbone_id: str
+    depth: int
+    decoder: Decoder
+    history: tuple[Epoch, ...]
+    validation_f1: float
+    """Of the state that was kept: mean over labels of the pooled Dice at its best threshold."""
+    crop_hw: tuple[int, int]
+    macs_per_px: float
+    n_parameters: int
     note: str = ""

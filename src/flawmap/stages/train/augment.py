@@ -25,8 +25,12 @@ def augment(images: torch.Tensor, options: AugmentOptions, generator: torch.Gene
 
     `generator` is a CPU generator: the draws are the same on every device.
     """
-    turned = _turn_and_flip(images, options, generator)
-    values = turned.to(torch.float32)
+    return recolour(turn_and_flip(images, options, generator), options, generator)
+
+
+def recolour(images: torch.Tensor, options: AugmentOptions, generator: torch.Generator) -> torch.Tensor:
+    """The colours' part of `augment`."""
+    values = images.to(torch.float32)
     n, height, width, _ = values.shape
     changes = draw_changes(n, options, generator)
     mean_grey = values.mean(dim=(1, 2)) @ torch.tensor(GREY, device=values.device)
@@ -82,8 +86,8 @@ def _turn_hue(angle: torch.Tensor) -> torch.Tensor:
     return (from_yiq @ turn @ to_yiq).to(angle.device, torch.float32)
 
 
-def _turn_and_flip(images: torch.Tensor, options: AugmentOptions, generator: torch.Generator) -> torch.Tensor:
-    """Draw and apply flips and turns; the count of draws is the same whatever the options are."""
+def turn_and_flip(images: torch.Tensor, options: AugmentOptions, generator: torch.Generator) -> torch.Tensor:
+    """(n, h, w, c) flipped and turned; the count of draws is the same whatever the options are."""
     n = len(images)
     left_right, up_down = (torch.rand(2, n, generator=generator) < 0.5).to(images.device)
     quarters = torch.randint(0, 4, (n,), generator=generator).to(images.device)

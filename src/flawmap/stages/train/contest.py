@@ -179,7 +179,9 @@ class Contest:
                 for step, part in enumerate(rows.split(size)):
                     stored = source.fetch(part)
                     generator = generator_for(self.options.seed, _VIEWS_SEED, view, step)
-                    images = source.vary(stored, generator) if view else source.plain(stored)
+                    wanted = torch.zeros(len(part), 0)
+                    varied = source.vary(stored, wanted, generator) if view else source.plain(stored, wanted)
+                    images = varied[0]
                     views[part, view] = pool(backbone(images)[0], self.cut)
                     n_done += len(part)
                     self.progress("training: looking at every photo", n_done, n_total)

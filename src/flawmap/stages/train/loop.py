@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -24,8 +24,8 @@ from torch import nn
 
 from flawmap.records import Epoch, Progress, no_progress
 from flawmap.stages.train.loggers import make_loggers
-from flawmap.stages.train.objective import Objective, Score
-from flawmap.stages.train.sources import Batch, Batches, generator_for
+from flawmap.stages.train.objective import Judge, Score
+from flawmap.stages.train.sources import Batch, Loader, generator_for
 from flawmap.tools.files import write_file
 
 _CHATTY = ("lightning.pytorch", "lightning.fabric")
@@ -45,13 +45,17 @@ class Phase:
     those that need no gradient stay as they are."""
     accelerator: str
     logger: str | None
+    trained_norms: tuple[str, ...] = ()
+    """Modules whose name begins so are new: their normalisation takes its statistics from the batches. The
+    others keep theirs, which small batches would spoil."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
 
 class Learner(lightning.LightningModule):
     """A model that turns a source's inputs into logits, what it learns from, and by which rules."""
 
     def __init__(
-        self, model: nn.Module, train: Batches, validation: Batches, objective: Objective, phase: Phase
+        self, model: nn.Module, train: Loader, validation: Loader, objective: Judge, phase: Phase
     ) -> None:
         super().__init__()
         self.model, self.objective, self.phase = model, objective, phase
@@ -68,21 +72,21 @@ class Learner(lightning.LightningModule):
     def setup(self, stage: str) -> None:
         _quieten()
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> Loader:
         return self.train_batches.shared(self.trainer.global_rank, self.trainer.world_size)
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> Loader:
         return self.validation_batches.shared(self.trainer.global_rank, self.trainer.world_size)
 
     def on_fit_start(self) -> None:
-        for name, parameter in self.learning():
-            self.averages[name] = self.averages.get(name, parameter.detach().clone()).to(parameter.device)
+        for name, value in self.changing():
+            self.averages[name] = self.averages.get(name, value.detach().clone()).to(value.device)
 
     @torch.no_grad()
     def on_train_batch_end(self, *args: Any) -> None:
         weight = min(0.2, 15 / int(self.trainer.estimated_stepping_batches))
-        for name, parameter in self.learning():
-            self.averages[name].lerp_(parameter, weight)
+        for name, value in self.changing():
+            self.averages[name].lerp_(value, weight)
 
     def on_validation_start(self) -> None:
         self._swap()
@@ -93,44 +97,54 @@ class Learner(lightning.LightningModule):
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for name, parameter in self.learning():
+        for name, value in self.changing():
             average = self.averages[name].clone()
-            self.averages[name].copy_(parameter)
-            parameter.copy_(average)
+            self.averages[name].copy_(value)
+            value.copy_(average)
 
     def learning(self) -> list[tuple[str, nn.Parameter]]:
         """The parameters that training changes, by name."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
+    def changing(self) -> list[tuple[str, torch.Tensor]]:
+        """All that training changes: what learns, and the statistics of new normalisation."""
+        new = self.phase.trained_norms
+        statistics = [
+            (name, buffer)
+            for name, buffer in self.model.named_buffers()
+            if name.startswith(new) and buffer.is_floating_point()
+        ]
+        return [*self.learning(), *statistics]
+
     def on_train_epoch_start(self) -> None:
-        """All but dropout as in use: normalisation keeps its statistics, which small batches would spoil."""
-        for module in self.model.modules():
-            module.training = isinstance(module, nn.Dropout)
+        """All but dropout and what is new as in use."""
+        new = self.phase.trained_norms
+        for name, module in self.model.named_modules():
+            module.training = isinstance(module, nn.Dropout) or name.startswith(new)
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         stored, targets, _ = batch
         place = (self.phase.seed, self.global_step, self.global_rank)
         torch.manual_seed(generator_for(*place, 1).initial_seed())  # for dropout
-        inputs = self.train_batches.source.vary(stored, generator_for(*place, 2))
-        loss = self.objective.loss(self.model(inputs), targets)
+        inputs, targets = self.train_batches.source.vary(stored, targets, generator_for(*place, 2))
+        loss = self.objective.loss(self.model(inputs).float(), targets)
         self._losses.append(loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         stored, targets, rows = batch
-        self._outputs.append((self.model(self.validation_batches.source.plain(stored)), targets, rows))
+        inputs, targets = self.validation_batches.source.plain(stored, targets)
+        self._outputs.append((*self.objective.reduce(self.model(inputs).float(), targets), rows))
 
     def on_validation_epoch_end(self) -> None:
-        logits, targets, rows = (torch.cat(parts) for parts in zip(*self._outputs, strict=True))
+        outputs, targets, rows = (torch.cat(parts) for parts in zip(*self._outputs, strict=True))
         self._outputs.clear()
         if self.trainer.world_size > 1:
-            logits, targets, rows = (
-                torch.as_tensor(self.all_gather(part)).flatten(0, 1) for part in (logits, targets, rows)
+            outputs, targets, rows = (
+                torch.as_tensor(self.all_gather(part)).flatten(0, 1) for part in (outputs, targets, rows)
             )
         _, first = np.unique(rows.cpu().numpy(), return_index=True)
-        self.score = self.objective.judge(
-            logits.float().cpu().numpy()[first], targets.cpu().numpy()[first].astype(np.uint8)
-        )
+        self.score = self.objective.judge(outputs.cpu().numpy()[first], targets.cpu().numpy()[first])
         figures = {"validation_f1": self.score.f1, "validation_loss": self.score.loss}
         self.log_dict(figures, sync_dist=self.trainer.world_size > 1)
 
@@ -205,7 +219,7 @@ class KeepBest(Callback):
             return
         self.best, self.n_since = pl_module.score, 0
         if trainer.is_global_zero:
-            learnt = {name: p.detach().cpu().contiguous().clone() for name, p in pl_module.learning()}
+            learnt = {name: v.detach().cpu().contiguous().clone() for name, v in pl_module.changing()}
             write_file(self.file, save(learnt))
 
     def state_dict(self) -> dict[str, Any]:
@@ -257,6 +271,7 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
     if not _is_finished(last_file, phase):
         trainer = lightning.Trainer(
             accelerator=phase.accelerator,
+            precision=phase.precision,
             max_epochs=phase.n_epochs,
             deterministic="warn" if torch.cuda.is_available() else True,
             callbacks=[keep, _KeepLast(last_file), _Report(progress)],
@@ -276,8 +291,8 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
     learner.cpu()
     learnt = load(best_file.read_bytes())
     with torch.no_grad():
-        for name, parameter in learner.learning():
-            parameter.copy_(learnt[name])
+        for name, value in learner.changing():
+            value.copy_(learnt[name])
     last = _read_checkpoint(last_file)
     return _best_of(last), tuple(Epoch(**values) for values in last["history"])
 

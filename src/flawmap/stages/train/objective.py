@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,9 +26,25 @@ class Score:
         return state_rank(self.f1, self.loss)
 
 
+class Judge(Protocol):
+    """What is learnt, and how a state is judged."""
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Of one training batch."""
+        ...
+
+    def reduce(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `judge` needs of one validation batch, a row per photo: all that is kept of it."""
+        ...
+
+    def judge(self, outputs: np.ndarray, targets: np.ndarray) -> Score:
+        """From what `reduce` kept of all validation photos."""
+        ...
+
+
 @dataclass(frozen=True)
 class Objective:
-    """What is learnt, and how a state is judged."""
+    """Of a classifier."""
 
     class_weights: torch.Tensor
     """(n_labels,): of a photo of each class; for several labels, of a photo that carries the label."""
@@ -45,11 +62,16 @@ class Objective:
             logits, targets.argmax(dim=1), weight=weights, label_smoothing=self.label_smoothing
         )
 
-    def judge(self, logits: np.ndarray, targets: np.ndarray) -> Score:
+    def reduce(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Everything: a few numbers per photo."""
+        return logits, targets
+
+    def judge(self, outputs: np.ndarray, targets: np.ndarray) -> Score:
         """F1 at its best threshold, and the plain loss (no weights, no smoothing) in nats."""
         plain = Objective(torch.ones_like(self.class_weights), self.is_flaw, self.is_multilabel)
-        loss = plain.loss(torch.from_numpy(logits).double(), torch.from_numpy(targets).double())
-        return Score(best_f1(logits, targets, self.is_flaw, self.is_multilabel), float(loss))
+        loss = plain.loss(torch.from_numpy(outputs).double(), torch.from_numpy(targets).double())
+        truth = targets.astype(np.uint8)
+        return Score(best_f1(outputs, truth, self.is_flaw, self.is_multilabel), float(loss))
 
 
 def class_weights(targets: np.ndarray, is_multilabel: bool, balance: float) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flawmap.errors import OptionError
+from flawmap.records import Decoder
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,65 @@ class AugmentOptions:
                 raise OptionError(f"{name} is {value}; it must be at least 0 and below 1")
         if not 0 <= self.hue <= 0.5:
             raise OptionError(f"hue is {self.hue}; it must lie between 0 and 0.5 (half a turn)")
+
+
+MaskLoss = Literal["dice+bce", "focal", "tversky+bce", "cldice"]
+
+
+@dataclass(frozen=True)
+class MaskTrainOptions:
+    """How masks are learnt. Nothing here depends on the clock: equal options give equal bits."""
+
+    seed: int = 0
+    backbone: str = "efficientnet_lite0"
+    """Id of the backbone under the decoder."""
+    depth: int | None = None
+    """Where the backbone is cut. None: at the first of its coarsest maps."""
+    decoder: Decoder = "unet"
+    loss: MaskLoss = "dice+bce"
+    epochs: int | None = None
+    """None: what `teramacs` allows, 15 to 100."""
+    teramacs: float = 24.0
+    """Where `epochs` is None: epochs × crops × multiply-accumulates of one forward pass, in 10^12."""
+    crop_px: int = 320
+    """Side of the crops; a multiple of 32. Smaller photos are padded by mirroring, never stretched."""
+    flaw_share: float = 0.5
+    """Share of the crops that lie over a flaw, whose label is drawn evenly, so that rare ones are seen."""
+    learning_rate: float = 2e-3
+    """Of the decoder, which is new."""
+    backbone_learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    patience: int = 30
+    """Epochs without a better validation score after which training ends."""
+    batch_size: int = 8
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    logger: Literal["wandb", "mlflow"] | None = None
+    """Where the curves go besides TensorBoard's events."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the arithmetic; auto: bfloat16 where the machine computes in it, else float32."""
+    memory_gb: float = 2.0
+    """Decoded photos are held in memory up to this size; beyond it each is read when it is needed."""
+
+    def __post_init__(self) -> None:
+        for name in ("teramacs", "patience", "memory_gb", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must not be negative")
+        for name in ("batch_size", "learning_rate", "backbone_learning_rate"):
+            if getattr(self, name) <= 0:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.crop_px < 64 or self.crop_px % 32:
+            raise OptionError(f"crop_px is {self.crop_px}; it must be a multiple of 32, 64 or more")
+        if not 0 <= self.flaw_share <= 1:
+            raise OptionError(f"flaw_share is {self.flaw_share}; it must lie between 0 and 1")
+        if self.epochs is not None and self.epochs < 1:
+            raise OptionError(f"epochs is {self.epochs}; masks need 1 or more")
+
+    def n_epochs(self, n_crops: int, macs: int) -> int:
+        """Epochs for that many crops at that many multiply-accumulates each."""
+        if self.epochs is not None:
+            return self.epochs
+        return min(100, max(15, round(self.teramacs * 1e12 / max(1, n_crops * macs))))
 
 
 @dataclass(frozen=True)

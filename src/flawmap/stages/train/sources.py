@@ -16,23 +16,44 @@ from flawmap.tools.photos import PhotoOptions, read_images
 from flawmap.tools.preprocess import fit_image
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Inputs, targets (n, n_labels) float32, and the photos' rows."""
+"""Inputs as they are stored, targets (n, ...) float32, and the photos' rows."""
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""The model's inputs, and the targets that belong to them."""
 
 
 class Source(Protocol):
-    """Inputs by row. `fetch` runs on the processor; `vary` and `plain` wherever the model is."""
+    """How stored batches become the model's inputs, wherever the model is; targets move with them."""
+
+    def vary(self, stored: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> Pair:
+        """For training, freshly augmented."""
+        ...
+
+    def plain(self, stored: torch.Tensor, targets: torch.Tensor) -> Pair:
+        """For validation."""
+        ...
+
+
+class Rows(Source, Protocol):
+    """A source of one input per row of a data set."""
 
     def fetch(self, rows: torch.Tensor) -> torch.Tensor:
-        """What belongs to these rows, as it is stored."""
+        """What belongs to these rows, as it is stored; on the processor."""
         ...
 
-    def vary(self, stored: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The model's input for training, freshly augmented."""
+
+class Loader(Protocol):
+    """What the loop draws its batches from."""
+
+    @property
+    def source(self) -> Source: ...
+
+    def shared(self, rank: int, n_devices: int) -> Loader:
+        """This device's share."""
         ...
 
-    def plain(self, stored: torch.Tensor) -> torch.Tensor:
-        """The model's input for validation."""
-        ...
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 class Pixels:
@@ -44,11 +65,11 @@ class Pixels:
     def fetch(self, rows: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.pixels[rows.numpy()])
 
-    def vary(self, stored: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return augment(stored, self.options, generator)
+    def vary(self, stored: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> Pair:
+        return augment(stored, self.options, generator), targets
 
-    def plain(self, stored: torch.Tensor) -> torch.Tensor:
-        return to_network_input(stored)
+    def plain(self, stored: torch.Tensor, targets: torch.Tensor) -> Pair:
+        return to_network_input(stored), targets
 
 
 class Views:
@@ -60,12 +81,12 @@ class Views:
     def fetch(self, rows: torch.Tensor) -> torch.Tensor:
         return self.features[rows]
 
-    def vary(self, stored: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def vary(self, stored: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> Pair:
         view = torch.randint(0, stored.shape[1], (len(stored),), generator=generator).to(stored.device)
-        return stored[torch.arange(len(stored), device=stored.device), view]
+        return stored[torch.arange(len(stored), device=stored.device), view], targets
 
-    def plain(self, stored: torch.Tensor) -> torch.Tensor:
-        return stored[:, 0]
+    def plain(self, stored: torch.Tensor, targets: torch.Tensor) -> Pair:
+        return stored[:, 0], targets
 
 
 class Batches:
@@ -76,9 +97,10 @@ class Batches:
     """
 
     def __init__(
-        self, source: Source, rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None
+        self, source: Rows, rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None
     ) -> None:
-        self.source, self.batch_size, self.seed = source, batch_size, seed
+        self.source: Rows = source
+        self.batch_size, self.seed = batch_size, seed
         self.rows = torch.from_numpy(np.asarray(rows, np.int64))
         self.targets = torch.from_numpy(np.asarray(targets, np.float32))
         self.rank, self.n_devices, self.epoch = 0, 1, 0

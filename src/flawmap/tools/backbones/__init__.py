@@ -9,6 +9,7 @@ from flawmap.tools.backbones.networks import (
     describe_cuts,
     load_backbone,
 )
+from flawmap.tools.backbones.segmenter import SegmenterNetwork, default_depth
 from flawmap.tools.backbones.walk import select, timm_entries, user_entry
 from flawmap.tools.backbones.weights import build_network, digest_of, load_weights, read_state_dict
 
@@ -16,9 +17,11 @@ __all__ = [
     "Backbone",
     "ClassifierNetwork",
     "EmbeddingNetwork",
+    "SegmenterNetwork",
     "build_network",
     "count_depths",
     "cut_backbone",
+    "default_depth",
     "describe_cuts",
     "digest_of",
     "embedding_columns",

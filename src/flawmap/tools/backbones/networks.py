@@ -102,6 +102,10 @@ class Backbone(nn.Module):
             images = images.contiguous(memory_format=torch.channels_last)
         return self.body((images - self.mean) / self.std, (self.last,) if depths is None else sorted(depths))
 
+    def chained_stages(self) -> list[nn.Module] | None:
+        """One module per depth, each fed by the one before; None for a network that is no such chain."""
+        return list(self.body.groups) if isinstance(self.body, _Chain) else None
+
     def stage_parameters(self) -> list[list[nn.Parameter]]:
         """Per depth, the parameters that its map needs and the map before it does not."""
         device = next(self.body.parameters()).device

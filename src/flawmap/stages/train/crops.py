@@ -1,0 +1,186 @@
+"""Batches of photos with their masks: crops for training, whole photos in pieces for validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from flawmap.records import Photo, PhotoMask, Progress, no_progress
+from flawmap.stages.train.augment import recolour, to_network_input, turn_and_flip
+from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
+from flawmap.stages.train.sources import Batch, Pair, generator_for
+from flawmap.tools.masks import to_pixels
+from flawmap.tools.photos import PhotoOptions, read_image, read_images
+from flawmap.tools.tiles import Box, lay_tiles
+
+MULTIPLE = 32
+PIECE_PX = 1024
+"""Validation photos larger than this are judged in pieces."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Photos with their masks, by row; `image(row)` is (H, W, 3) uint8."""
+
+    image: Callable[[int], np.ndarray]
+    masks: Sequence[PhotoMask]
+
+    def cut(self, row: int, box: Box) -> np.ndarray:
+        """(h, w, 3 + n_labels) uint8: image and mask under the box, mirrored beyond the photo's border."""
+        top, left, bottom, right = box
+        image, mask = self.image(row), to_pixels(self.masks[row])
+        height, width = image.shape[:2]
+        inner = (slice(top, min(bottom, height)), slice(left, min(right, width)))
+        together = np.concatenate([image[inner], mask[:, *inner].transpose(1, 2, 0).astype(np.uint8)], axis=2)
+        missing = (max(0, bottom - height), max(0, right - width))
+        return np.pad(together, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+
+
+def read_marked(
+    photos: Sequence[Photo],
+    masks: Sequence[PhotoMask],
+    memory_gb: float,
+    options: PhotoOptions,
+    progress: Progress = no_progress,
+) -> Marked:
+    """Photos decoded once where they fit into memory, and else whenever one is needed.
+
+    Raises PhotoError for a photo that can no longer be read.
+    """
+    if sum(3 * math.prod(photo.size_hw) for photo in photos) > memory_gb * 1e9:
+        return Marked(lambda row: read_image(photos[row].path, options), masks)
+    images = []
+    for image in read_images([photo.path for photo in photos], options):
+        if isinstance(image, Exception):
+            raise image
+        images.append(image)
+        progress("reading photos for training", len(images), len(photos))
+    return Marked(images.__getitem__, masks)
+
+
+class Layers:
+    """Stored batches are (n, h, w, 3 + n_labels) uint8: what turns the photo turns its mask."""
+
+    def __init__(self, options: AugmentOptions) -> None:
+        self.options = options
+
+    def vary(self, stored: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> Pair:
+        turned = turn_and_flip(stored, self.options, generator)
+        return recolour(turned[..., :3], self.options, generator), _to_targets(turned)
+
+    def plain(self, stored: torch.Tensor, targets: torch.Tensor) -> Pair:
+        return to_network_input(stored[..., :3]), _to_targets(stored)
+
+
+def _to_targets(stored: torch.Tensor) -> torch.Tensor:
+    """(n, n_labels, h, w) float32."""
+    return stored[..., 3:].permute(0, 3, 1, 2).to(torch.float32)
+
+
+class CropBatches:
+    """Crops drawn anew each epoch, by (seed, epoch) alone; as many per photo as would cover it once."""
+
+    def __init__(self, marked: Marked, rows: np.ndarray, options: MaskTrainOptions, seed: int) -> None:
+        self.source = Layers(options.augment)
+        self.marked, self.options, self.seed = marked, options, seed
+        sizes = np.array([marked.masks[row].size_hw for row in rows])
+        self.crop_hw = tuple(_crop_side(sides, options.crop_px) for sides in sizes.T)
+        share = sizes.prod(axis=1) / math.prod(self.crop_hw)
+        self.rows = np.repeat(rows, np.maximum(1, np.ceil(share - 0.25).astype(int)))
+        self.rank, self.n_devices, self.epoch = 0, 1, 0
+
+    batch_sampler = None
+
+    @property
+    def sampler(self) -> CropBatches:
+        """lightning calls `sampler.set_epoch` of whatever it loops over."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def shared(self, rank: int, n_devices: int) -> CropBatches:
+        """This device's share."""
+        self.rank, self.n_devices = rank, n_devices
+        return self
+
+    def __len__(self) -> int:
+        return max(1, -(-len(self.rows) // (self.n_devices * self.options.batch_size)))
+
+    def __iter__(self) -> Iterator[Batch]:
+        draw = np.random.default_rng((self.seed & 0xFFFFFFFF, self.epoch))
+        order = draw.permutation(len(self.rows))
+        seeds = draw.integers(1 << 62, size=len(order))
+        n = -(-len(order) // self.n_devices)
+        mine = np.tile(order, 2)[: n * self.n_devices][self.rank :: self.n_devices]
+        for places in np.array_split(mine, len(self)):
+            crops = [self._crop(int(self.rows[i]), np.random.default_rng(seeds[i])) for i in places]
+            rows = torch.from_numpy(self.rows[places].astype(np.int64))
+            yield torch.from_numpy(np.stack(crops)), torch.zeros(len(rows), 0), rows
+
+    def _crop(self, row: int, draw: np.random.Generator) -> np.ndarray:
+        mask = self.marked.masks[row]
+        room = [max(0, side - crop) for side, crop in zip(mask.size_hw, self.crop_hw, strict=True)]
+        carried = [runs for runs in mask.runs if len(runs)]
+        if carried and draw.random() < self.options.flaw_share:
+            centre = _draw_flaw_pixel(carried[draw.integers(len(carried))], mask.size_hw[0], draw)
+            offset = [centre[i] - draw.integers(self.crop_hw[i]) for i in (0, 1)]
+            top, left = (int(np.clip(offset[i], 0, room[i])) for i in (0, 1))
+        else:
+            top, left = (int(draw.integers(room[i] + 1)) for i in (0, 1))
+        return self.marked.cut(row, (top, left, top + self.crop_hw[0], left + self.crop_hw[1]))
+
+
+def _crop_side(sides: np.ndarray, crop_px: int) -> int:
+    """The wanted side, or less where most photos are smaller: little is padded then."""
+    return min(crop_px, _round_up(int(np.quantile(sides, 0.75, method="higher"))))
+
+
+def _round_up(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE
+
+
+def _draw_flaw_pixel(runs: np.ndarray, height: int, draw: np.random.Generator) -> tuple[int, int]:
+    """(row, column) of a flaw pixel, all alike likely."""
+    ends = np.cumsum(runs[:, 1])
+    place = int(draw.integers(ends[-1]))
+    run = int(np.searchsorted(ends, place, side="right"))
+    pixel = int(runs[run, 0]) - 1 + place - int(ends[run] - runs[run, 1])
+    return pixel % height, pixel // height
+
+
+class PieceBatches:
+    """Whole photos in order, one piece a batch, padded by mirroring to a multiple of 32."""
+
+    def __init__(self, marked: Marked, rows: np.ndarray) -> None:
+        self.source = Layers(AugmentOptions())
+        self.marked = marked
+        self.pieces = [
+            (int(row), box) for row in rows for box in lay_tiles(marked.masks[row].size_hw, PIECE_PX, 0)
+        ]
+        self.rank, self.n_devices = 0, 1
+
+    def shared(self, rank: int, n_devices: int) -> PieceBatches:
+        """This device's share."""
+        self.rank, self.n_devices = rank, n_devices
+        return self
+
+    def __len__(self) -> int:
+        return -(-len(self.pieces) // self.n_devices)
+
+    def __iter__(self) -> Iterator[Batch]:
+        n = len(self) * self.n_devices
+        for place in np.resize(np.arange(len(self.pieces)), n)[self.rank :: self.n_devices]:
+            row, (top, left, bottom, right) = self.pieces[place]
+            box = (top, left, top + _round_up(bottom - top), left + _round_up(right - left))
+            stored = torch.from_numpy(self.marked.cut(row, box)[None])
+            yield stored, torch.zeros(1, 0), torch.tensor([int(place)])
+
+
+def loop_seed(seed: int) -> int:
+    """The seed of the loop's own draws, apart from those of others that start from the same number."""
+    return generator_for(seed, 4).initial_seed()

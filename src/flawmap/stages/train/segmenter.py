@@ -1,0 +1,134 @@
+"""A segmenter by transfer: a new decoder on a pretrained backbone, both learning, the best state kept.
+
+The test part is never read here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from flawmap.errors import DatasetError
+from flawmap.records import Dataset, Progress, Split, TrainedSegmenter, no_progress
+from flawmap.stages.train.options import MaskTrainOptions
+from flawmap.stages.train.resuming import claim, fingerprint
+from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.zoo import BackboneEntry
+
+if TYPE_CHECKING:
+    from flawmap.stages.train.crops import CropBatches, PieceBatches
+    from flawmap.tools.backbones import SegmenterNetwork
+
+
+def train_segmenter(
+    dataset: Dataset,
+    split: Split,
+    entry: BackboneEntry,
+    options: MaskTrainOptions,
+    out: Path,
+    progress: Progress = no_progress,
+) -> TrainedSegmenter:
+    """Train on crops of `split.train`, judge whole photos of `split.validation`, keep the best state.
+
+    Checkpoints and TensorBoard's events go under `out`; where an earlier call with the same photos and
+    options was interrupted there, this one goes on and ends with the same bits.
+
+    Raises DatasetError where a part holds no flaw, OptionError where `out` holds the checkpoints of another
+    training, PhotoError for a photo that can no longer be read, BackboneError for a backbone that the decoder
+    cannot stand on.
+    """
+    from flawmap.stages.train.loop import Learner, Phase, reproducible, run_phase
+    from flawmap.stages.train.mask_objective import MaskObjective
+    from flawmap.tools.backbones import SegmenterNetwork, default_depth
+
+    _refuse_no_flaws(dataset, split)
+    depth = default_depth(entry) if options.depth is None else options.depth
+    claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{entry.key}|{depth}"})
+    with reproducible(options.seed):
+        train, validation = _make_batches(dataset, split, options, progress)
+        network = SegmenterNetwork(entry, depth, options.decoder, len(dataset.labels))
+        macs_per_px = _count_macs(network)
+        crop_hw = (train.crop_hw[0], train.crop_hw[1])
+        phase = Phase(
+            name="masks",
+            n_epochs=options.n_epochs(len(train.rows), int(macs_per_px * crop_hw[0] * crop_hw[1])),
+            patience=options.patience,
+            seed=train.seed,
+            weight_decay=options.weight_decay,
+            learning_rates=(("backbone.", options.backbone_learning_rate), ("", options.learning_rate)),
+            accelerator=options.accelerator,
+            logger=options.logger,
+            trained_norms=("decoder.", "head."),
+            precision=_precision(options),
+        )
+        learner = Learner(network, train, validation, MaskObjective(options.loss), phase)
+        score, history = run_phase(learner, out, progress)
+    return TrainedSegmenter(
+        network=network.eval().requires_grad_(False),
+        backbone_id=entry.id,
+        depth=depth,
+        decoder=options.decoder,
+        history=history,
+        validation_f1=score.f1,
+        crop_hw=crop_hw,
+        macs_per_px=macs_per_px,
+        n_parameters=sum(p.numel() for p in network.parameters()),
+        note=f"{len(train.rows)} crops of {crop_hw[1]} × {crop_hw[0]} pixels an epoch, in {phase.precision}",
+    )
+
+
+def _refuse_no_flaws(dataset: Dataset, split: Split) -> None:
+    for name, rows in (("training", split.train), ("validation", split.validation)):
+        if not dataset.targets[rows].any():
+            raise DatasetError(
+                f"no {name} photo carries a flaw pixel, so no mask can be learnt or judged; add photos with "
+                "masks, or give the parts yourself (train/, val/, test/)"
+            )
+
+
+def _make_batches(
+    dataset: Dataset, split: Split, options: MaskTrainOptions, progress: Progress
+) -> tuple[CropBatches, PieceBatches]:
+    from flawmap.stages.train.crops import CropBatches, PieceBatches, loop_seed, read_marked
+
+    rows = split.development
+    photos, masks = [dataset.photos[row] for row in rows], [dataset.masks[row] for row in rows]
+    largest = max(photo.size_hw[0] * photo.size_hw[1] for photo in photos)
+    decoding = PhotoOptions(max_megapixels=largest / 1e6 + 1)
+    marked = read_marked(photos, masks, options.memory_gb, decoding, progress)
+    train_rows, validation_rows = (np.searchsorted(rows, part) for part in (split.train, split.validation))
+    crops = CropBatches(marked, train_rows, options, loop_seed(options.seed))
+    return crops, PieceBatches(marked, validation_rows)
+
+
+def _count_macs(network: SegmenterNetwork) -> float:
+    """Multiply-accumulates per pixel of one forward pass."""
+    import copy
+
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shadow, side = copy.deepcopy(network).to("meta"), 256
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        shadow(torch.zeros(1, 3, side, side, device="meta"))
+    return counter.get_total_flops() / 2 / side**2
+
+
+def _precision(options: MaskTrainOptions) -> Literal["32-true", "bf16-mixed"]:
+    import torch
+
+    if options.precision != "auto":
+        return "bf16-mixed" if options.precision == "bfloat16" else "32-true"
+    if options.accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if _computes_in_bfloat16() else "32-true"
+
+
+def _computes_in_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them it is many times slower than float32."""
+    import torch
+
+    wanted = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in wanted)

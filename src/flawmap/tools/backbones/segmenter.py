@@ -1,0 +1,158 @@
+"""A backbone under a decoder of segmentation_models_pytorch: photos in, a map of logits per label out."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from flawmap.errors import BackboneError
+from flawmap.records import Decoder
+from flawmap.tools.backbones.networks import INPUT_MULTIPLE, Backbone, load_backbone
+from flawmap.tools.backbones.padding import PaddedConv2d
+from flawmap.tools.zoo import BackboneEntry
+
+_WIDTHS = (256, 128, 64, 32, 16)
+"""Channels of a U-Net's blocks, coarsest first (the library's default); a shallower one takes the last."""
+_BY_BLOCK = ("unet", "unetplusplus", "manet")
+"""Decoders that are told the channels of every block."""
+_ENCODER = "flawmap"
+
+
+class SegmenterNetwork(nn.Module):
+    """forward(images (n, 3, h, w) float32 RGB 0..255) → logits (n, n_labels, h, w).
+
+    h and w are multiples of 32. A label's logit says how likely the pixel carries that label, whatever the
+    others say: pixels may carry none, one or several.
+    """
+
+    def __init__(
+        self,
+        entry: BackboneEntry,
+        depth: int,
+        decoder: Decoder,
+        n_labels: int,
+        *,
+        pretrained: bool = True,
+    ) -> None:
+        """`depth` is where the backbone is cut. Raises BackboneError for a backbone or a depth
+        that the decoder cannot stand on."""
+        super().__init__()
+        encoder = _Encoder(load_backbone(entry, depth, pretrained=pretrained))
+        generator_state = torch.get_rng_state()
+        torch.manual_seed(0)
+        try:
+            network = _assemble(decoder, encoder, n_labels, entry.id)
+        finally:
+            torch.set_rng_state(generator_state)
+        self.backbone = encoder.backbone
+        self._depths = encoder.depths
+        self.decoder, self.head = network.decoder, network.segmentation_head
+        self.to(memory_format=torch.channels_last)
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = [images, *self.backbone(images, self._depths)]
+        return self.head(self.decoder(features))
+
+
+class _Encoder(nn.Module):
+    """What the library asks of an encoder: a map per halving of the photo's size, the photo itself first."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        strides, channels = _measure(backbone)
+        last_of = {stride: depth for depth, stride in enumerate(strides)}
+        self.depths = tuple(last_of.values())
+        self.out_channels = [3, *(channels[depth] for depth in self.depths)]
+        self.strides = list(last_of)
+        self.output_stride = self.strides[-1]
+
+    def set_in_channels(self, in_channels: int, pretrained: bool = True) -> None:
+        """Photos have three channels, always."""
+
+    def make_dilated(self, output_stride: int) -> None:
+        """Stages that would be coarser keep the map's size and look at pixels further apart instead."""
+        if self.output_stride <= output_stride:
+            return
+        stages = self.backbone.chained_stages()
+        if stages is None:
+            raise BackboneError(
+                f"this decoder wants maps no coarser than {output_stride} pixels, which the backbone cannot "
+                "be kept to; choose another decoder, or cut the backbone earlier"
+            )
+        strides, _ = _measure(self.backbone)
+        for stage, stride in zip(stages, strides, strict=True):
+            if stride > output_stride:
+                _dilate(stage, stride // output_stride)
+        self.output_stride = output_stride
+
+
+def _measure(backbone: Backbone) -> tuple[list[int], list[int]]:
+    """Stride and channels of the map at each depth; nothing is computed."""
+    shadow = copy.deepcopy(backbone).to("meta")
+    side = 4 * INPUT_MULTIPLE
+    with torch.no_grad():
+        maps = shadow(torch.zeros(1, 3, side, side, device="meta"), range(backbone.last + 1))
+    return [side // m.shape[2] for m in maps], [m.shape[1] for m in maps]
+
+
+def _dilate(stage: nn.Module, rate: int) -> None:
+    for layer in stage.modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        layer.stride = (1, 1)
+        if layer.kernel_size != (1, 1):
+            layer.dilation = (rate, rate)
+            height, width = ((k - 1) * rate // 2 for k in layer.kernel_size)
+            if isinstance(layer, PaddedConv2d):
+                layer.pad = (width, width, height, height)
+            else:
+                layer.padding = (height, width)
+
+
+def _assemble(decoder: Decoder, encoder: _Encoder, n_labels: int, name: str) -> Any:
+    """The library's network around our encoder, which its registry holds for that long only."""
+    import segmentation_models_pytorch as smp
+
+    n_levels = len(encoder.strides)
+    if encoder.strides != [2 ** (i + 1) for i in range(n_levels)]:
+        raise BackboneError(
+            f"{name} gives maps at strides {encoder.strides}; a decoder wants 2, 4, 8, …: choose another "
+            "backbone, such as efficientnet_lite0"
+        )
+    if n_levels < 3:
+        raise BackboneError(
+            f"{name} cut at depth {encoder.backbone.last} gives {n_levels} maps; a decoder wants 3 or more"
+        )
+    options: dict[str, Any] = {"decoder_channels": _WIDTHS[-n_levels:]} if decoder in _BY_BLOCK else {}
+    if decoder == "pspnet":
+        options["upsampling"] = encoder.output_stride
+    elif decoder == "fpn":
+        options["upsampling"] = 2 ** (n_levels - 3)  # it answers at the third level above its last
+    registry: dict[str, Any] = smp.encoders.encoders
+    registry[_ENCODER] = {"encoder": lambda depth, output_stride: encoder, "params": {}}
+    try:
+        return smp.create_model(
+            decoder,
+            encoder_name=_ENCODER,
+            encoder_weights=None,
+            classes=n_labels,
+            encoder_depth=n_levels,
+            **options,
+        )
+    except ValueError as error:
+        raise BackboneError(
+            f"{decoder} does not stand on {name} cut at depth {encoder.backbone.last}: {error}"
+        ) from error
+    finally:
+        del registry[_ENCODER]
+
+
+def default_depth(entry: BackboneEntry) -> int:
+    """The first depth whose map is as coarse as the whole backbone's: what follows adds cost, not context."""
+    strides, _ = _measure(load_backbone(entry, pretrained=False))
+    return strides.index(strides[-1])

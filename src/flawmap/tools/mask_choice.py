@@ -28,6 +28,7 @@ from flawmap.tools.mask_scores import (
     photo_counts,
     to_levels,
 )
+from flawmap.tools.plain import to_plain
 
 Criterion = Literal["f1", "f1_tolerant", "flaw_dice", "severstal_score"]
 ValidationPhotos = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
@@ -77,7 +78,7 @@ class CleaningChoice:
     compared: tuple[dict[str, Any], ...]
     """label, step (threshold or cleaning), threshold, low_threshold, min_area_px, criterion, value, behind
     (the best), standard_error, is_chosen. Of the 255 thresholds every sixteenth and those that matter."""
-    figures: dict[str, dict[str, float]]
+    figures: dict[str, dict[str, float | None]]
     """Validation figures of thresholds 0.5, of the chosen thresholds alone and of the chosen cleaning."""
 
 
@@ -113,10 +114,12 @@ def choose_cleaning(
     ]
     criterion = "severstal_score" if (stacked[:, :, 4, 0] == 0).all(axis=1).any() else "f1"
     grids = [_settings(high, options) for high in highs]
-    counted = np.stack([_photo_components(*photo, highs, grids, options) for photo in photos()])
+    counted = [_photo_components(*photo, highs, grids, options) for photo in photos()]
     chosen = [
-        _choose_setting(counted[:, i], stacked[:, i, 4, 0], grids[i], label, criterion, resamples, rows)
-        for i, label in enumerate(labels)
+        _choose_setting(
+            np.stack(of_label), stacked[:, i, 4, 0], grids[i], labels[i], criterion, resamples, rows
+        )
+        for i, of_label in enumerate(zip(*counted, strict=True))
     ]
     cleaning = _to_cleaning(chosen, options)
     figures = _compare(photos, highs, cleaning, options)
@@ -225,8 +228,8 @@ def _photo_components(
     thresholds: Sequence[int],
     grids: Sequence[Sequence[_Setting]],
     options: CleaningOptions,
-) -> np.ndarray:
-    """(n_labels, 2, k) pixels of one photo per setting: in the cleaned mask, and right ones of these.
+) -> list[np.ndarray]:
+    """Per label (2, k) pixels of one photo: in the mask that each setting leaves, and right ones of these.
 
     The components of a low threshold are listed once with size, highest level and right pixels: they answer
     for every high threshold and area. Labels that exclude each other are resolved with the other labels at
@@ -245,7 +248,7 @@ def _photo_components(
                 mask = resolve_overlaps(rivals, levels)[i]
             of_low[low] = _components(mask, levels[i], np.asarray(truth[i], bool))
         counted.append(np.stack([_kept(of_low[s.low], s) for s in settings], axis=1))
-    return np.stack(counted)
+    return counted
 
 
 def _components(mask: np.ndarray, levels: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -316,7 +319,7 @@ def _to_cleaning(chosen: Sequence[_Setting], options: CleaningOptions) -> Cleani
 
 def _compare(
     photos: ValidationPhotos, levels: Sequence[int], cleaning: Cleaning, options: CleaningOptions
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Validation figures of the plain, the half-way and the chosen cleaning, by cleaning every photo."""
     n_labels = len(levels)
     cleanings = {
@@ -333,7 +336,7 @@ def _compare(
         name: mask_figures.figures_of_set(mask_figures.stack_counts(of_photos))
         for name, of_photos in counts.items()
     }
-    return {name: {key: float(values[key]) for key in _COMPARED} for name, values in found.items()}
+    return {name: {key: to_plain(values[key]) for key in _COMPARED} for name, values in found.items()}
 
 
 def _cleaned(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, OptionError, option
+from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Dataset, Evaluation, ModelSpec, Thresholds
 from flawmap.tools import bootstrap, scores
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, interval95, upper_bound
@@ -29,7 +28,7 @@ from flawmap.tools.figures import (
     score_design_effect,
     true_label_scores,
 )
-from flawmap.tools.files import write_file
+from flawmap.tools.files import write_json
 from flawmap.tools.plain import to_plain
 from flawmap.tools.thresholds import best_threshold, calibrated_threshold, fit_temperature, review_band
 
@@ -284,18 +283,7 @@ def _claims(judged: Judged, thresholds: Thresholds, options: EvaluateOptions) ->
 
 def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any]) -> list[str]:
     """Plain sentences that a reader of the figures has to know."""
-    notes = []
-    if judged.groups is None:
-        notes.append(
-            "the sources of the photos are not known: single photos were resampled, so the intervals "
-            "are too narrow if several photos show one object; name the sources with "
-            f"{option('--group-by')} or a manifest's group column"
-        )
-    elif truth.group_origin:
-        notes.append(f"intervals are over {metrics['n_groups']:,} sources, {truth.group_origin}")
-    if judged.groups is not None and not metrics["intervals_reliable"]:
-        n_groups = metrics["n_groups"]
-        notes.append(f"only {n_groups} group{'s' * (n_groups != 1)}: intervals are unreliable")
+    notes = bootstrap.group_notes(metrics["n_groups"], truth.group_origin)
     if metrics["n_seen_in_training"]:
         notes.append(
             f"{metrics['n_seen_in_training']} of {len(judged)} photos were in training: the figures flatter"
@@ -351,7 +339,4 @@ def _worst(judged: Judged, n_worst: int) -> tuple[int, ...]:
 
 def write_evaluation_json(evaluation: Evaluation, path: Path) -> None:
     """The metrics as JSON with sorted keys: equal evaluations give equal bytes; written whole or not."""
-    text = json.dumps(
-        to_plain(evaluation.metrics), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
-    )
-    write_file(path, text + "\n")
+    write_json(path, evaluation.metrics)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flawmap.errors import option
+
 _CHUNK_ELEMENTS = 1_000_000
 MIN_RELIABLE_GROUPS = 20
 """Under this many groups a bootstrap over groups is known to be too narrow; its intervals are marked."""
@@ -57,6 +59,23 @@ def draw_groups(groups: Sequence[str] | None, n_photos: int, n_resamples: int, s
     drawn += np.arange(n_resamples)[:, None] * n_groups
     counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_groups).astype(np.float32)
     return GroupResamples(codes, counts.reshape(n_resamples, n_groups))
+
+
+def group_notes(n_groups: int | None, origin: str = "") -> list[str]:
+    """What a reader of intervals has to know of the groups that were drawn; None: they are not known.
+
+    `origin` says in words where the groups were learnt from.
+    """
+    if n_groups is None:
+        return [
+            "the sources of the photos are not known: single photos were resampled, so the intervals "
+            "are too narrow if several photos show one object; name the sources with "
+            f"{option('--group-by')} or a manifest's group column"
+        ]
+    notes = [f"intervals are over {n_groups:,} sources, {origin}"] if origin else []
+    if n_groups < MIN_RELIABLE_GROUPS:
+        notes.append(f"only {n_groups} group{'s' * (n_groups != 1)}: intervals are unreliable")
+    return notes
 
 
 def ranked_figures(truth: np.ndarray, scores: np.ndarray, resamples: GroupResamples) -> np.ndarray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 from flawmap.errors import OptionError
+from flawmap.tools.plain import to_plain
 
 
 def make_parents(path: Path) -> None:
@@ -36,6 +39,12 @@ def write_file(path: Path, content: bytes | str) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Records and arrays as JSON with sorted keys: equal values give equal bytes; written whole or not."""
+    text = json.dumps(to_plain(values), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_file(path, text + "\n")
 
 
 def cache_folder(given: Path | None = None) -> Path:

@@ -1,0 +1,120 @@
+"""From probabilities to masks: thresholds, hysteresis, smallest areas (numpy; components by scipy)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flawmap.errors import OptionError
+from flawmap.tools.mask_scores import N_LEVELS
+
+_NEIGHBOURS = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How masks are made from probabilities, one entry per label. Plain JSON values."""
+
+    thresholds: tuple[float, ...]
+    """A component is kept where one of its pixels reaches this; above 0, at most 1."""
+    low_thresholds: tuple[float, ...] | None = None
+    """Pixels that reach this belong to the component (hysteresis); None: the same as `thresholds`."""
+    min_area_px: tuple[int, ...] = ()
+    """8-connected components of fewer pixels are removed; empty: none is."""
+    is_exclusive: bool = False
+    """Whether labels may not overlap: a pixel goes to the likeliest of the labels whose masks hold it."""
+
+    def __post_init__(self) -> None:
+        n_labels = len(self.thresholds)
+        if not n_labels or not all(0 < t <= 1 for t in self.thresholds):
+            raise OptionError(f"thresholds are {self.thresholds}; give one per label, above 0 and at most 1")
+        lows = self.thresholds if self.low_thresholds is None else self.low_thresholds
+        if len(lows) != n_labels or not all(0 < a <= b for a, b in zip(lows, self.thresholds, strict=True)):
+            raise OptionError(
+                f"low_thresholds are {self.low_thresholds}; give one per label, above 0 and at most its "
+                f"threshold {self.thresholds}"
+            )
+        if not self.min_area_px:
+            object.__setattr__(self, "min_area_px", (0,) * n_labels)
+        if len(self.min_area_px) != n_labels or min(self.min_area_px) < 0:
+            raise OptionError(
+                f"min_area_px is {self.min_area_px}; give {n_labels} whole numbers, one per label, 0 or more"
+            )
+
+    @property
+    def lows(self) -> tuple[float, ...]:
+        """What a pixel has to reach, hysteresis or not."""
+        return self.thresholds if self.low_thresholds is None else self.low_thresholds
+
+
+def clean_masks(probabilities: np.ndarray, cleaning: Cleaning, area_factor: float = 1.0) -> np.ndarray:
+    """(n_labels, H, W) floats 0..1, or uint8 levels of 1/256 → (n_labels, H, W) bool masks.
+
+    In this order: low thresholds; where labels exclude each other the likeliest of those that hold a pixel
+    (equals: the first); of the 8-connected components left, those that reach the threshold and the smallest
+    area. `area_factor` multiplies the smallest areas, see `area_factor`; an area of 0 counts as 1 there.
+    Raises OptionError for a cleaning of other labels.
+    """
+    if probabilities.ndim != 3 or len(probabilities) != len(cleaning.thresholds):
+        raise OptionError(
+            f"need probabilities ({len(cleaning.thresholds)}, H, W), as many labels as the cleaning has; "
+            f"got {probabilities.shape}"
+        )
+    masks = np.stack([reaches(p, low) for p, low in zip(probabilities, cleaning.lows, strict=True)])
+    if cleaning.is_exclusive and len(masks) > 1:
+        masks = resolve_overlaps(masks, probabilities)
+    settings = zip(cleaning.thresholds, cleaning.lows, cleaning.min_area_px, strict=True)
+    for i, (high, low, area) in enumerate(settings):
+        seeds = reaches(probabilities[i], high) if high > low else None
+        least_px = math.ceil(max(area, 1) * area_factor)
+        masks[i] = keep_components(masks[i], least_px, seeds)
+    return masks
+
+
+def reaches(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Where the probability is at least the threshold; levels are rounded down, so none is let in wrongly."""
+    if probabilities.dtype == np.uint8:
+        return probabilities >= math.ceil(threshold * N_LEVELS)
+    return probabilities >= threshold
+
+
+def resolve_overlaps(masks: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(n_labels, H, W) bool masks → the same without overlaps: the likeliest label keeps the pixel."""
+    winner = np.where(masks, probabilities, probabilities.dtype.type(0)).argmax(axis=0)
+    return masks & (winner == np.arange(len(masks))[:, None, None])
+
+
+def keep_components(mask: np.ndarray, min_area_px: int, seeds: np.ndarray | None = None) -> np.ndarray:
+    """The 8-connected components of (H, W) bool of at least `min_area_px` that hold a seed, where given."""
+    if min_area_px <= 1 and seeds is None:
+        return mask
+    labelled, n = label_components(mask)
+    kept = np.bincount(labelled.ravel(), minlength=n + 1) >= min_area_px
+    if seeds is not None:
+        seeded = np.zeros(n + 1, bool)
+        seeded[labelled[mask & seeds]] = True
+        kept &= seeded
+    kept[0] = False
+    return kept[labelled]
+
+
+def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """(H, W) bool → (H, W) int32 numbers of its 8-connected components from 1 on (0: none), and how many."""
+    from scipy import ndimage
+
+    found: Any = ndimage.label(mask, _NEIGHBOURS)
+    return found[0], int(found[1])
+
+
+def area_factor(photo_score: float, threshold: float, most: float = 16.0) -> float:
+    """By how much a photo-level model's doubt raises the smallest area of a mask, for `clean_masks`.
+
+    1 where the flaw score (0..1) reaches the threshold; below it the factor grows steadily on a logarithmic
+    scale, to `most` at score 0.
+    """
+    if not 0 < threshold <= 1 or not most >= 1:
+        raise OptionError(f"need a threshold above 0 to 1 and most of 1 or more; got {threshold} and {most}")
+    return float(most ** (1.0 - min(max(photo_score, 0.0), threshold) / threshold))

@@ -7,12 +7,13 @@ row per photo in that order.
 from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
-from flawmap.records.masks import PhotoMask
+from flawmap.records.masks import Cleaning, MaskEvaluation, MaskRow, MaskSpec, PhotoMask
 from flawmap.records.model import Epoch, Evaluation, ModelSpec, Thresholds, TrainedModel, TrainedSegmenter
 
 __all__ = [
     "Audit",
     "Candidate",
+    "Cleaning",
     "Cut",
     "CutCost",
     "Dataset",
@@ -22,6 +23,9 @@ __all__ = [
     "Evaluation",
     "LabelSuspect",
     "LinearHead",
+    "MaskEvaluation",
+    "MaskRow",
+    "MaskSpec",
     "ModelSpec",
     "Part",
     "Photo",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from flawmap.records.basics import check
+from flawmap.errors import OptionError
+from flawmap.records.basics import Decoder, check
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +60,85 @@ def have_overlap(runs: Sequence[np.ndarray]) -> bool:
     together = np.concatenate([np.zeros((0, 2), np.int64), *runs])
     together = together[np.argsort(together[:, 0], kind="stable")]
     return bool((together[1:, 0] < together.sum(axis=1)[:-1]).any())
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """How masks are made from probabilities, one entry per label. Plain JSON values."""
+
+    thresholds: tuple[float, ...]
+    """A component is kept where one of its pixels reaches this; above 0, at most 1."""
+    low_thresholds: tuple[float, ...] | None = None
+    """Pixels that reach this belong to the component (hysteresis); None: the same as `thresholds`."""
+    min_area_px: tuple[int, ...] = ()
+    """8-connected components of fewer pixels are removed; empty: none is."""
+    is_exclusive: bool = False
+    """Whether labels may not overlap: a pixel goes to the likeliest of the labels whose masks hold it."""
+
+    def __post_init__(self) -> None:
+        n_labels = len(self.thresholds)
+        if not n_labels or not all(0 < t <= 1 for t in self.thresholds):
+            raise OptionError(f"thresholds are {self.thresholds}; give one per label, above 0 and at most 1")
+        lows = self.thresholds if self.low_thresholds is None else self.low_thresholds
+        if len(lows) != n_labels or not all(0 < a <= b for a, b in zip(lows, self.thresholds, strict=True)):
+            raise OptionError(
+                f"low_thresholds are {self.low_thresholds}; give one per label, above 0 and at most its "
+                f"threshold {self.thresholds}"
+            )
+        if not self.min_area_px:
+            object.__setattr__(self, "min_area_px", (0,) * n_labels)
+        if len(self.min_area_px) != n_labels or min(self.min_area_px) < 0:
+            raise OptionError(
+                f"min_area_px is {self.min_area_px}; give {n_labels} whole numbers, one per label, 0 or more"
+            )
+
+    @property
+    def lows(self) -> tuple[float, ...]:
+        """What a pixel has to reach, hysteresis or not."""
+        return self.thresholds if self.low_thresholds is None else self.low_thresholds
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """What `masks.onnx` of a model folder is, and how its probabilities become masks."""
+
+    backbone_id: str
+    depth: int
+    decoder: Decoder
+    cleaning: Cleaning
+    multiple: int = 32
+    """Height and width of what the file is given are multiples of this."""
+    flips: bool = False
+    """Whether each photo is also looked at mirrored (left-right, up-down, both) and the answers averaged."""
+    piece_px: int = 1024
+    """Larger photos are looked at in pieces of this side, blended where they overlap."""
+    overlap_px: int = 128
+    macs_per_px: float = 0.0
+    """Multiply-accumulates of one pass."""
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """One photo's own figures, of any flaw; None where there is no true pixel."""
+
+    name: str
+    dice: float
+    """1 where truth and prediction are both empty."""
+    f1_tolerant: float | None
+    true_px: int
+    found_px: int
+
+
+@dataclass(frozen=True)
+class MaskEvaluation:
+    """Masks against the truth. `metrics` holds the figures that `flawmap evaluate --json` writes."""
+
+    metrics: dict[str, Any]
+    rows: tuple[MaskRow, ...]
+    """One per photo, in the order given."""
+    best: tuple[int, ...]
+    """Rows of highest Dice among photos with a flaw, best first."""
+    typical: tuple[int, ...]
+    """Rows nearest the median Dice of photos with a flaw, nearest first."""
+    worst: tuple[int, ...]
+    """Rows of lowest Dice of all photos, worst first; among equals the most wrong pixels first."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from flawmap.records.basics import Decoder
 from flawmap.records.choice import Cut, LinearHead, Preprocessing
+from flawmap.records.masks import MaskSpec
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Evaluation:
 class ModelSpec:
     """`flawmap.json`: all that a model file needs to be run and trusted. Plain JSON values throughout."""
 
-    task: Literal["classification", "multilabel"]
+    task: Literal["classification", "multilabel", "segmentation", "cascade"]
     labels: tuple[str, ...]
     good_labels: tuple[str, ...]
     backbone_id: str
@@ -67,11 +68,13 @@ class ModelSpec:
     metrics: dict[str, Any] = field(default_factory=dict)
     agreement: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    masks: MaskSpec | None = None
+    """Of a model that gives masks."""
     format_version: int = 1
 
     @property
     def is_multilabel(self) -> bool:
-        return self.task == "multilabel"
+        return self.task != "classification"
 
     @property
     def is_flaw_label(self) -> np.ndarray:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import DatasetError, OptionError
+from flawmap.records import Cleaning, MaskEvaluation, MaskRow
 from flawmap.tools import mask_figures
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, draw_groups, group_notes, interval95
 from flawmap.tools.figures import exact_interval
 from flawmap.tools.files import write_json
 from flawmap.tools.mask_choice import CleaningChoice, CleaningOptions, choose_cleaning
-from flawmap.tools.mask_cleaning import Cleaning, clean_masks
+from flawmap.tools.mask_cleaning import clean_masks
 from flawmap.tools.mask_scores import harmonic, photo_counts
 from flawmap.tools.plain import to_plain
 
@@ -26,8 +28,6 @@ __all__ = [
     "CleaningChoice",
     "CleaningOptions",
     "EvaluateMasksOptions",
-    "MaskEvaluation",
-    "MaskRow",
     "MaskedPhoto",
     "choose_cleaning",
     "count_photo",
@@ -76,33 +76,6 @@ class MaskedPhoto:
             )
 
 
-@dataclass(frozen=True)
-class MaskRow:
-    """One photo's own figures, of any flaw; None where there is no true pixel."""
-
-    name: str
-    dice: float
-    """1 where truth and prediction are both empty."""
-    f1_tolerant: float | None
-    true_px: int
-    found_px: int
-
-
-@dataclass(frozen=True)
-class MaskEvaluation:
-    """Masks against the truth. `metrics` holds the figures that `flawmap evaluate --json` writes."""
-
-    metrics: dict[str, Any]
-    rows: tuple[MaskRow, ...]
-    """One per photo, in the order given."""
-    best: tuple[int, ...]
-    """Rows of highest Dice among photos with a flaw, best first."""
-    typical: tuple[int, ...]
-    """Rows nearest the median Dice of photos with a flaw, nearest first."""
-    worst: tuple[int, ...]
-    """Rows of lowest Dice of all photos, worst first; among equals the most wrong pixels first."""
-
-
 def evaluate_masks(
     photos: Iterable[MaskedPhoto],
     labels: Sequence[str],
@@ -125,13 +98,17 @@ def evaluate_masks(
 def count_photo(
     photo: MaskedPhoto, cleaning: Cleaning | None, options: EvaluateMasksOptions = EvaluateMasksOptions()
 ) -> dict[str, np.ndarray]:
-    """What `evaluate_counts` needs of one photo (some kB), so that photos can be counted apart."""
+    """What `evaluate_counts` needs of one photo (some kB), so that photos can be counted apart.
+
+    clDice, which is about skeletons, is counted where scikit-image is installed, and is null elsewhere.
+    """
     predicted = photo.predicted
     if predicted is None:
         if cleaning is None or photo.probabilities is None:
             raise OptionError(f"{photo.name}: give a cleaning to make masks from probabilities")
         predicted = clean_masks(photo.probabilities, cleaning)
-    return photo_counts(photo.truth, predicted, photo.probabilities, options.tolerance_px)
+    has_cldice = importlib.util.find_spec("skimage") is not None
+    return photo_counts(photo.truth, predicted, photo.probabilities, options.tolerance_px, has_cldice)
 
 
 def evaluate_counts(

@@ -2,8 +2,11 @@
 
     model.onnx            image (n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels)
     weights.safetensors   head.weight, head.bias: what the class-activation map needs beside `features`
-    flawmap.json          ModelSpec, with the SHA-256 of the two files above
+    masks.onnx            image as above, h and w multiples of 32 → masks (n, labels, h, w): logits
+    flawmap.json          ModelSpec, with the SHA-256 of the files above
     README.md             the model card; a person may edit it, so it carries no digest
+
+A classifier has the first two, a segmenter masks.onnx, a cascade all three.
 
 The weights file holds two float32 arrays in a format of one page (a length, a JSON header, the numbers), so
 it is read and written here: the light half of flawmap needs no further package.
@@ -33,7 +36,14 @@ from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
 MODEL, WEIGHTS, SPEC, CARD = "model.onnx", "weights.safetensors", "flawmap.json", "README.md"
-DIGESTED = (MODEL, WEIGHTS)
+MASKS = "masks.onnx"
+FILES_OF_TASK = {
+    "classification": (MODEL, WEIGHTS),
+    "multilabel": (MODEL, WEIGHTS),
+    "segmentation": (MASKS,),
+    "cascade": (MODEL, WEIGHTS, MASKS),
+}
+"""The files that carry a digest."""
 MAX_HEADER_BYTES = 1 << 20
 _READING = Reading(BundleError, key="key", record="an object", null_is_nan=True)
 
@@ -52,18 +62,25 @@ class Bundle:
     @cached_property
     def head(self) -> LinearHead:
         """The linear head from `weights.safetensors`. Raises BundleError where it does not fit the labels."""
-        arrays = to_arrays((self.folder / WEIGHTS).read_bytes(), str(self.folder / WEIGHTS))
-        if not {"head.weight", "head.bias"} <= set(arrays):
-            raise BundleError(
-                f"{self.folder / WEIGHTS} lacks head.weight or head.bias. Export the model again."
-            )
-        head = LinearHead(arrays["head.weight"], arrays["head.bias"])
-        if len(head.bias) != len(self.spec.labels):
-            raise BundleError(
-                f"{self.folder / WEIGHTS} holds {len(head.bias)} outputs; {SPEC} lists "
-                f"{len(self.spec.labels)} labels. Export the model again."
-            )
-        return head
+        file = self.folder / WEIGHTS
+        return _to_head(file.read_bytes(), self.spec, str(file))
+
+    @property
+    def masks_path(self) -> Path:
+        return self.folder / MASKS
+
+
+def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
+    arrays = to_arrays(content, where)
+    if not {"head.weight", "head.bias"} <= set(arrays):
+        raise BundleError(f"{where} lacks head.weight or head.bias. Export the model again.")
+    head = LinearHead(arrays["head.weight"], arrays["head.bias"])
+    if len(head.bias) != len(spec.labels):
+        raise BundleError(
+            f"{where} holds {len(head.bias)} outputs; {SPEC} lists {len(spec.labels)} labels. Export the "
+            "model again."
+        )
+    return head
 
 
 def find_bundle(path: Path) -> Path:
@@ -85,7 +102,7 @@ def read_bundle(path: Path | str) -> Bundle:
     """The model in RUN or RUN/model, its files checked against their digests. Raises BundleError."""
     folder = find_bundle(Path(path))
     spec = to_spec(_read(folder / SPEC), str(folder / SPEC))
-    for name in DIGESTED:
+    for name in FILES_OF_TASK[spec.task]:
         wanted = spec.file_digests.get(name)
         if wanted is None:
             raise BundleError(f"{folder / SPEC} has no digest of {name}. Export the model again.")
@@ -100,17 +117,25 @@ def read_bundle(path: Path | str) -> Bundle:
 def write_bundle(
     folder: Path, spec: ModelSpec, model: bytes, head: LinearHead, overwrite: bool = False
 ) -> Bundle:
+    """Write the model folder of a classifier. See write_files."""
+    weights = from_arrays({"head.weight": head.weight, "head.bias": head.bias})
+    return write_files(folder, spec, {MODEL: model, WEIGHTS: weights}, overwrite)
+
+
+def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overwrite: bool = False) -> Bundle:
     """Write a whole model folder beside its place, then move it there in one step.
 
-    `spec.file_digests` is filled here. A reader sees the old folder or the new one, never a half. Raises
-    BundleError where `folder` exists and `overwrite` is not set.
+    `files` are those of the spec's task. `spec.file_digests` is filled here. A reader sees the old folder or
+    the new one, never a half. Raises BundleError where `folder` exists and `overwrite` is not set.
     """
+    if set(files) != set(FILES_OF_TASK[spec.task]):
+        raise ValueError(f"wanted {FILES_OF_TASK[spec.task]} for {spec.task}; got {sorted(files)}")
     if folder.exists() and not overwrite:
         raise BundleError(f"{folder} exists already. Choose another folder, or pass {option('--overwrite')}.")
-    weights = from_arrays({"head.weight": head.weight, "head.bias": head.bias})
-    digests = {MODEL: digest_of(model), WEIGHTS: digest_of(weights)}
+    digests = {name: digest_of(content) for name, content in files.items()}
     spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)
-    contents = {MODEL: model, WEIGHTS: weights, SPEC: from_spec(spec), CARD: to_card(spec, head).encode()}
+    head = _to_head(files[WEIGHTS], spec, WEIGHTS) if WEIGHTS in files else None
+    contents = {**files, SPEC: from_spec(spec), CARD: to_card(spec, head).encode()}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _beside(folder) as unfinished:
         for name, content in contents.items():
@@ -123,7 +148,8 @@ def write_bundle(
 def write_spec(bundle: Bundle, spec: ModelSpec) -> Bundle:
     """The same model with new metrics or thresholds: rewrites flawmap.json and the card, each in one step."""
     spec = replace(spec, file_digests=bundle.spec.file_digests, format_version=FORMAT_VERSION)
-    for name, content in ((CARD, to_card(spec, bundle.head)), (SPEC, from_spec(spec))):
+    head = bundle.head if WEIGHTS in FILES_OF_TASK[spec.task] else None
+    for name, content in ((CARD, to_card(spec, head)), (SPEC, from_spec(spec))):
         write_file(bundle.folder / name, content)
     _sync_folder(bundle.folder)
     return Bundle(bundle.folder, spec)
@@ -159,6 +185,8 @@ def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
             "Update it with: pip install --upgrade flawmap"
         )
     spec = to_record(ModelSpec, values, where, _READING)
+    if (spec.masks is None) == (MASKS in FILES_OF_TASK[spec.task]):
+        raise BundleError(f"{where}: a {spec.task} model {'lacks' if spec.masks is None else 'has'} masks")
     if len(set(spec.labels)) != len(spec.labels) or len(spec.labels) < 2 - spec.is_multilabel:
         raise BundleError(f"{where}: wanted two or more different labels; got {list(spec.labels)}")
     if not set(spec.good_labels) <= set(spec.labels):

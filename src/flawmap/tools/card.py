@@ -36,8 +36,10 @@ POOLING = {
 }
 
 
-def to_card(spec: ModelSpec, head: LinearHead) -> str:
+def to_card(spec: ModelSpec, head: LinearHead | None) -> str:
     """Markdown with YAML front matter. The figures are those of `spec.metrics["test"]`, if it is there."""
+    if head is None:
+        return to_mask_card(spec)
     test = spec.metrics.get("test") or {}
     parts = [_front_matter(spec, test), _purpose(spec), _use(spec), _figures(test, spec), _making(spec, head)]
     return "\n".join([*parts, _limits(spec, test)])
@@ -218,3 +220,8 @@ def _number(value: Any) -> str:
 
 def _share(value: Any) -> str:
     return f"{100 * value:.3g} %" if _is_figure(value) else "an unknown share"
+
+
+def to_mask_card(spec: ModelSpec) -> str:
+    """The card of a segmenter."""
+    return f"# {_title(spec)}\n"

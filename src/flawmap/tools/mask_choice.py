@@ -16,9 +16,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from flawmap.errors import DatasetError, OptionError
+from flawmap.records import Cleaning
 from flawmap.tools import mask_figures
 from flawmap.tools.bootstrap import GroupResamples, draw_groups
-from flawmap.tools.mask_cleaning import Cleaning, clean_masks, label_components, reaches, resolve_overlaps
+from flawmap.tools.mask_cleaning import clean_masks, label_components, reaches, resolve_overlaps
 from flawmap.tools.mask_scores import (
     LEVEL_THRESHOLDS,
     N_LEVELS,

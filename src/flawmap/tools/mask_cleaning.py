@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flawmap.errors import OptionError
+from flawmap.records import Cleaning
 from flawmap.tools.mask_scores import N_LEVELS
 
 _NEIGHBOURS = np.ones((3, 3), bool)
-
-
-@dataclass(frozen=True)
-class Cleaning:
-    """How masks are made from probabilities, one entry per label. Plain JSON values."""
-
-    thresholds: tuple[float, ...]
-    """A component is kept where one of its pixels reaches this; above 0, at most 1."""
-    low_thresholds: tuple[float, ...] | None = None
-    """Pixels that reach this belong to the component (hysteresis); None: the same as `thresholds`."""
-    min_area_px: tuple[int, ...] = ()
-    """8-connected components of fewer pixels are removed; empty: none is."""
-    is_exclusive: bool = False
-    """Whether labels may not overlap: a pixel goes to the likeliest of the labels whose masks hold it."""
-
-    def __post_init__(self) -> None:
-        n_labels = len(self.thresholds)
-        if not n_labels or not all(0 < t <= 1 for t in self.thresholds):
-            raise OptionError(f"thresholds are {self.thresholds}; give one per label, above 0 and at most 1")
-        lows = self.thresholds if self.low_thresholds is None else self.low_thresholds
-        if len(lows) != n_labels or not all(0 < a <= b for a, b in zip(lows, self.thresholds, strict=True)):
-            raise OptionError(
-                f"low_thresholds are {self.low_thresholds}; give one per label, above 0 and at most its "
-                f"threshold {self.thresholds}"
-            )
-        if not self.min_area_px:
-            object.__setattr__(self, "min_area_px", (0,) * n_labels)
-        if len(self.min_area_px) != n_labels or min(self.min_area_px) < 0:
-            raise OptionError(
-                f"min_area_px is {self.min_area_px}; give {n_labels} whole numbers, one per label, 0 or more"
-            )
-
-    @property
-    def lows(self) -> tuple[float, ...]:
-        """What a pixel has to reach, hysteresis or not."""
-        return self.thresholds if self.low_thresholds is None else self.low_thresholds
 
 
 def clean_masks(probabilities: np.ndarray, cleaning: Cleaning, area_factor: float = 1.0) -> np.ndarray:

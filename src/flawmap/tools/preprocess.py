@@ -16,14 +16,20 @@ from flawmap.records import Preprocessing
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def fit_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of any size → (h, w, 3) uint8 of the network's input size."""
+def check_image(image: np.ndarray) -> np.ndarray:
+    """The image itself. Raises ValueError unless it is (H, W, 3) uint8 RGB."""
     if not isinstance(image, np.ndarray):
         raise ValueError(f"need (H, W, 3) uint8 RGB; got {image!r}. Load it with flawmap.read_image().")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(
             f"need (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}. Load it with flawmap.read_image()."
         )
+    return image
+
+
+def fit_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of any size → (h, w, 3) uint8 of the network's input size."""
+    check_image(image)
     target_h, target_w = preprocessing.input_hw
     height, width = image.shape[:2]
     scale = min(target_h / height, target_w / width)

@@ -28,6 +28,9 @@ from flawmap.tools.preprocess import fit_image, to_batch
 Runtime = Literal["onnxruntime", "openvino"]
 Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """(n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels); threads may share it."""
+MaskNetwork = Callable[[np.ndarray], np.ndarray]
+"""(n, 3, h, w) float32 RGB 0..255, sides multiples of 32 → logits (n, labels, h, w); threads may share it."""
+_Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,28 @@ def n_usable_cores() -> int:
 
 
 def open_network(model: Path | bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> Network:
-    """The model file as a function of a batch. Raises BundleError for a file that is no model of flawmap."""
-    return _open_openvino(model, options) if options.runtime == "openvino" else _open_onnxruntime(model)
+    """A classifier's file as a function of a batch. Raises BundleError for any other file."""
+    run = _open(model, options, ("features", "logits"))
+
+    def answer(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features, logits = run(batch)
+        return features, logits
+
+    return answer
 
 
-def _open_onnxruntime(model: Path | bytes) -> Network:
+def open_masks(model: Path | bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> MaskNetwork:
+    """A segmenter's file as a function of a batch. Raises BundleError for any other file."""
+    run = _open(model, options, ("masks",))
+    return lambda batch: run(batch)[0]
+
+
+def _open(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
+    opened = _open_openvino if options.runtime == "openvino" else _open_onnxruntime
+    return opened(model, options, outputs)
+
+
+def _open_onnxruntime(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -181,16 +201,16 @@ def _open_onnxruntime(model: Path | bytes) -> Network:
         session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base but Exception
         raise _unreadable(model, error) from error
-    _check_names([i.name for i in session.get_inputs()], [o.name for o in session.get_outputs()], model)
+    named = [o.name for o in session.get_outputs()]
+    _check_names([i.name for i in session.get_inputs()], named, outputs, model)
 
-    def run(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features, logits = session.run(["features", "logits"], {"image": batch})
-        return np.asarray(features), np.asarray(logits)
+    def run(batch: np.ndarray) -> list[np.ndarray]:
+        return [np.asarray(found) for found in session.run(list(outputs), {"image": batch})]
 
     return run
 
 
-def _open_openvino(model: Path | bytes, options: RuntimeOptions) -> Network:
+def _open_openvino(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
     require_extra("openvino", "openvino")
     from flawmap.tools.openvino_import import import_openvino
 
@@ -208,23 +228,23 @@ def _open_openvino(model: Path | bytes, options: RuntimeOptions) -> Network:
         compiled = core.compile_model(network, "CPU", settings)
     except RuntimeError as error:
         raise _unreadable(model, error) from error
-    _check_names([i.any_name for i in compiled.inputs], [o.any_name for o in compiled.outputs], model)
+    named = [o.any_name for o in compiled.outputs]
+    _check_names([i.any_name for i in compiled.inputs], named, outputs, model)
     own = threading.local()  # a request holds its buffers, so each thread has its own
 
-    def run(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(batch: np.ndarray) -> list[np.ndarray]:
         if not hasattr(own, "request"):
             own.request = compiled.create_infer_request()
         own.request.infer({"image": batch})
-        return (
-            own.request.get_tensor("features").data.copy(),
-            own.request.get_tensor("logits").data.copy(),
-        )
+        return [own.request.get_tensor(name).data.copy() for name in outputs]
 
     return run
 
 
-def _check_names(inputs: Sequence[str], outputs: Sequence[str], model: Path | bytes) -> None:
-    if list(inputs) != ["image"] or not {"features", "logits"} <= set(outputs):
+def _check_names(
+    inputs: Sequence[str], outputs: Sequence[str], wanted: Sequence[str], model: Path | bytes
+) -> None:
+    if list(inputs) != ["image"] or not set(wanted) <= set(outputs):
         raise _unreadable(model, f"its inputs are {list(inputs)} and its outputs {list(outputs)}")
 
 

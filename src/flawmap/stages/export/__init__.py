@@ -5,12 +5,9 @@ An export that disagrees raises AgreementError and leaves no folder; there is no
 
 from __future__ import annotations
 
-import io
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from importlib import metadata, util
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +15,31 @@ import numpy as np
 
 from flawmap.errors import AgreementError
 from flawmap.records import LinearHead, ModelSpec, Photo, Preprocessing, Progress, TrainedModel, no_progress
+from flawmap.stages.export.masks import export_segmenter
+from flawmap.stages.export.onnx_file import (
+    DEFAULT_OPTIONS,
+    ExportOptions,
+    choose_images,
+    evaluating,
+    runtimes_here,
+    takes_any_size,
+    to_file,
+    versions,
+)
 from flawmap.tools.bundle import Bundle, write_bundle
-from flawmap.tools.photos import PhotoOptions, read_images
 from flawmap.tools.preprocess import fit_image, to_batch
-from flawmap.tools.runtime import Runtime, RuntimeOptions, open_network
+from flawmap.tools.runtime import RuntimeOptions, open_network
 from flawmap.tools.scores import to_probabilities
+
+__all__ = ["ExportOptions", "check_agreement", "export", "export_segmenter", "to_onnx", "versions"]
 
 MAX_DIFFERENCE = 1e-3
 """Of any probability, between the network and the file: decides whether an export stands."""
-OPSET = 20
+_OUTPUTS = {"features": ("n", None, "h_out", "w_out"), "logits": ("n", None)}
 N_TOGETHER = 8
 """Photos that are also run as one batch."""
 LARGER = 2
 """The file is also tried on photos of this many times the input's height and width."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How a model folder is written."""
-
-    n_photos: int = 64
-    """Photos on which the file is compared with the network; all where there are fewer."""
-    overwrite: bool = False
-    photos: PhotoOptions = field(default_factory=PhotoOptions)
-
-    def __post_init__(self) -> None:
-        if self.n_photos < 1:
-            raise ValueError(f"wanted n_photos of 1 or more; got {self.n_photos}")
-
-
-DEFAULT_OPTIONS = ExportOptions()
 
 
 def export(
@@ -67,7 +59,7 @@ def export(
     head = model.network.get_head()
     content = to_onnx(model.network, spec.preprocessing)
     progress("export", 1, 2)
-    images = _choose_images(photos, options)
+    images = choose_images(photos, options)
     agreement = check_agreement(model.network, content, head, images, spec)
     spec = replace(spec, agreement=agreement, versions={**versions(), **spec.versions})
     bundle = write_bundle(folder, spec, content, head, overwrite=options.overwrite)
@@ -76,33 +68,13 @@ def export(
 
 
 def to_onnx(network: Any, preprocessing: Preprocessing) -> bytes:
-    """A network (n, 3, h, w) float32 0..255 → (features, logits) as an ONNX file, weights inside.
+    """A classifier (n, 3, h, w) float32 0..255 → (features, logits) as an ONNX file, weights inside.
 
-    BatchNorm is folded into the convolutions. n, h and w are open; for a network that takes one size only
-    (transformers), n alone.
+    n, h and w are open; for a network that takes one size only (transformers), n alone.
     """
-    import torch
-
-    height, width = preprocessing.input_hw
-    example = torch.full((2, 3, height, width), 127.0)
-    open_axes = {0: torch.export.Dim.DYNAMIC}
-    with _evaluating(network):
-        if _takes_any_size(network, preprocessing):
-            open_axes |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["features", "logits"],
-            dynamic_shapes=(open_axes,),
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
-    return _tidy(program.model_proto)
+    with evaluating(network):
+        any_size = takes_any_size(network, preprocessing)
+    return to_file(network, preprocessing.input_hw, _OUTPUTS, any_size=any_size)
 
 
 def check_agreement(
@@ -116,9 +88,9 @@ def check_agreement(
     if not images:
         raise AgreementError("an export is checked on real photos; got none that can be read. Add photos.")
     batch = to_batch([fit_image(image, spec.preprocessing) for image in images])
-    with _evaluating(network):
-        takes_any_size = _takes_any_size(network, spec.preprocessing)
-        larger = _larger_batch(images, spec.preprocessing) if takes_any_size else None
+    with evaluating(network):
+        any_size = takes_any_size(network, spec.preprocessing)
+        larger = _larger_batch(images, spec.preprocessing) if any_size else None
         wanted = _run_torch(network, batch)
         wanted_larger = None if larger is None else _run_torch(network, larger)
     runtimes: dict[str, float] = {}
@@ -160,63 +132,6 @@ def _largest(groups: dict[str, dict[str, float]]) -> float:
     return worst
 
 
-def runtimes_here() -> tuple[Runtime, ...]:
-    """ONNX Runtime, and OpenVINO where it is installed."""
-    return ("onnxruntime", "openvino") if util.find_spec("openvino") else ("onnxruntime",)
-
-
-def versions() -> dict[str, str]:
-    """Of the packages that made the file; those that are not installed are left out."""
-    found = {}
-    for name in (
-        "flawmap",
-        "torch",
-        "timm",
-        "onnx",
-        "onnxscript",
-        "onnxruntime",
-        "openvino",
-        "numpy",
-        "pillow",
-    ):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-@contextmanager
-def _evaluating(network: Any) -> Iterator[None]:
-    """Eval mode (no dropout, BatchNorm left alone), and afterwards the mode that was."""
-    was_training = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(was_training)
-
-
-def _takes_any_size(network: Any, preprocessing: Preprocessing) -> bool:
-    """Whether the network accepts another size than its own; transformers do not."""
-    import torch
-
-    height, width = preprocessing.input_hw
-    try:
-        with torch.inference_mode():
-            network(torch.full((1, 3, height + 32, width + 64), 127.0))
-    except (AssertionError, RuntimeError, ValueError):
-        return False
-    return True
-
-
-def _choose_images(photos: Sequence[Photo], options: ExportOptions) -> list[np.ndarray]:
-    """At most n_photos readable photos, spread evenly over the (sorted) list, so over classes and sources."""
-    rows = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), options.n_photos)).round().astype(int))
-    found = read_images([photos[row].path for row in rows], options.photos)
-    return [image for image in found if isinstance(image, np.ndarray)]
-
-
 def _larger_batch(images: Sequence[np.ndarray], preprocessing: Preprocessing) -> np.ndarray:
     height, width = preprocessing.input_hw
     enlarged = replace(preprocessing, input_hw=(LARGER * height, LARGER * width))
@@ -250,25 +165,3 @@ def _difference(wanted: np.ndarray, found: np.ndarray, spec: ModelSpec) -> float
     return float(
         np.abs(to_probabilities(wanted, t, is_multilabel) - to_probabilities(found, t, is_multilabel)).max()
     )
-
-
-def _tidy(proto: Any) -> bytes:
-    """Name the open axes, and drop what the exporter notes for itself (half of a small file)."""
-    import onnx
-
-    graph = proto.graph
-    names = {"image": ["n", None, "h", "w"], "features": ["n", None, "h_out", "w_out"], "logits": ["n", None]}
-    for value in (*graph.input, *graph.output):
-        for dim, name in zip(value.type.tensor_type.shape.dim, names[value.name], strict=True):
-            if dim.HasField("dim_param") and name is not None:
-                dim.dim_param = name
-    for part in (proto, graph, *graph.input, *graph.output, *graph.node, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-    del graph.value_info[:]
-    for i, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{i}"
-    onnx.checker.check_model(proto)
-    content = io.BytesIO()
-    onnx.save(proto, content)
-    return content.getvalue()

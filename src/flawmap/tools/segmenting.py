@@ -1,0 +1,109 @@
+"""Photos to masks through a model folder, without a training framework.
+
+As with classifiers, a photo's answer never depends on its neighbours: every piece is a batch of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flawmap.records import MaskSpec, PhotoMask
+from flawmap.tools.bundle import Bundle
+from flawmap.tools.mask_cleaning import clean_masks
+from flawmap.tools.masks import to_photo_mask
+from flawmap.tools.preprocess import check_image, to_batch
+from flawmap.tools.runtime import (
+    DEFAULT_OPTIONS,
+    MaskNetwork,
+    RuntimeOptions,
+    map_ordered,
+    n_usable_cores,
+    open_masks,
+)
+from flawmap.tools.tiles import blend_weights, lay_tiles
+
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
+"""Axes of (labels, h, w): as it is, left-right, up-down, both."""
+
+
+def pad_image(image: np.ndarray, multiple: int) -> np.ndarray:
+    """(H, W, 3) with both sides filled up to a multiple by mirroring at the bottom and the right."""
+    missing = [-side % multiple for side in image.shape[:2]]
+    return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+
+
+def to_probabilities(network: MaskNetwork, image: np.ndarray, spec: MaskSpec) -> np.ndarray:
+    """(H, W, 3) uint8 RGB → (n_labels, H, W) float32; pieces of a large photo are blended by weight."""
+    height, width = image.shape[:2]
+    boxes = lay_tiles((height, width), spec.piece_px, spec.overlap_px)
+    if len(boxes) == 1:
+        return _of_piece(network, image, spec)
+    total = weights = None
+    for top, left, bottom, right in boxes:
+        found = _of_piece(network, image[top:bottom, left:right], spec)
+        if total is None or weights is None:
+            total = np.zeros((len(found), height, width), np.float32)
+            weights = np.zeros((height, width), np.float32)
+        weight = blend_weights((bottom - top, right - left), spec.overlap_px)
+        total[:, top:bottom, left:right] += found * weight
+        weights[top:bottom, left:right] += weight
+    assert total is not None and weights is not None
+    total /= weights
+    return total
+
+
+def _of_piece(network: MaskNetwork, image: np.ndarray, spec: MaskSpec) -> np.ndarray:
+    height, width = image.shape[:2]
+    batch = to_batch([pad_image(image, spec.multiple)])
+    flips = _FLIPS if spec.flips else _FLIPS[:1]
+    found = None
+    for axes in flips:
+        turned = np.flip(batch[0], axes)[None] if axes else batch
+        answer = _sigmoid(network(np.ascontiguousarray(turned))[0])
+        answer = np.flip(answer, axes) if axes else answer
+        found = answer if found is None else found + answer
+    assert found is not None
+    return np.ascontiguousarray(found[:, :height, :width]) / np.float32(len(flips))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a segmenter says about one photo."""
+
+    mask: PhotoMask
+    scores: np.ndarray
+    """(n_labels,) highest probability of the label in the photo."""
+
+
+class Segmenter:
+    """A model folder that gives masks, ready to answer. Safe to use from several threads."""
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS) -> None:
+        """Loads the file. Raises BundleError, or MissingExtraError where OpenVINO is wanted and not here."""
+        if bundle.spec.masks is None:
+            raise ValueError(f"wanted a model that gives masks; got {bundle.spec.task}")
+        self.bundle, self.spec, self.options = bundle, bundle.spec, options
+        self.mask_spec = bundle.spec.masks
+        self.n_threads = options.n_threads or n_usable_cores()
+        self._network = open_masks(bundle.masks_path, options)
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """One (H, W, 3) uint8 RGB image of any size → (n_labels, H, W) float32, before cleaning."""
+        return to_probabilities(self._network, check_image(image), self.mask_spec)
+
+    def find(self, image: np.ndarray) -> Found:
+        """One image → its mask, cleaned by the thresholds and areas of the model."""
+        probabilities = self.probabilities(image)
+        mask = to_photo_mask(clean_masks(probabilities, self.mask_spec.cleaning))
+        return Found(mask, probabilities.reshape(len(probabilities), -1).max(axis=1))
+
+    def predict(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+        """Images as for find() → what it says of each, in order; computed ahead on threads."""
+        return map_ordered(self.find, images, self.n_threads)

@@ -82,8 +82,8 @@ def check_masks(network: Any, content: bytes, images: Sequence[np.ndarray], spec
             if not shares[runtime] <= MAX_SHARE:
                 raise AgreementError(
                     f"the exported file and the trained network disagree in {runtime}: {shares[runtime]:.2g} "
-                    f"of the pixels lie on another side of the threshold, at most {MAX_SHARE:g} may. No model "
-                    "was written. Train again, or choose another decoder."
+                    f"of the pixels change sides of the threshold, at most {MAX_SHARE:g} may. No model was "
+                    "written. Train again, or choose another decoder."
                 )
     return {
         "n_photos": len(images),

@@ -15,6 +15,10 @@ class PhotoError(FlawmapError):
     """A photo that cannot be read as it is; `str(error)` is the reason that reports and tables print."""
 
 
+class MaskError(FlawmapError):
+    """A mask that cannot be used as it is; `str(error)` is the reason that reports and tables print."""
+
+
 class DatasetError(FlawmapError):
     """A folder or manifest that is not a data set, or holds too little to split honestly."""
 
@@ -47,10 +51,13 @@ _IN_PYTHON = {
     "--archive": "archive=…",
     "--backbones": "options.backbones",
     "--group-by": "options.audit.group_by",
+    "--mask-threshold": "options.dataset.mask_threshold",
     "--out": "out=…",
     "--overwrite": "overwrite=True",
+    "--resize-masks": "options.dataset.resize_masks",
     "--resume": "resume=True",
     "--sha256": "sha256=…",
+    "--unmasked-good": "options.dataset.unmasked_good",
     "--url": "url=…",
     "--weights": "options.weights",
 }

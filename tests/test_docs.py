@@ -57,7 +57,7 @@ def test_every_command_is_documented_as_command_and_as_python() -> None:
     for name in get_command(app).commands:
         if name != "data":
             assert f"`flawmap {name}" in text and f"flawmap.{name}(" in text, name
-    assert "flawmap data sample" in text and "flawmap data fetch" in text
+    assert all(f"flawmap data {name}" in text for name in ("sample", "fetch", "convert"))
 
 
 @pytest.mark.parametrize("script", ["write_cli.py", "write_python.py"])

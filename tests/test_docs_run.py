@@ -16,7 +16,8 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-NEEDS_A_NETWORK = ("flawmap data fetch", "flawmap.fetch(")
+NEEDS_A_NETWORK = ("flawmap data fetch", "flawmap.fetch(", "flawmap data convert", "flawmap.convert(")
+"""Fetches, and what is done with a set that was fetched."""
 QUICK_TOML = """
 backbones = "efficientnet_lite0"
 [rank]

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
-    from flawmap.pipeline.looking import audit, draw_sample, fetch, rank, similar, zoo
+    from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
     from flawmap.pipeline.using import evaluate, explain, load, predict
@@ -25,6 +25,7 @@ __all__ = [
     "FlawmapError",
     "RunOptions",
     "audit",
+    "convert",
     "draw_sample",
     "evaluate",
     "explain",
@@ -40,7 +41,7 @@ __all__ = [
 
 _HOMES = {
     "errors": ("FlawmapError",),
-    "pipeline.looking": ("audit", "draw_sample", "fetch", "rank", "similar", "zoo"),
+    "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),
     "pipeline.using": ("evaluate", "explain", "load", "predict"),

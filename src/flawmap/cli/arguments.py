@@ -9,7 +9,9 @@ import typer
 
 DatasetArgument = Annotated[
     Path,
-    typer.Argument(help="A folder of photos (class folders, or train/val/test), or a CSV/Parquet manifest."),
+    typer.Argument(
+        help="A folder of photos (class folders, train/val/test, with masks), or a CSV/Parquet manifest."
+    ),
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="A run folder, or the model folder inside it.")]
 Good = Annotated[
@@ -72,5 +74,16 @@ CostMiss = Annotated[
 CostFalseAlarm = Annotated[
     float | None,
     typer.Option(help="Cost of one good photo rejected; chooses the threshold by cost.", min=0.0),
+]
+MaskThreshold = Annotated[
+    int | None,
+    typer.Option(help="Mask pixels at or above this are flaw. Default: 255, or class numbers.", min=1),
+]
+ResizeMasks = Annotated[
+    bool | None, typer.Option("--resize-masks", help="Take masks of another size than their photo.")
+]
+UnmaskedGood = Annotated[
+    bool | None,
+    typer.Option("--unmasked-good", help="Photos without a mask, where others have one, are good."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

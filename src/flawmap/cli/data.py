@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 import flawmap
-from flawmap.cli.arguments import Quiet, Seed
-from flawmap.cli.output import shown_progress
+from flawmap.cli.arguments import (
+    DatasetArgument,
+    MaskThreshold,
+    Megapixels,
+    Quiet,
+    ResizeMasks,
+    Seed,
+    UnmaskedGood,
+)
+from flawmap.cli.output import finish, resolve_options, shown_progress
 
-data_app = typer.Typer(help="Get a data set: draw a sample or fetch a public one.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Get a data set: draw a sample, fetch a public one, or convert masks.", no_args_is_help=True
+)
 
 
 @data_app.command()
@@ -51,3 +61,31 @@ def fetch(
         lines = flawmap.fetch(name, out, url=url, archive=archive, sha256=sha256, progress=progress)
     for line in lines:
         print(line)
+
+
+@data_app.command()
+def convert(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    to: Annotated[Literal["severstal", "coco", "masks"], typer.Option(help="The layout to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier conversion.")] = False,
+    mask_threshold: MaskThreshold = None,
+    resize_masks: ResizeMasks = None,
+    unmasked_good: UnmaskedGood = None,
+    max_megapixels: Megapixels = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write photos and their masks in another layout.
+
+    Exact to the pixel: runs in a table as Severstal's, COCO's JSON, or mask images. Photos are copied.
+    """
+    options = resolve_options(
+        None,
+        dataset__mask_threshold=mask_threshold,
+        dataset__resize_masks=resize_masks,
+        dataset__unmasked_good=unmasked_good,
+        dataset__photos__max_megapixels=max_megapixels,
+    )
+    with shown_progress(quiet) as progress:
+        result = flawmap.convert(dataset, out, to, options, overwrite=overwrite, progress=progress)
+    finish(result)

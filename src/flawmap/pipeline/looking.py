@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flawmap.errors import PhotoError, require_extra
 from flawmap.pipeline import texts
@@ -207,6 +207,26 @@ def fetch(
         f"SHA-256 {got.sha256} ({got.digest_origin})",
     ]
     return (*lines, got.note) if got.note else tuple(lines)
+
+
+def convert(
+    dataset: Path | str,
+    out: Path | str,
+    to: Literal["severstal", "coco", "masks"],
+    options: RunOptions | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Outcome:
+    """Write photos and their masks in another layout, exact to the pixel; photos are copied."""
+    from flawmap.stages.convert import convert as write_converted
+
+    read = read_labelled(Path(dataset), (options or RunOptions()).resolved(), progress)
+    write_converted(read, Path(out), to, overwrite=overwrite, progress=progress)
+    flawed = int(read.is_flawed.sum())
+    labels = ", ".join(read.labels)
+    line = f"{len(read):,} photos ({flawed:,} flawed: {labels}) from {read.layout} to {to}: {out}"
+    return Outcome(lines=(line,), left_out=read.unreadable)
 
 
 def _lines(prepared: Prepared) -> tuple[str, ...]:

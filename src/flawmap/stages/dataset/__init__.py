@@ -5,6 +5,14 @@
 - **a manifest**: CSV, TSV or Parquet with a column for the path (relative to the manifest), one for the label
   (or several 0/1 columns, or cells such as "crack;stain"), and optionally for group and split; given itself,
   or as the only one in a folder.
+
+Flaws may be marked pixel by pixel instead; where a folder holds labels too, those are read, and of masks the
+first of these:
+
+- **runs in a table**: `train_images/` beside `train.csv` (ImageId, ClassId, EncodedPixels), as Severstal's;
+- **COCO's JSON**: polygons or runs, given itself, in the folder, in `annotations/` or in each part;
+- **mask images**: `images/` beside `masks/`, of the same names, also in parts; 0 and 255, class numbers, or a
+  folder per class.
 """
 
 from flawmap.stages.dataset.good_labels import guess_good_labels

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flawmap.records import Part, Unreadable
+import numpy as np
 
-PART_OF_NAME: dict[str, Part] = {
-    **dict.fromkeys(("train", "training", "trn", "learn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "tst", "holdout", "hold_out"), "test"),
-}
+from flawmap.errors import MaskError
+from flawmap.records import Part, Photo, Unreadable
+from flawmap.tools.photos.finding import to_name
 
 
 @dataclass(frozen=True)
@@ -36,3 +35,31 @@ class Listing:
     labels: tuple[str, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     ignored: tuple[Unreadable, ...] = ()
+
+
+Marks = Mapping[str | int, np.ndarray]
+"""Runs by label, or by the value that they have in a mask image."""
+Named = tuple[tuple[str, ...], list[Marks | MaskError]]
+"""The labels of a data set, and each photo's runs by label, or what is wrong with them."""
+
+
+@dataclass(frozen=True)
+class MaskListing:
+    """A listing whose entries have masks instead of labels."""
+
+    listing: Listing
+    read: Callable[[Photo], Marks]
+    """Raises MaskError where the photo's mask cannot be used."""
+    name: Callable[[Sequence[Marks]], Named]
+    """Labels cannot always be told before all masks are read."""
+
+
+def without_files(ignored: Sequence[Unreadable], files: Sequence[Path], root: Path) -> list[Unreadable]:
+    """What was ignored, but for files that were read after all, as no photos."""
+    read = {to_name(path, root) for path in files}
+    return [one for one in ignored if one.path not in read]
+
+
+def named(labels: tuple[str, ...]) -> Callable[[Sequence[Marks]], Named]:
+    """For masks that are read by label."""
+    return lambda marks: (labels, list(marks))

@@ -5,28 +5,19 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from flawmap.errors import DatasetError
 from flawmap.records import Unreadable
-from flawmap.stages.dataset.entries import PART_OF_NAME, Entry, Listing
+from flawmap.stages.dataset.entries import Entry, Listing
 from flawmap.tools.photos import Found
+from flawmap.tools.places import IMAGE_FOLDER, MASK_FOLDER, PART_OF_NAME, could_be_class
 
 _WAYS = (
     "Put the photos into one folder per class (crack/, good/), or list them in a manifest.csv (path,label)"
 )
-_IMAGE_FOLDER = re.compile(r"((train|training|val|valid|validation|test)[ _-]?)?(images?|imgs?|photos?|rgb)")
-_MASK_FOLDERS = {
-    "masks",
-    "mask",
-    "labels",
-    "annotations",
-    "ground_truth",
-    "groundtruth",
-    "gt",
-    "truth",
-}
+
+_COCO_PART = re.compile(r"(train|val|test|unlabeled)\d{4}")
 
 
 def list_folder(root: Path, found: Found) -> Listing:
@@ -34,8 +25,8 @@ def list_folder(root: Path, found: Found) -> Listing:
     _refuse_no_photos(root, found)
     tops = _top_folders(found)
     parts = {top for top in tops if top.lower() in PART_OF_NAME}
-    images = {top for top in tops if _IMAGE_FOLDER.fullmatch(top.lower())}
-    masks = {top for top in tops if top.lower() in _MASK_FOLDERS}
+    images = {top for top in tops if IMAGE_FOLDER.fullmatch(top.lower())}
+    masks = {top for top in tops if MASK_FOLDER.fullmatch(top.lower())}
     if masks and (images or parts):
         inner = sorted(top for top in images if sum(below[0] == top for below in _folder_pairs(found)) > 1)
         remedy = f"Give {root / inner[0]}" if inner else _WAYS
@@ -43,7 +34,6 @@ def list_folder(root: Path, found: Found) -> Listing:
             f"{root} holds photos with masks ({_names(tops)}); labels per photo were wanted. {remedy}"
         )
     if images == tops and not _top_folders_below(found):
-        _refuse_coco(root)
         where = f"in {_names(tops)}" if tops else "in no folder"
         raise DatasetError(
             f"{root}: {len(found.files)} photos {where}, and nothing that labels them. {_WAYS}"
@@ -61,7 +51,17 @@ def has_class_folders(found: Found) -> bool:
     tops = {top.lower() for top in _top_folders(found)}
     if tops & set(PART_OF_NAME):
         return any(name.count("/") > 1 for _, name in found.files)
-    return len([top for top in tops if not _IMAGE_FOLDER.fullmatch(top) and top not in _MASK_FOLDERS]) > 1
+    return sum(could_be_class(top) for top in tops) > 1
+
+
+def has_labels(found: Found) -> bool:
+    """Whether folders name classes, alone or inside parts; COCO's train2017/ and val2017/ do not."""
+    tops = {top.lower() for top in _top_folders(found)}
+    if tops & set(PART_OF_NAME):
+        below = {below.lower() for _, below in _folder_pairs(found)}
+        return any(could_be_class(name) for name in below)
+    named = [top for top in tops if could_be_class(top)]
+    return len(named) > 1 and not all(_COCO_PART.fullmatch(top) for top in named)
 
 
 def _top_folders(found: Found) -> set[str]:
@@ -108,7 +108,6 @@ def _list_parts(root: Path, found: Found) -> Listing:
         entries.append(Entry(path, name, (steps[1],), PART_OF_NAME[steps[0].lower()]))
     classes = {entry.labels[0] for entry in entries}
     if len(classes) < 2:
-        _refuse_coco(root)
         what = f"only the class '{min(classes)}'" if classes else "no class folders"
         raise DatasetError(
             f"{root} holds parts with {what}; two or more classes were wanted (train/crack/, ...)"
@@ -133,24 +132,6 @@ def _refuse_no_photos(root: Path, found: Found) -> None:
         f"{root} holds no photos: {len(found.ignored)} files or folders were ignored, such as {first.path} "
         f"({first.reason})"
     )
-
-
-def _refuse_coco(root: Path) -> None:
-    patterns = ("*.json", "annotations/*.json", "*/_annotations.coco.json")
-    if any(_looks_like_coco(path) for pattern in patterns for path in islice(sorted(root.glob(pattern)), 8)):
-        raise DatasetError(f"{root} holds COCO annotations; labels per photo were wanted. {_WAYS}")
-
-
-def _looks_like_coco(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            head, tail = stream.read(1 << 16), b""
-            if len(head) == 1 << 16:
-                stream.seek(-(1 << 16), 2)
-                tail = stream.read()
-    except OSError:
-        return False
-    return sum(key in head + tail for key in (b'"images"', b'"annotations"', b'"categories"')) >= 2
 
 
 def _refuse_one_class(root: Path, found: Found, top: str) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from flawmap.errors import DatasetError
 from flawmap.records import Part, Unreadable
-from flawmap.stages.dataset.entries import PART_OF_NAME, Entry, Listing
+from flawmap.stages.dataset.entries import Entry, Listing
 from flawmap.stages.dataset.tables import TABLE_SUFFIXES, Cell, Table, read_columns, read_table
 from flawmap.tools.photos.finding import to_name
+from flawmap.tools.places import PART_OF_NAME
 
 _SYNONYMS = {
     "path": "path filepath file_path filename file_name file image_path img_path photo_path relative_path "

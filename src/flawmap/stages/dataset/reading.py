@@ -11,20 +11,39 @@ import numpy as np
 
 from flawmap.errors import DatasetError
 from flawmap.records import Dataset, Progress, no_progress
-from flawmap.stages.dataset.entries import Listing
-from flawmap.stages.dataset.folders import has_class_folders, list_folder
+from flawmap.stages.dataset.coco import find_coco, list_coco
+from flawmap.stages.dataset.entries import Listing, MaskListing
+from flawmap.stages.dataset.folders import has_class_folders, has_labels, list_folder
 from flawmap.stages.dataset.good_labels import guess_good_labels
 from flawmap.stages.dataset.manifest import find_manifest, list_manifest
+from flawmap.stages.dataset.mask_folders import has_mask_folders, list_mask_folders
+from flawmap.stages.dataset.masked import read_masked
+from flawmap.stages.dataset.severstal import find_mask_tables, is_mask_table, list_mask_tables
 from flawmap.stages.dataset.tables import TABLE_SUFFIXES
+from flawmap.tools.mask_images import MaskImageOptions
 from flawmap.tools.photos import PhotoOptions, find_photos, is_photo_name, read_photos
 
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """`good` names the labels that mean "nothing is wrong"; None: told from their words; (): none."""
+    """How labels and masks are understood."""
 
     good: tuple[str, ...] | None = None
+    """The labels that mean "nothing is wrong"; None: told from their words; (): none. Masks have none."""
+    mask_threshold: int | None = None
+    """Pixels of a mask image at or above this are flaw; None: masks hold 0 and 255, or class numbers."""
+    resize_masks: bool = False
+    """Whether a mask image of another size than its photo is resized (nearest) instead of refused."""
+    unmasked_good: bool = False
+    """Whether photos without a mask, where others have one, are good instead of left out."""
     photos: PhotoOptions = field(default_factory=PhotoOptions)
+
+    def __post_init__(self) -> None:
+        self.mask_images()  # checks the threshold
+
+    def mask_images(self) -> MaskImageOptions:
+        """How mask images are read."""
+        return MaskImageOptions(self.mask_threshold, self.resize_masks)
 
 
 _DEFAULTS = DatasetOptions()
@@ -38,7 +57,13 @@ def read_dataset(
     Photos that cannot be read, and rows or files without a label, are in `Dataset.unreadable`; the labels are
     those that readable photos carry. Raises DatasetError, with a remedy, where the layout is not understood.
     """
-    listing = _list(Path(path))
+    listing = _list(Path(path), options)
+    if isinstance(listing, MaskListing):
+        if options.good:
+            raise DatasetError(
+                f"{path} marks flaws by masks, so that none of its labels can be good; leave out good labels"
+            )
+        return read_masked(Path(path), listing, options.photos, progress)
     photos, unreadable = read_photos(
         [(entry.path, entry.name) for entry in listing.entries], options.photos, progress
     )
@@ -66,24 +91,40 @@ def read_dataset(
     )
 
 
-def _list(path: Path) -> Listing:
+def _list(path: Path, options: DatasetOptions) -> Listing | MaskListing:
     if not path.exists():
         raise DatasetError(f"{path} does not exist; a folder of photos or a manifest was wanted")
     if path.is_dir():
-        found = find_photos(path)
-        manifest = find_manifest(path)
-        if manifest is None:
-            return list_folder(path, found)
-        if not has_class_folders(found):
-            return list_manifest(manifest)
-        raise DatasetError(
-            f"{path} holds class folders and the manifest {manifest.name}; give {manifest} itself, or move it"
-        )
+        return _list_folder(path, options)
     if path.suffix.lower() in TABLE_SUFFIXES:
+        if is_mask_table(path):
+            return list_mask_tables([path], find_photos(path.parent))
         return list_manifest(path)
+    if path.suffix.lower() == ".json":
+        return list_coco([path], path.parent)
     if is_photo_name(path.name):
         raise DatasetError(f"{path} is one photo; a folder of photos or a manifest was wanted")
     raise DatasetError(f"{path} is no manifest that can be read; .csv, .tsv or .parquet was wanted")
+
+
+def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
+    """Labels go before masks, and what states masks in a file before mask images."""
+    found = find_photos(path)
+    if tables := find_mask_tables(path):
+        return list_mask_tables(tables, found)
+    manifest = find_manifest(path)
+    if manifest is not None and has_class_folders(found):
+        raise DatasetError(
+            f"{path} holds class folders and the manifest {manifest.name}; give {manifest} itself, or move it"
+        )
+    if manifest is not None:
+        return list_manifest(manifest)
+    if not has_labels(found) and (files := find_coco(path)):
+        return list_coco(files, path)
+    if has_mask_folders(found):
+        images = options.mask_images()
+        return list_mask_folders(path, found, images, options.photos, options.unmasked_good)
+    return list_folder(path, found)
 
 
 def _refuse_too_few_labels(path: Path | str, listing: Listing, labels: Sequence[str]) -> None:

@@ -11,6 +11,8 @@ from flawmap.errors import DatasetError, require_extra
 
 Cell = str | tuple[str, ...]
 """Text, or several texts where a Parquet column holds lists."""
+_MAX_CELL = 1 << 28
+"""Characters in a cell: the runs of a large mask are more than the csv module takes by itself."""
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet", ".pq"})
 
 
@@ -87,10 +89,13 @@ def _split_cells(path: Path, text: str) -> list[tuple[int, list[str]]]:
     header = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(",;\t|", key=lambda one: len(next(csv.reader([header], delimiter=one), [])))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    limit = csv.field_size_limit(_MAX_CELL)  # for all readers of this process; put back below
     try:
         return [(reader.line_num + skipped, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DatasetError(f"{path}, line {reader.line_num + skipped}: not CSV ({error})") from None
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _read_parquet(path: Path) -> Table:

@@ -14,16 +14,27 @@ What is read: JPEG (and MPO), PNG, TIFF, BMP, GIF, WebP, PPM/PGM/PBM, JPEG 2000,
 
 from flawmap.tools.photos.finding import EXTENSIONS, Found, find_photos, is_photo_name
 from flawmap.tools.photos.pixels import PhotoOptions
-from flawmap.tools.photos.reading import read_image, read_images, read_photo, read_photos
+from flawmap.tools.photos.reading import (
+    count_threads,
+    read_image,
+    read_images,
+    read_orientation_of,
+    read_photo,
+    read_photos,
+    read_stored,
+)
 
 __all__ = [
     "EXTENSIONS",
     "Found",
     "PhotoOptions",
+    "count_threads",
     "find_photos",
     "is_photo_name",
     "read_image",
     "read_images",
+    "read_orientation_of",
     "read_photo",
     "read_photos",
+    "read_stored",
 ]

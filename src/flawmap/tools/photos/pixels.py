@@ -132,6 +132,20 @@ def decode(container: Container, options: PhotoOptions) -> tuple[np.ndarray, str
     return turn_upright(rgb, orientation), note
 
 
+def decode_stored(container: Container, options: PhotoOptions) -> tuple[Image.Image, int]:
+    """The first image with its values as they are stored, and its orientation. Raises PhotoError."""
+    if container.size_hw is not None:
+        check_size(container.size_hw, options)
+    if container.format == "PNG":
+        check_png_rows(container)
+    with _decoder_errors(container.format):
+        image = _open(container)
+        check_size((image.height, image.width), options)
+        _load(image)
+    is_told_later = container.format in _EXIF_FROM_DECODER
+    return image, read_orientation(_exif_bytes(image)) if is_told_later else container.orientation
+
+
 @contextmanager
 def _decoder_errors(kind: str) -> Iterator[None]:
     try:

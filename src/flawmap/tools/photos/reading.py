@@ -15,12 +15,13 @@ from typing import BinaryIO
 
 import numpy as np
 import PIL
+from PIL import Image
 
 from flawmap.errors import PhotoError
 from flawmap.records import Photo, Progress, Unreadable, no_progress
 from flawmap.tools.photos.containers import Container, check_extension, open_container
 from flawmap.tools.photos.memo import Memo, Verdict
-from flawmap.tools.photos.pixels import PhotoOptions, decode, read_size
+from flawmap.tools.photos.pixels import PhotoOptions, decode, decode_stored, read_size
 
 _DEFAULTS = PhotoOptions()
 _AHEAD = 32
@@ -46,6 +47,20 @@ def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _D
         check_extension(path.name, container.format)
         return decode(container, options)[0]
     return decode(open_container(source.read()), options)[0]
+
+
+def read_stored(path: Path, options: PhotoOptions = _DEFAULTS) -> tuple[Image.Image, str, int]:
+    """A file's values as stored (a mask's, a palette's), its format, and its orientation, not yet applied.
+    Raises PhotoError."""
+    container = open_container(_read_bytes(path, options))
+    check_extension(path.name, container.format)
+    image, orientation = decode_stored(container, options)
+    return image, container.format, orientation
+
+
+def read_orientation_of(path: Path, options: PhotoOptions = _DEFAULTS) -> int:
+    """How a photo's pixels have to be turned, 1 (not at all) to 8. Raises PhotoError."""
+    return decode_stored(open_container(_read_bytes(path, options)), options)[1]
 
 
 def read_photo(path: Path, name: str, options: PhotoOptions = _DEFAULTS) -> Photo:
@@ -81,7 +96,7 @@ def read_photos(
 
     photos: list[Photo] = []
     unreadable: list[Unreadable] = []
-    with ThreadPoolExecutor(_n_threads(options)) as pool:
+    with ThreadPoolExecutor(count_threads(options)) as pool:
         for i, ((_, name), result) in enumerate(zip(files, pool.map(read, files), strict=True)):
             if isinstance(result, Photo):
                 photos.append(result)
@@ -102,7 +117,7 @@ def read_images(
     """
     budget = _PixelBudget(_AHEAD_PIXELS)
     todo = iter(enumerate(paths))
-    pool = ThreadPoolExecutor(_n_threads(options))
+    pool = ThreadPoolExecutor(count_threads(options))
     ahead: deque[Future[np.ndarray | PhotoError]] = deque()
 
     def read(index: int, path: Path) -> np.ndarray | PhotoError:
@@ -206,7 +221,8 @@ def _rules(options: PhotoOptions) -> str:
     return f"pillow {PIL.__version__}|{options.max_megapixels:g}|{options.significant_bits}"
 
 
-def _n_threads(options: PhotoOptions) -> int:
+def count_threads(options: PhotoOptions) -> int:
+    """How many threads may read at once."""
     if options.n_threads is not None:
         return options.n_threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

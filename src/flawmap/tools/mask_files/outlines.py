@@ -1,0 +1,122 @@
+"""Outlines of masks along the edges of their pixels: filled again, they give the same pixels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from flawmap.tools import rle
+
+Ring = list[list[int]]
+Polygon = list[Ring]
+_RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
+
+
+def trace_outlines(runs: np.ndarray, size_hw: tuple[int, int]) -> list[Polygon]:
+    """Polygons as GeoJSON has them: per piece of mask, its outline and then its holes, closed, as [x, y].
+
+    Pieces hang together by edges, not by corners. By the numbers, outlines run against the clock and holes
+    with it, as RFC 7946 wants; as seen in a photo, whose y points down, it is the other way round.
+    """
+    mask = np.pad(rle.decode(runs, size_hw), 1)
+    pieces: dict[int, Polygon] = defaultdict(list)
+    piece_of = _label_pieces(mask)
+    for ring, (x, y) in _trace_rings(mask):
+        own = pieces[int(piece_of[y + 1, x + 1])]
+        if _area(ring) > 0:
+            own.insert(0, ring)
+        else:
+            own.append(ring)
+    return list(pieces.values())
+
+
+def _trace_rings(mask: np.ndarray) -> list[tuple[Ring, tuple[int, int]]]:
+    """Every closed line of pixel edges, corners only, and a pixel (x, y) of the mask that lies along it.
+
+    `mask` has a rim of one empty pixel. Edges run so that the mask is at their right, as seen in a photo;
+    where two pixels touch by a corner, the line turns right, towards its own pixel.
+    """
+    inside = mask[1:-1, 1:-1]
+    steps: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    sides = (
+        (~mask[:-2, 1:-1], _RIGHT, (0, 0)),  # above is empty: along the top edge
+        (~mask[1:-1, 2:], _DOWN, (1, 0)),
+        (~mask[2:, 1:-1], _LEFT, (1, 1)),
+        (~mask[1:-1, :-2], _UP, (0, 1)),
+    )
+    for is_empty, step, (dx, dy) in sides:
+        for y, x in np.argwhere(inside & is_empty).tolist():
+            steps[x + dx, y + dy].append(step)
+    rings = []
+    for start in sorted(steps, key=lambda point: (point[1], point[0])):
+        while steps[start]:
+            rings.append(_follow(start, steps))
+    return rings
+
+
+def _follow(
+    start: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, int]]]
+) -> tuple[Ring, tuple[int, int]]:
+    step = first = steps[start].pop()
+    (x, y), ring = start, [list(start)]
+    beside = {_RIGHT: (0, 0), _DOWN: (-1, 0), _LEFT: (-1, -1), _UP: (0, -1)}[step]
+    while True:
+        x, y = x + step[0], y + step[1]
+        if (x, y) == start and _is_round(step, first, steps[x, y]):
+            break
+        choices = steps[x, y]
+        right = (-step[1], step[0])
+        following = right if right in choices else choices[0]
+        choices.remove(following)
+        if following != step:
+            ring.append([x, y])
+        step = following
+    if step == first and len(ring) > 1:  # the start is no corner
+        ring = ring[1:]
+    return [*ring, ring[0]], (start[0] + beside[0], start[1] + beside[1])
+
+
+def _is_round(step: tuple[int, int], first: tuple[int, int], others: list[tuple[int, int]]) -> bool:
+    """Whether a line that is back at its start goes on with its first step rather than with another."""
+    right = (-step[1], step[0])
+    return not others or first == right
+
+
+def _area(ring: Ring) -> int:
+    """Twice the area; positive for outlines."""
+    x, y = np.array(ring).T
+    return int((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())
+
+
+def _label_pieces(mask: np.ndarray) -> np.ndarray:
+    """(H, W) int64: the number of each pixel's piece (pixels that share edges); 0 outside.
+
+    Runs of each row are joined with those of the row above that they touch (union-find).
+    """
+    height, width = mask.shape
+    edges = np.diff(mask.astype(np.int8), axis=1)  # the rim is empty, so that no run crosses a row's end
+    row, begin = np.nonzero(edges == 1)
+    _, end = np.nonzero(edges == -1)
+    parent = list(range(len(row) + 1))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first = np.searchsorted(row, np.arange(height + 1))
+    for y in range(1, height):
+        i, j = int(first[y - 1]), int(first[y])
+        while i < first[y] and j < first[y + 1]:
+            if begin[i] < end[j] and begin[j] < end[i]:
+                parent[root(j + 1)] = root(i + 1)
+            if end[i] < end[j]:
+                i += 1
+            else:
+                j += 1
+    labels = np.zeros((height, width), np.int64)
+    for i in range(len(row)):
+        labels[row[i], begin[i] + 1 : end[i] + 1] = root(i + 1)
+    return labels

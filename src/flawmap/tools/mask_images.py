@@ -1,0 +1,113 @@
+"""Mask images → runs per value, strictly: what could be read in two ways is refused, never guessed.
+
+Grey values count as stored. A palette counts by its indices, unless all its colours are grey: then by those.
+Colours count where red, green and blue agree; transparent pixels are refused. A mask is turned upright by its
+own orientation, if it has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from flawmap.errors import MaskError, OptionError, PhotoError, option
+from flawmap.records import Photo
+from flawmap.tools import rle
+from flawmap.tools.photos import PhotoOptions, read_orientation_of, read_stored
+from flawmap.tools.photos.pixels import turn_upright
+
+MAX_CLASS_INDEX = 63
+"""The highest class number taken from masks whose classes are not named."""
+_LOSSY = {"JPEG", "JPEG 2000", "WebP", "AVIF", "HEIC"}
+
+
+@dataclass(frozen=True)
+class MaskImageOptions:
+    """`threshold`: pixels at or above it are flaw, whatever values there are; None: only exact values count.
+    `resize`: a mask of another size than its photo is resized, each pixel taking its nearest."""
+
+    threshold: int | None = None
+    resize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 1 <= self.threshold <= 65535:
+            raise OptionError(f"mask_threshold is {self.threshold}; 1 to 65535 was wanted, or none")
+
+
+def read_value_runs(
+    path: Path, photo: Photo, options: MaskImageOptions, photos: PhotoOptions, max_index: int
+) -> dict[int, np.ndarray]:
+    """Runs of each value but 0: {255: ...} for masks of 0 and 255, else class numbers from 1 to `max_index`;
+    {1: ...} where a threshold is given. Raises MaskError for other values, soft edges or another size."""
+    try:
+        image, kind, orientation = read_stored(path, photos)
+    except PhotoError as error:
+        raise MaskError(f"its mask cannot be read: {error}") from None
+    values = _fit(turn_upright(_to_values(image), orientation), photo, options, photos)
+    if options.threshold is not None:
+        flaw = rle.encode(values >= options.threshold)
+        return {1: flaw} if len(flaw) else {}
+    found = np.flatnonzero(np.bincount(values.ravel()))
+    _refuse_values(found, kind, max_index)
+    return {int(value): rle.encode(values == value) for value in found if value}
+
+
+def _to_values(image: Image.Image) -> np.ndarray:
+    """(H, W) integers as stored."""
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        indices = np.asarray(image)
+        is_grey = bool((palette == palette[:, :1]).all()) and len(palette) > int(indices.max())
+        return palette[indices, 0] if is_grey else indices
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * 255
+    values = np.asarray(image)
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
+        raise MaskError("its mask does not hold whole numbers of 0 to 65535; 0 and 255 were wanted")
+    if values.ndim == 2:
+        return values
+    if image.mode not in ("RGB", "RGBA", "LA"):
+        raise MaskError(f"its mask is a {image.mode} image; a grey one was wanted")
+    if image.mode in ("RGBA", "LA"):
+        if values[..., -1].min() < 255:
+            raise MaskError("its mask has transparent pixels; a grey mask of 0 and 255 was wanted")
+        values = values[..., :-1]
+    if (values != values[..., :1]).any():
+        n_colours = len(np.unique(values.reshape(-1, 3), axis=0))
+        raise MaskError(f"its mask holds {n_colours} colours; 0 and 255, or class numbers, were wanted")
+    return values[..., 0]
+
+
+def _fit(values: np.ndarray, photo: Photo, options: MaskImageOptions, photos: PhotoOptions) -> np.ndarray:
+    """`values` at the photo's size."""
+    (height, width), (tall, wide) = values.shape, photo.size_hw
+    if (height, width) == (tall, wide):
+        return values
+    sizes = f"its mask is {width}×{height}, the photo {wide}×{tall}"
+    if (height > width) != (tall > wide) and height * tall == width * wide:
+        orientation = read_orientation_of(photo.path, photos)
+        why = f" once its EXIF orientation ({orientation}) has turned it upright" if orientation >= 5 else ""
+        raise MaskError(f"{sizes}{why}; the mask is rotated against it: turn the mask as the photo is seen")
+    if not options.resize:
+        raise MaskError(f"{sizes}; the same size was wanted, or {option('--resize-masks')}")
+    rows = ((np.arange(tall) + 0.5) * height / tall).astype(np.int64)
+    columns = ((np.arange(wide) + 0.5) * width / wide).astype(np.int64)
+    return values[rows[:, None], columns]
+
+
+def _refuse_values(found: np.ndarray, kind: str, max_index: int) -> None:
+    if np.isin(found, (0, 255)).all() or (found.max() <= max_index and kind not in _LOSSY):
+        return
+    between = int(((found > 0) & (found < 255)).sum())
+    shown = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
+    if kind in _LOSSY or (between > 2 and found.max() <= 255):
+        what = f"its mask ({kind}) has soft edges: {between} values between 0 and 255 ({shown})"
+    else:
+        what = f"its mask holds the values {shown}"
+    raise MaskError(
+        f"{what}; 0 and 255, or class numbers up to {max_index}, were wanted. With "
+        f"{option('--mask-threshold')} every pixel at or above it is flaw"
+    )

@@ -8,9 +8,18 @@ from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
 from flawmap.records.masks import Cleaning, MaskEvaluation, MaskRow, MaskSpec, PhotoMask
-from flawmap.records.model import Epoch, Evaluation, ModelSpec, Thresholds, TrainedModel, TrainedSegmenter
+from flawmap.records.model import (
+    Answer,
+    Epoch,
+    Evaluation,
+    ModelSpec,
+    Thresholds,
+    TrainedModel,
+    TrainedSegmenter,
+)
 
 __all__ = [
+    "Answer",
     "Audit",
     "Candidate",
     "Cleaning",

@@ -9,7 +9,7 @@ import numpy as np
 
 from flawmap.records.basics import Decoder
 from flawmap.records.choice import Cut, LinearHead, Preprocessing
-from flawmap.records.masks import MaskSpec
+from flawmap.records.masks import MaskSpec, PhotoMask
 
 
 @dataclass(frozen=True)
@@ -127,3 +127,18 @@ class TrainedSegmenter:
     macs_per_px: float
     n_parameters: int
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says about one photo."""
+
+    label: str
+    """Several are joined by ";", none is ""."""
+    score: float
+    flaw_score: float
+    review: bool | None
+    """Whether a person should look; None where the model has no such band."""
+    probabilities: dict[str, float]
+    mask: PhotoMask | None = None
+    """Of a model that gives masks."""

@@ -6,7 +6,7 @@ import csv
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,11 +14,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from flawmap.errors import OptionError, PhotoError
-from flawmap.records import ModelSpec, Progress, no_progress
+from flawmap.records import Answer, PhotoMask, Progress, no_progress
 from flawmap.tools.files import make_parents
+from flawmap.tools.mask_files import MaskWriter
 from flawmap.tools.photos import PhotoOptions, find_photos, read_images
-from flawmap.tools.preprocess import fit_image
-from flawmap.tools.runtime import Classifier, to_predictions
+from flawmap.tools.runtime import Model, map_ordered
 
 COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -48,6 +48,8 @@ class PredictionRow:
     review: bool | None = None
     error: str = ""
     probabilities: dict[str, float] | None = None
+    mask: PhotoMask | None = None
+    """Of a model that gives masks; tables leave it out."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,27 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
     return paths
 
 
+def name_photos(given: Iterable[str | Path]) -> dict[str, str]:
+    """The paths of list_photos() → names below which outputs are kept: POSIX, relative, each of its own.
+
+    A photo of a given folder is named by its place in it, any other by its file name; where two would be the
+    same, all are named by their place in the folder that holds them all.
+    """
+    given = [os.fspath(item) for item in given]
+    paths = list_photos(given)
+    folders = [item for item in given if Path(item).is_dir()]
+    names = {}
+    for path in paths:
+        folder = next((f for f in folders if path.startswith(os.path.join(f, ""))), None)  # noqa: PTH118
+        names[path] = Path(os.path.relpath(path, folder)).as_posix() if folder else Path(path).name
+    if len(set(names.values())) < len(names):
+        top = os.path.commonpath([Path(path).absolute().parent for path in names])
+        names = {path: Path(os.path.relpath(Path(path).absolute(), top)).as_posix() for path in names}
+    return names
+
+
 def predict_photos(
-    classifier: Classifier,
+    model: Model,
     paths: Sequence[str],
     options: PredictOptions = DEFAULT_OPTIONS,
     progress: Progress = no_progress,
@@ -97,21 +118,36 @@ def predict_photos(
     """One row per path, in order; decoding and computing run on threads, a little ahead of the reader."""
     photo_options = options.photos
     if photo_options.n_threads is None:
-        photo_options = replace(photo_options, n_threads=classifier.n_threads)
+        photo_options = replace(photo_options, n_threads=model.n_threads)
 
-    def fitted() -> Iterator[np.ndarray | PhotoError]:
-        # Made small here, where read_images() bounds the pixels held: what waits is the network's input.
+    def prepared() -> Iterator[np.ndarray | PhotoError]:
+        # Made small here, where read_images() bounds the pixels held: what waits is what the model needs.
         for image in read_images([Path(path) for path in paths], photo_options):
-            yield image if isinstance(image, PhotoError) else fit_image(image, classifier.spec.preprocessing)
+            yield image if isinstance(image, PhotoError) else model.prepare(image)
 
-    def compute(image: np.ndarray | PhotoError) -> np.ndarray | PhotoError:
-        return image if isinstance(image, PhotoError) else classifier.run(image)[1]
+    def compute(image: np.ndarray | PhotoError) -> Answer | PhotoError:
+        return image if isinstance(image, PhotoError) else model.answer(image)
 
     progress("predict", 0, len(paths))
-    found = classifier.map(compute, fitted())
-    for n_done, (path, logits) in enumerate(zip(paths, found, strict=True), start=1):
-        yield _to_row(path, logits, classifier.spec)
+    found = map_ordered(compute, prepared(), model.n_threads)
+    for n_done, (path, answer) in enumerate(zip(paths, found, strict=True), start=1):
+        yield _to_row(path, answer)
         progress("predict", n_done, len(paths))
+
+
+def write_masks(
+    rows: Iterable[PredictionRow], names: Mapping[str, str], writer: MaskWriter
+) -> Iterator[PredictionRow]:
+    """The rows as they come, each mask written on the way; the writer is closed after the last one."""
+    try:
+        for row in rows:
+            if row.mask is not None:
+                writer.add(names[row.path], row.mask)
+            yield row
+        writer.close()
+    except BaseException:
+        writer.discard()
+        raise
 
 
 def write_rows(rows: Iterable[PredictionRow], path: Path | str) -> PredictSummary:
@@ -156,17 +192,17 @@ def to_record(row: PredictionRow) -> dict[str, Any]:
     return record
 
 
-def _to_row(path: str, logits: np.ndarray | PhotoError, spec: ModelSpec) -> PredictionRow:
-    if isinstance(logits, PhotoError):
-        return PredictionRow(path=path, error=str(logits))
-    found = to_predictions(logits[None], spec)
+def _to_row(path: str, answer: Answer | PhotoError) -> PredictionRow:
+    if isinstance(answer, PhotoError):
+        return PredictionRow(path=path, error=str(answer))
     return PredictionRow(
         path=path,
-        label=found.texts[0],
-        score=float(found.scores[0]),
-        flaw_score=float(found.flaw_scores[0]),
-        review=bool(found.review[0]),
-        probabilities=dict(zip(found.labels, found.probabilities[0].tolist(), strict=True)),
+        label=answer.label,
+        score=answer.score,
+        flaw_score=answer.flaw_score,
+        review=answer.review,
+        probabilities=answer.probabilities,
+        mask=answer.mask,
     )
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from flawmap.errors import BundleError, require_extra
-from flawmap.records import ModelSpec
+from flawmap.records import Answer, ModelSpec
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.files import cache_folder
@@ -104,6 +104,21 @@ def to_predictions(logits: np.ndarray, spec: ModelSpec) -> Predictions:
     )
 
 
+class Model(Protocol):
+    """What prediction asks of a model folder, whatever its task."""
+
+    spec: ModelSpec
+    n_threads: int
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB of any size → what `answer` needs of it, as small as may be."""
+        ...
+
+    def answer(self, prepared: np.ndarray) -> Answer:
+        """What the model says; threads may call it at once."""
+        ...
+
+
 class Classifier:
     """A model folder, ready to answer. Safe to use from several threads."""
 
@@ -119,6 +134,21 @@ class Classifier:
         """One (H, W, 3) uint8 RGB image of any size → features (k, h', w') and logits (n_labels,) float32."""
         features, logits = self._network(to_batch([fit_image(image, self.spec.preprocessing)]))
         return features[0], logits[0]
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The image at the size of the network's input."""
+        return fit_image(image, self.spec.preprocessing)
+
+    def answer(self, prepared: np.ndarray) -> Answer:
+        """What is printed of one image."""
+        found = to_predictions(self.run(prepared)[1][None], self.spec)
+        return Answer(
+            label=found.texts[0],
+            score=float(found.scores[0]),
+            flaw_score=float(found.flaw_scores[0]),
+            review=bool(found.review[0]),
+            probabilities=dict(zip(found.labels, found.probabilities[0].tolist(), strict=True)),
+        )
 
     def outputs(self, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Images as for run() → features (n, k, h', w') and logits (n, n_labels)."""

@@ -6,11 +6,10 @@ As with classifiers, a photo's answer never depends on its neighbours: every pie
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from flawmap.records import MaskSpec, PhotoMask
+from flawmap.records import Answer, MaskSpec, ModelSpec, PhotoMask
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.mask_cleaning import clean_masks
 from flawmap.tools.masks import to_photo_mask
@@ -73,15 +72,6 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a segmenter says about one photo."""
-
-    mask: PhotoMask
-    scores: np.ndarray
-    """(n_labels,) highest probability of the label in the photo."""
-
-
 class Segmenter:
     """A model folder that gives masks, ready to answer. Safe to use from several threads."""
 
@@ -98,12 +88,37 @@ class Segmenter:
         """One (H, W, 3) uint8 RGB image of any size → (n_labels, H, W) float32, before cleaning."""
         return to_probabilities(self._network, check_image(image), self.mask_spec)
 
-    def find(self, image: np.ndarray) -> Found:
-        """One image → its mask, cleaned by the thresholds and areas of the model."""
+    def find(self, image: np.ndarray) -> Answer:
+        """One image → its masks, cleaned by the thresholds and areas of the model, and the labels they carry.
+
+        A label's probability is the highest of any pixel; the score is that of the likeliest label found.
+        """
         probabilities = self.probabilities(image)
         mask = to_photo_mask(clean_masks(probabilities, self.mask_spec.cleaning))
-        return Found(mask, probabilities.reshape(len(probabilities), -1).max(axis=1))
+        return to_answer(mask, probabilities.reshape(len(probabilities), -1).max(axis=1), self.spec)
 
-    def predict(self, images: Iterable[np.ndarray]) -> Iterator[Found]:
+    def predict(self, images: Iterable[np.ndarray]) -> Iterator[Answer]:
         """Images as for find() → what it says of each, in order; computed ahead on threads."""
         return map_ordered(self.find, images, self.n_threads)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """The image as it is: masks are of its size."""
+        return check_image(image)
+
+    def answer(self, prepared: np.ndarray) -> Answer:
+        """The same as find()."""
+        return self.find(prepared)
+
+
+def to_answer(mask: PhotoMask, scores: np.ndarray, spec: ModelSpec) -> Answer:
+    """`scores` (n_labels,): the highest probability of each label in the photo."""
+    found = [i for i, runs in enumerate(mask.runs) if len(runs)]
+    flaw_score = float(scores[found].max() if found else scores.max(initial=0.0))
+    return Answer(
+        label=";".join(spec.labels[i] for i in found),
+        score=flaw_score if found else 1.0 - flaw_score,
+        flaw_score=flaw_score,
+        review=None,
+        probabilities=dict(zip(spec.labels, scores.tolist(), strict=True)),
+        mask=mask,
+    )

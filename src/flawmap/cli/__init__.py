@@ -73,6 +73,20 @@ def train(
     max_miss_rate: MaxMissRate = None,
     cost_miss: CostMiss = None,
     cost_false_alarm: CostFalseAlarm = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="classification, multilabel or segmentation. Default: masks where the data set has them, "
+            "else its labels."
+        ),
+    ] = None,
+    decoder: Annotated[
+        str | None,
+        typer.Option(
+            help="What turns the backbone into masks: unet, unetplusplus, manet, linknet, fpn, pspnet, "
+            "deeplabv3, deeplabv3plus, pan or upernet.  [default: unet]"
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Epochs of fine-tuning; 0 for none. Default: by the size of the set.", min=0),
@@ -115,7 +129,11 @@ def train(
         evaluate__max_miss_rate=max_miss_rate,
         evaluate__cost_miss=cost_miss,
         evaluate__cost_false_alarm=cost_false_alarm,
+        task=task,
         train__epochs=epochs,
+        train_masks__epochs=epochs,
+        train_masks__decoder=decoder,
+        train_masks__logger=logger,
         train__frozen_stages=frozen_stages,
         train__logger=logger,
     )
@@ -267,7 +285,16 @@ def predict(
     model: ModelArgument,
     photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or patterns.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write results.csv or results.jsonl; else print them.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write results.csv or results.jsonl (with --masks: a folder); else print them.",
+        ),
+    ] = None,
+    masks: Annotated[
+        Literal["png", "rle", "coco", "geojson"] | None,
+        typer.Option(help="Also write the masks, in this form, into the folder of --out."),
     ] = None,
     runtime: Annotated[
         Literal["onnxruntime", "openvino"], typer.Option(help="What runs the model file.")
@@ -287,6 +314,7 @@ def predict(
             model,
             photos,
             out=out,
+            masks=masks,
             runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads),
             max_megapixels=max_megapixels,
             progress=progress,

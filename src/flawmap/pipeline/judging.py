@@ -8,7 +8,7 @@ import numpy as np
 
 from flawmap.pipeline.preparing import Chosen, Prepared
 from flawmap.pipeline.settings import RunOptions
-from flawmap.pipeline.using import run_photos
+from flawmap.pipeline.using import run_logits
 from flawmap.records import Evaluation, LinearHead, ModelSpec, Progress, Thresholds, TrainedModel, no_progress
 from flawmap.stages.evaluate import Truth, choose_thresholds, evaluate
 from flawmap.stages.rank import fit_probe
@@ -40,7 +40,7 @@ def judge(
     dataset, split = prepared.dataset, prepared.split
     classifier = Classifier(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
     rows = np.concatenate([split.validation, split.test])
-    logits = run_photos(classifier, [dataset.photos[row] for row in rows], options.photos, progress)
+    logits = run_logits(classifier, [dataset.photos[row] for row in rows], options.photos, progress)
     on_validation, on_test = logits[: len(split.validation)], logits[len(split.validation) :]
     spec = replace(bundle.spec, thresholds=_thresholds(on_validation, prepared, options))
     validation = _evaluate(on_validation, split.validation, prepared, spec, options)

@@ -11,6 +11,7 @@ from pathlib import Path
 from flawmap.errors import BackboneError, DatasetError, option, require_extra
 from flawmap.pipeline.auditing import audit_once
 from flawmap.pipeline.settings import RunOptions
+from flawmap.pipeline.tasks import resolve_task
 from flawmap.records import (
     Audit,
     Dataset,
@@ -53,6 +54,7 @@ class Prepared:
     split: Split
     embeddings: Embeddings
     """Of the backbone that the audit looks through."""
+    learns_masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,14 @@ def audit_entry() -> BackboneEntry:
 def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
     """Read, embed, audit and split."""
     with timings.measure("read"):
-        dataset = read_labelled(path, options, progress)
+        dataset, learns_masks = resolve_task(read_labelled(path, options, progress), options.task)
     with timings.measure("embed"):
         embeddings = embed(dataset.photos, audit_entry(), options.embed, progress)
     with timings.measure("audit"):
         found = audit_once(dataset, embeddings, options, progress)
     with timings.measure("split"):
         parts = split(dataset, found, options.split)
-    return Prepared(dataset, found, parts, embeddings)
+    return Prepared(dataset, found, parts, embeddings, learns_masks)
 
 
 def select_entries(

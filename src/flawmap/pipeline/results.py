@@ -38,7 +38,12 @@ def write_results(finished: Finished, run: RunFolder, options: RunOptions) -> di
     """report.html, then metrics.json, whose presence says that the run is finished. Returns the latter."""
     with finished.timings.measure("report"):
         write_report(_to_facts(finished, options), run.path / "report.html", options.report)
-    metrics = to_plain(_to_metrics(finished))
+    return finish_run(run, _to_metrics(finished))
+
+
+def finish_run(run: RunFolder, values: dict[str, Any]) -> dict[str, Any]:
+    """Write metrics.json, the last of a run's files, and drop what only an unfinished run needs."""
+    metrics = to_plain(values)
     run.write_json(FINISHED, metrics)
     run.finish()
     return metrics
@@ -81,26 +86,14 @@ def _draw_heats(finished: Finished, options: RunOptions) -> dict[tuple[str, str]
 
 def _to_metrics(finished: Finished) -> dict[str, Any]:
     prepared, chosen, model, judged = finished.prepared, finished.chosen, finished.model, finished.judged
-    dataset, split, spec = prepared.dataset, prepared.split, judged.bundle.spec
+    spec = judged.bundle.spec
     return {
         "test": _evaluation(judged.test),
         "validation": _evaluation(judged.validation),
         "before_training": _evaluation(judged.before_training),
         "random_split": None if finished.random_split is None else asdict(finished.random_split),
-        "dataset": {
-            "n_photos": len(dataset),
-            "labels": list(dataset.labels),
-            "good_labels": list(dataset.good_labels),
-            "layout": dataset.layout,
-            "ignored": [asdict(item) for item in dataset.ignored],
-        },
-        "audit": {**audit_to_dict(prepared.audit, dataset), "summary": prepared.audit.summary},
-        "split": {
-            **{part: _part(finished, getattr(split, part)) for part in ("train", "validation", "test")},
-            "n_left_out": len(split.left_out),
-            "seed": split.seed,
-            "why": split.why,
-        },
+        **dataset_metrics(prepared),
+        "split": split_metrics(prepared),
         "ranking": asdict(chosen.ranking),
         "training": {
             "winner": model.winner,
@@ -133,8 +126,34 @@ def _evaluation(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _part(finished: Finished, rows: np.ndarray) -> dict[str, Any]:
-    dataset, split = finished.prepared.dataset, finished.prepared.split
+def dataset_metrics(prepared: Prepared) -> dict[str, Any]:
+    """What is in the folder, and what the audit found."""
+    dataset = prepared.dataset
+    return {
+        "dataset": {
+            "n_photos": len(dataset),
+            "labels": list(dataset.labels),
+            "good_labels": list(dataset.good_labels),
+            "layout": dataset.layout,
+            "ignored": [asdict(item) for item in dataset.ignored],
+        },
+        "audit": {**audit_to_dict(prepared.audit, dataset), "summary": prepared.audit.summary},
+    }
+
+
+def split_metrics(prepared: Prepared) -> dict[str, Any]:
+    """Photos, sources and labels of each part."""
+    split = prepared.split
+    return {
+        **{part: _part(prepared, getattr(split, part)) for part in ("train", "validation", "test")},
+        "n_left_out": len(split.left_out),
+        "seed": split.seed,
+        "why": split.why,
+    }
+
+
+def _part(prepared: Prepared, rows: np.ndarray) -> dict[str, Any]:
+    dataset, split = prepared.dataset, prepared.split
     counts = dataset.targets[rows].sum(axis=0)
     return {
         "n": len(rows),

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flawmap.errors import OptionError
+from flawmap.pipeline.tasks import Task
 from flawmap.stages.audit import AuditOptions
 from flawmap.stages.dataset import DatasetOptions
 from flawmap.stages.embed import EmbedOptions
 from flawmap.stages.evaluate import EvaluateOptions
+from flawmap.stages.evaluate_masks import CleaningOptions, EvaluateMasksOptions
 from flawmap.stages.export import ExportOptions
 from flawmap.stages.rank import RankOptions
 from flawmap.stages.report import ReportOptions
 from flawmap.stages.split import SplitOptions
-from flawmap.stages.train.options import TrainOptions
+from flawmap.stages.train.options import MaskTrainOptions, TrainOptions
 from flawmap.tools.files import cache_folder
 from flawmap.tools.photos import PhotoOptions
 
-_SEEDED = ("audit", "split", "rank", "train", "evaluate")
+_SEEDED = ("audit", "split", "rank", "train", "train_masks", "evaluate", "evaluate_masks", "cleaning")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class RunOptions:
     weights: tuple[str, ...] = ()
     """The user's own weights, as ARCHITECTURE@FILE."""
     max_parameters_millions: float | None = None
+    task: Task = "auto"
+    """What is learnt; auto: masks where the data set has them, else labels."""
     licences: tuple[str, ...] | None = None
     dataset: DatasetOptions = field(default_factory=DatasetOptions)
     audit: AuditOptions = field(default_factory=AuditOptions)
@@ -39,7 +43,10 @@ class RunOptions:
     embed: EmbedOptions = field(default_factory=EmbedOptions)
     rank: RankOptions = field(default_factory=RankOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
+    train_masks: MaskTrainOptions = field(default_factory=MaskTrainOptions)
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
+    evaluate_masks: EvaluateMasksOptions = field(default_factory=EvaluateMasksOptions)
+    cleaning: CleaningOptions = field(default_factory=CleaningOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
 

@@ -12,10 +12,12 @@ from flawmap.records import (
     Candidate,
     Dataset,
     Evaluation,
+    MaskEvaluation,
     ModelSpec,
     Ranking,
     Split,
     TrainedModel,
+    TrainedSegmenter,
     Unreadable,
 )
 from flawmap.stages.predict import PredictionRow, PredictSummary
@@ -58,6 +60,56 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     if not low_high or low_high[0] is None:
         return ""
     return f"  [{low_high[0]:.3f}, {low_high[1]:.3f}]"
+
+
+_MASK_FIGURES = (
+    ("F1", "f1"),
+    ("mean IoU", "mean_iou"),
+    ("IoU", "iou"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("clDice", "cldice"),
+    ("flaw Dice", "flaw_dice"),
+    ("Severstal score", "severstal_score"),
+    ("escape rate", "escape_rate"),
+    ("overkill rate", "overkill_rate"),
+)
+
+
+def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -> tuple[str, ...]:
+    """The main figures of masks with their intervals, the ceiling named so, and every note."""
+    m = evaluation.metrics
+    tolerant = (f"F1 within {m['tolerance_px']:g} px", "f1_tolerant")
+    lines = [f"{title}: {m['n']:,} photos {origin}, {m['n_with_flaw']:,} with a flaw"]
+    empty = {"severstal_score": m.get("severstal_score_empty")}
+    for name, key in (tolerant, *_MASK_FIGURES):
+        if m.get(key) is not None:
+            beside = f"   without any mask {empty[key]:.3f}" if empty.get(key) is not None else ""
+            lines.append(f"  {name:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
+    for label, figures in m["per_class"].items() if len(m["per_class"]) > 1 else ():
+        dice = figures["flaw_dice"]
+        said = "no photo shows it" if dice is None else f"flaw Dice {dice:.3f}"
+        lines.append(f"  {label}: {said} ({figures['n_photos_with']:,} photos)")
+    lines += [f"  note: {note}" for note in m.get("notes", ())]
+    return tuple(lines)
+
+
+def mask_training_lines(
+    prepared: Prepared, model: TrainedSegmenter, test: MaskEvaluation, bundle: Bundle, run: Path
+) -> tuple[str, ...]:
+    """The run in a screen: data, split, network, the honest figures, where everything is."""
+    size_mb = bundle.masks_path.stat().st_size / 1e6
+    agreement = bundle.spec.agreement
+    changed = max(agreement["pixels_changed"].values())
+    return (
+        *dataset_lines(prepared.dataset, prepared.audit),
+        split_line(prepared.split),
+        f"trained: {model.decoder} on {model.backbone_id} cut at depth {model.depth}; {model.note}",
+        *mask_evaluation_lines(test, "test", "of sources never seen"),
+        f"model: {bundle.folder} ({size_mb:.1f} MB; {changed:.1g} of the pixels change sides against the "
+        f"network, on {agreement['n_photos']} photos)",
+        f"report: {run / 'report.html'}",
+    )
 
 
 def prediction_lines(rows: Sequence[PredictionRow]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from flawmap.errors import require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.judging import Judged, judge, judge_random_split, to_probe
 from flawmap.pipeline.looking import write_ranking_files
+from flawmap.pipeline.masking import train_masks
 from flawmap.pipeline.preparing import Chosen, Prepared, Timings, choose, prepare
 from flawmap.pipeline.results import Finished, write_results
 from flawmap.pipeline.runfolder import check_run, start_run
@@ -60,6 +61,9 @@ def train(
     prepared = prepare(Path(dataset), options, timings, progress)
     start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
+    if prepared.learns_masks:
+        masked = train_masks(prepared, run, options, timings, command, progress)
+        return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
     chosen = choose(prepared, options, timings, progress)
     write_ranking_files(chosen.ranking, run.path)
     with timings.measure("train"):

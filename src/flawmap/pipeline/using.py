@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flawmap.errors import PhotoError
-from flawmap.records import Evaluation, Photo, Progress, Unreadable, no_progress
+from flawmap.errors import BundleError, OptionError, PhotoError, option
+from flawmap.records import (
+    Dataset,
+    Evaluation,
+    MaskEvaluation,
+    Photo,
+    Progress,
+    Unreadable,
+    no_progress,
+)
 from flawmap.stages.predict import (
     PredictionRow,
     PredictOptions,
     check_output,
     list_photos,
+    name_photos,
     predict_photos,
+    write_masks,
     write_rows,
 )
 from flawmap.tools.bundle import read_bundle
 from flawmap.tools.photos import PhotoOptions, read_image, read_images
-from flawmap.tools.runtime import Classifier, RuntimeOptions
+from flawmap.tools.runtime import Classifier, RuntimeOptions, map_ordered
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
+    from flawmap.tools.mask_files import Form, MaskWriter
+    from flawmap.tools.segmenting import Segmenter
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Outcome:
 class Evaluated(Outcome):
     """Outcome of `evaluate`."""
 
-    evaluation: Evaluation
+    evaluation: Evaluation | MaskEvaluation
     """`evaluation.metrics` holds every figure, under the names of `flawmap evaluate --json`."""
 
 
@@ -53,9 +65,28 @@ class Predicted(Outcome):
     """A row per photo, in the order given; empty where they went to a file."""
 
 
-def load(model: Path | str, options: RuntimeOptions | None = None) -> Classifier:
-    """A trained model, ready to `.predict(images)`; `model` is a run folder or the model folder in it."""
-    return Classifier(read_bundle(model), options or RuntimeOptions())
+def load(model: Path | str, options: RuntimeOptions | None = None) -> Classifier | Segmenter:
+    """A trained model, ready to `.predict(images)`; `model` is a run folder or the model folder in it.
+
+    A model that gives masks comes as a Segmenter, any other as a Classifier.
+    """
+    bundle = read_bundle(model)
+    if bundle.spec.task == "segmentation":
+        from flawmap.tools.segmenting import Segmenter
+
+        return Segmenter(bundle, options or RuntimeOptions())
+    return Classifier(bundle, options or RuntimeOptions())
+
+
+def load_classifier(model: Path | str, options: RuntimeOptions | None = None) -> Classifier:
+    """As load(). Raises BundleError for a model that gives masks."""
+    loaded = load(model, options)
+    if not isinstance(loaded, Classifier):
+        raise BundleError(
+            f"{model} is a model that gives masks; a classifier was wanted. Its masks show where the flaws "
+            f"are: flawmap predict {model} PHOTO --masks png --out DIR"
+        )
+    return loaded
 
 
 def evaluate(
@@ -71,29 +102,77 @@ def evaluate(
     Intervals are over sources: those of `options.audit.group_by` or of a manifest's column, else those that
     the model's run found for these photos (its splits.csv), else every photo is one by itself.
     """
-    from flawmap.pipeline import texts
     from flawmap.pipeline.preparing import read_labelled
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.sources import find_groups
-    from flawmap.stages.evaluate import Truth, write_evaluation_json
-    from flawmap.stages.evaluate import evaluate as judge
 
     options = (options or RunOptions()).resolved()
-    classifier = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
-    spec = classifier.spec
+    loaded = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
     found = read_labelled(Path(dataset), options, progress)
     test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
     rows = test_rows or list(range(len(found)))
-    groups, origin = find_groups(classifier.bundle, found, rows, options.audit)
-    truth = Truth.from_dataset(found, spec.labels, np.asarray(rows), groups)
-    truth = replace(truth, group_origin=origin)
-    logits = run_photos(classifier, [found.photos[row] for row in rows], options.photos, progress)
-    evaluation = judge(logits, truth, spec, options.evaluate)
+    groups, origin = find_groups(loaded.bundle, found, rows, options.audit)
+    where = f"in {dataset}" + (" (its test part)" if test_rows else "")
+    told = _Told(found, rows, groups, origin, where)
+    if isinstance(loaded, Classifier):
+        return _evaluate_labels(loaded, told, options, json_file, progress)
+    return _evaluate_masks(loaded, told, options, json_file, progress)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The photos that a model is measured on."""
+
+    dataset: Dataset
+    rows: list[int]
+    groups: tuple[str, ...] | None
+    group_origin: str
+    where: str
+
+
+def _evaluate_labels(
+    classifier: Classifier,
+    told: _Told,
+    options: RunOptions,
+    json_file: Path | str | None,
+    progress: Progress,
+) -> Evaluated:
+    from flawmap.pipeline import texts
+    from flawmap.pipeline.tasks import resolve_task
+    from flawmap.stages.evaluate import Truth, write_evaluation_json
+    from flawmap.stages.evaluate import evaluate as judge
+
+    spec, found = classifier.spec, told.dataset
+    if found.has_masks:
+        found, _ = resolve_task(found, "multilabel" if spec.is_multilabel else "classification")
+    truth = Truth.from_dataset(found, spec.labels, np.asarray(told.rows), told.groups)
+    truth = replace(truth, group_origin=told.group_origin)
+    photos = [found.photos[row] for row in told.rows]
+    evaluation = judge(
+        run_logits(classifier, photos, options.photos, progress), truth, spec, options.evaluate
+    )
     if json_file is not None:
         write_evaluation_json(evaluation, Path(json_file))
-    where = f"in {dataset}" + (" (its test part)" if test_rows else "")
-    lines = texts.evaluation_lines(evaluation, "evaluated", where)
+    lines = texts.evaluation_lines(evaluation, "evaluated", told.where)
     return Evaluated(lines=lines, left_out=found.unreadable, evaluation=evaluation)
+
+
+def _evaluate_masks(
+    segmenter: Segmenter,
+    told: _Told,
+    options: RunOptions,
+    json_file: Path | str | None,
+    progress: Progress,
+) -> Evaluated:
+    from flawmap.pipeline import texts
+    from flawmap.pipeline.mask_evaluating import evaluate_segmenter
+    from flawmap.stages.evaluate_masks import write_mask_evaluation_json
+
+    evaluation = evaluate_segmenter(segmenter, told.dataset, told.rows, told.groups, options, progress)
+    if json_file is not None:
+        write_mask_evaluation_json(evaluation, Path(json_file))
+    lines = texts.mask_evaluation_lines(evaluation, "evaluated", told.where)
+    return Evaluated(lines=lines, left_out=told.dataset.unreadable, evaluation=evaluation)
 
 
 def predict(
@@ -101,28 +180,58 @@ def predict(
     photos: Path | str | Sequence[Path | str],
     *,
     out: Path | str | None = None,
+    masks: Form | None = None,
     runtime_options: RuntimeOptions | None = None,
     max_megapixels: float | None = None,
     progress: Progress = no_progress,
 ) -> Predicted:
     """Label photos, folders of photos or patterns; rows go to `out` (.csv, .jsonl), or come back.
 
-    A photo that cannot be read is a row with an error. For images in memory: `load(model).predict(images)`.
+    With `masks`, `out` is a folder: the masks go there in that form, and the rows into results.csv. A photo
+    that cannot be read is a row with an error. For images in memory: `load(model).predict(images)`.
     """
     from flawmap.pipeline.texts import prediction_lines, prediction_summary_lines
 
-    if out is not None:
-        check_output(Path(out))
-    paths = list_photos([photos] if isinstance(photos, str | Path) else photos)
-    classifier = load(model, runtime_options)
-    rows = predict_photos(classifier, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
-    if out is None:
+    given = [photos] if isinstance(photos, str | Path) else photos
+    table = _table(out, masks)
+    paths = list_photos(given)
+    loaded = load(model, runtime_options)
+    rows = predict_photos(loaded, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
+    if masks is not None:
+        rows = write_masks(rows, name_photos(given), _open_writer(loaded, masks, Path(out or ".")))
+    if table is None:
         answers = list(rows)
         left_out = tuple(Unreadable(row.path, row.error) for row in answers if row.error)
         return Predicted(prediction_lines(answers), left_out, tuple(answers))
-    summary = write_rows(rows, Path(out))
+    summary = write_rows(rows, table)
     left_out = tuple(Unreadable(path, reason) for path, reason in summary.errors)
-    return Predicted(prediction_summary_lines(summary, out), left_out)
+    return Predicted(prediction_summary_lines(summary, out or table), left_out)
+
+
+def _table(out: Path | str | None, masks: Form | None) -> Path | None:
+    """The file that the rows go to; None: they come back. Raises OptionError for names that cannot be."""
+    if masks is None:
+        if out is not None:
+            check_output(Path(out))
+        return None if out is None else Path(out)
+    if out is None or Path(out).is_file() or Path(out).suffix.lower() in (".csv", ".jsonl"):
+        found = "none" if out is None else f"{out}"
+        raise OptionError(
+            f"{option('--masks')} writes files into a folder; {option('--out')} is {found}: name a folder"
+        )
+    return Path(out) / "results.csv"
+
+
+def _open_writer(model: Classifier | Segmenter, form: Form, folder: Path) -> MaskWriter:
+    from flawmap.tools.mask_files import open_mask_writer
+
+    masks = model.spec.masks
+    if masks is None:
+        raise OptionError(
+            f"this model says what a photo shows, not where; leave out {option('--masks')}, or train on "
+            "photos with masks"
+        )
+    return open_mask_writer(form, folder, model.spec.labels, not masks.cleaning.is_exclusive)
 
 
 def explain(
@@ -136,7 +245,7 @@ def explain(
     """Write a picture of where the model saw what it says about one photo."""
     from flawmap.stages.explain import explain_photo, write_explanation
 
-    classifier = load(model)
+    classifier = load_classifier(model)
     try:
         image = read_image(Path(photo), to_photo_options(max_megapixels))
     except PhotoError as error:
@@ -147,9 +256,16 @@ def explain(
 
 
 def run_photos(
-    classifier: Classifier, photos: Sequence[Photo], options: PhotoOptions, progress: Progress = no_progress
-) -> np.ndarray:
-    """(n, n_labels) logits of photos, decoded ahead of the computing. Raises PhotoError where one changed."""
+    n_threads: int,
+    work: Callable[[np.ndarray], np.ndarray],
+    photos: Sequence[Photo],
+    options: PhotoOptions,
+    progress: Progress = no_progress,
+) -> Iterator[np.ndarray]:
+    """work(image) of every photo, in order, decoded and computed ahead on threads.
+
+    Raises PhotoError where a photo can no longer be read.
+    """
 
     def images() -> Iterator[np.ndarray]:
         found = read_images([photo.path for photo in photos], options)
@@ -159,7 +275,17 @@ def run_photos(
             yield image
             progress("running the model", n_done, len(photos))
 
-    return classifier.logits(images())
+    return map_ordered(work, images(), n_threads)
+
+
+def run_logits(
+    classifier: Classifier, photos: Sequence[Photo], options: PhotoOptions, progress: Progress = no_progress
+) -> np.ndarray:
+    """(n, n_labels) logits of photos, as run_photos."""
+    found = list(
+        run_photos(classifier.n_threads, lambda image: classifier.run(image)[1], photos, options, progress)
+    )
+    return np.stack(found) if found else np.zeros((0, len(classifier.spec.labels)), np.float32)
 
 
 def to_photo_options(max_megapixels: float | None) -> PhotoOptions:

@@ -81,8 +81,8 @@ class MaskTrainOptions:
             raise OptionError(f"crop_px is {self.crop_px}; it must be a multiple of 32, 64 or more")
         if not 0 <= self.flaw_share <= 1:
             raise OptionError(f"flaw_share is {self.flaw_share}; it must lie between 0 and 1")
-        if self.epochs is not None and self.epochs < 1:
-            raise OptionError(f"epochs is {self.epochs}; masks need 1 or more")
+        if (self.epochs or 0) < 0:
+            raise OptionError("epochs must not be negative")
 
     def n_epochs(self, n_crops: int, macs: int) -> int:
         """Epochs for that many crops at that many multiply-accumulates each."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Dataset, Progress, Split, TrainedSegmenter, no_progress
 from flawmap.stages.train.options import MaskTrainOptions
 from flawmap.stages.train.resuming import claim, fingerprint
@@ -43,6 +43,8 @@ def train_segmenter(
     from flawmap.stages.train.mask_objective import MaskObjective
     from flawmap.tools.backbones import SegmenterNetwork, default_depth
 
+    if options.epochs == 0:
+        raise OptionError("a decoder is new and has to learn: 0 epochs give no masks; give 1 or more")
     _refuse_no_flaws(dataset, split)
     depth = default_depth(entry) if options.depth is None else options.depth
     claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{entry.key}|{depth}"})

@@ -1,0 +1,79 @@
+"""Measure a model that gives masks on photos with true masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flawmap.errors import DatasetError
+from flawmap.pipeline.using import run_photos
+from flawmap.records import Dataset, MaskEvaluation, ModelSpec, Progress
+from flawmap.stages.evaluate_masks import MaskedPhoto, count_photo, evaluate_counts
+from flawmap.tools.mask_scores import to_levels
+from flawmap.tools.masks import to_pixels
+from flawmap.tools.segmenting import Segmenter
+
+if TYPE_CHECKING:
+    from flawmap.pipeline.settings import RunOptions
+
+
+def evaluate_segmenter(
+    segmenter: Segmenter,
+    dataset: Dataset,
+    rows: Sequence[int],
+    groups: Sequence[str] | None,
+    options: RunOptions,
+    progress: Progress,
+) -> MaskEvaluation:
+    """Judge the rows; counts alone are kept of each photo. Raises DatasetError for labels that do not fit."""
+    spec, cleaning = segmenter.spec, segmenter.mask_spec.cleaning
+    places = _match_labels(dataset, spec)
+    photos = [dataset.photos[row] for row in rows]
+    found = run_photos(
+        segmenter.n_threads,
+        lambda image: to_levels(segmenter.probabilities(image)),
+        photos,
+        options.photos,
+        progress,
+    )
+    counts = []
+    for row, photo, levels in zip(rows, photos, found, strict=True):
+        masks = to_pixels(dataset.masks[row])
+        truth = np.zeros(levels.shape, bool)
+        for place, mask in zip(places, masks, strict=True):
+            truth[place] |= mask
+        counts.append(count_photo(MaskedPhoto(photo.name, truth, levels), cleaning, options.evaluate_masks))
+    evaluation = evaluate_counts(
+        [photo.name for photo in photos],
+        counts,
+        spec.labels,
+        cleaning,
+        None if groups is None else [groups[row] for row in rows],
+        options.evaluate_masks,
+    )
+    seen = set(spec.training_digests)
+    n_seen = sum(photo.digest in seen for photo in photos)
+    notes = list(evaluation.metrics["notes"])
+    if n_seen:
+        notes.append(f"{n_seen:,} of these photos were seen in training: these figures flatter")
+    return replace(evaluation, metrics={**evaluation.metrics, "n_seen_in_training": n_seen, "notes": notes})
+
+
+def _match_labels(dataset: Dataset, spec: ModelSpec) -> list[int]:
+    """The model's label for each label of the data set; where both have one, that one, whatever its name."""
+    if not dataset.has_masks:
+        raise DatasetError(
+            f"{dataset.root} holds labels ({dataset.layout}); this model gives masks: give photos with masks"
+        )
+    if len(dataset.labels) == len(spec.labels) == 1:
+        return [0]
+    unknown = sorted(set(dataset.labels) - set(spec.labels))
+    if unknown:
+        raise DatasetError(
+            f"{dataset.root} marks {', '.join(unknown)}, which this model does not know; it knows "
+            f"{', '.join(spec.labels)}. Rename them in classes.txt"
+        )
+    return [spec.labels.index(label) for label in dataset.labels]

@@ -80,6 +80,13 @@ def train(
             "else its labels."
         ),
     ] = None,
+    cascade: Annotated[
+        bool | None,
+        typer.Option(
+            "--cascade",
+            help="Masks behind a small classifier (flaw or not, then which): fast on good photos.",
+        ),
+    ] = None,
     decoder: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +137,7 @@ def train(
         evaluate__cost_miss=cost_miss,
         evaluate__cost_false_alarm=cost_false_alarm,
         task=task,
+        cascade=cascade,
         train__epochs=epochs,
         train_masks__epochs=epochs,
         train_masks__decoder=decoder,

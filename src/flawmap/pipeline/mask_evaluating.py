@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from flawmap.errors import DatasetError
 from flawmap.pipeline.using import run_photos
 from flawmap.records import Dataset, MaskEvaluation, ModelSpec, Progress
 from flawmap.stages.evaluate_masks import MaskedPhoto, count_photo, evaluate_counts
+from flawmap.tools.cascade import Cascade
 from flawmap.tools.mask_scores import to_levels
 from flawmap.tools.masks import to_pixels
 from flawmap.tools.segmenting import Segmenter
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
 
 
-def evaluate_segmenter(
-    segmenter: Segmenter,
+def evaluate_mask_model(
+    model: Segmenter | Cascade,
     dataset: Dataset,
     rows: Sequence[int],
     groups: Sequence[str] | None,
@@ -29,23 +30,19 @@ def evaluate_segmenter(
     progress: Progress,
 ) -> MaskEvaluation:
     """Judge the rows; counts alone are kept of each photo. Raises DatasetError for labels that do not fit."""
-    spec, cleaning = segmenter.spec, segmenter.mask_spec.cleaning
+    spec, cleaning = model.spec, model.mask_spec.cleaning
     places = _match_labels(dataset, spec)
     photos = [dataset.photos[row] for row in rows]
-    found = run_photos(
-        segmenter.n_threads,
-        lambda image: to_levels(segmenter.probabilities(image)),
-        photos,
-        options.photos,
-        progress,
-    )
+    found = run_photos(model.n_threads, _to_work(model), photos, options.photos, progress)
     counts = []
-    for row, photo, levels in zip(rows, photos, found, strict=True):
+    for row, photo, maps in zip(rows, photos, found, strict=True):
         masks = to_pixels(dataset.masks[row])
-        truth = np.zeros(levels.shape, bool)
+        truth = np.zeros(maps.shape, bool)
         for place, mask in zip(places, masks, strict=True):
             truth[place] |= mask
-        counts.append(count_photo(MaskedPhoto(photo.name, truth, levels), cleaning, options.evaluate_masks))
+        is_mask = maps.dtype == np.bool_
+        judged = MaskedPhoto(photo.name, truth, **{"predicted" if is_mask else "probabilities": maps})
+        counts.append(count_photo(judged, cleaning, options.evaluate_masks))
     evaluation = evaluate_counts(
         [photo.name for photo in photos],
         counts,
@@ -60,6 +57,19 @@ def evaluate_segmenter(
     if n_seen:
         notes.append(f"{n_seen:,} of these photos were seen in training: these figures flatter")
     return replace(evaluation, metrics={**evaluation.metrics, "n_seen_in_training": n_seen, "notes": notes})
+
+
+def _to_work(model: Segmenter | Cascade) -> Callable[[np.ndarray], np.ndarray]:
+    """Of one image (n_labels, H, W): levels of probability, or of a cascade, which has none, masks."""
+    if isinstance(model, Segmenter):
+        return lambda image: to_levels(model.probabilities(image))
+
+    def find(image: np.ndarray) -> np.ndarray:
+        mask = model.find(image).mask
+        assert mask is not None
+        return to_pixels(mask)
+
+    return find
 
 
 def _match_labels(dataset: Dataset, spec: ModelSpec) -> list[int]:

@@ -11,12 +11,12 @@ from flawmap.pipeline.preparing import Prepared, Timings
 from flawmap.pipeline.results import dataset_metrics, finish_run, split_metrics
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.settings import RunOptions
+from flawmap.pipeline.using import load
 from flawmap.records import MaskEvaluation, TrainedSegmenter
 from flawmap.stages.report import MaskPicture, MaskReportFacts, wanted_pictures, write_mask_report
 from flawmap.tools.masks import to_pixels
 from flawmap.tools.photos import read_image
-from flawmap.tools.runtime import RuntimeOptions
-from flawmap.tools.segmenting import Segmenter
+from flawmap.tools.runtime import Classifier, RuntimeOptions
 
 
 def write_mask_results(
@@ -42,6 +42,7 @@ def write_mask_results(
             history=model.history,
             training_note=model.note,
             pictures=_draw(prepared, judged, options),
+            cascade=judged.cascade,
             file_sizes=_file_sizes(judged),
             timings=timings.seconds,
             command=command,
@@ -55,12 +56,13 @@ def _draw(prepared: Prepared, judged: JudgedMasks, options: RunOptions) -> dict[
     """The best, the typical and the worst test photos, with truth and found masks."""
     dataset = prepared.dataset
     row_of = {photo.name: row for row, photo in enumerate(dataset.photos)}
-    segmenter = Segmenter(judged.bundle, RuntimeOptions(n_threads=options.embed.n_threads))
+    loaded = load(judged.bundle.folder, RuntimeOptions(n_threads=options.embed.n_threads))
+    assert not isinstance(loaded, Classifier)
     pictures = {}
     for name in wanted_pictures(judged.test, options.report):
         row = row_of[name]
         image = read_image(dataset.photos[row].path, options.photos)
-        found = segmenter.find(image).mask
+        found = loaded.find(image).mask
         assert found is not None
         pictures[name] = MaskPicture(image, to_pixels(dataset.masks[row]), to_pixels(found))
     return pictures
@@ -96,6 +98,7 @@ def _to_metrics(
             "figures": judged.choice.figures,
             "flips": judged.flips,
         },
+        "cascade": judged.cascade,
         "model": {
             "masks": spec.masks,
             "agreement": spec.agreement,

@@ -60,6 +60,8 @@ class JudgedMasks:
     """Validation figure with and without mirrored looks."""
     validation: MaskEvaluation
     test: MaskEvaluation
+    cascade: dict[str, Any] | None = None
+    """What each stage of a cascade adds."""
 
 
 def train_masks(
@@ -75,9 +77,9 @@ def train_masks(
 
     entry = choose_entry(options, progress)
     with timings.measure("train"):
-        model = _train(prepared, entry, options, run.work, progress)
+        model = learn_masks(prepared, entry, options, run.work, progress)
     with timings.measure("export"):
-        bundle = _export(prepared, entry, model, options, run.model, progress)
+        bundle = export_masks(prepared, entry, model, options, run.model, progress)
     with timings.measure("evaluate"):
         judged = judge_masks(bundle, prepared, options, run.work, progress)
     metrics = write_mask_results(prepared, model, judged, run, options, timings, command)
@@ -110,7 +112,7 @@ def choose_entry(options: RunOptions, progress: Progress) -> BackboneEntry:
     return usable[0]
 
 
-def _train(
+def learn_masks(
     prepared: Prepared, entry: BackboneEntry, options: RunOptions, work: Path, progress: Progress
 ) -> TrainedSegmenter:
     from flawmap.stages.train.segmenter import train_segmenter
@@ -123,7 +125,7 @@ def _train(
     return train_segmenter(prepared.dataset, prepared.split, entry, asked, work, progress)
 
 
-def _export(
+def export_masks(
     prepared: Prepared,
     entry: BackboneEntry,
     model: TrainedSegmenter,

@@ -36,6 +36,8 @@ class RunOptions:
     max_parameters_millions: float | None = None
     task: Task = "auto"
     """What is learnt; auto: masks where the data set has them, else labels."""
+    cascade: bool = False
+    """Whether masks are preceded by a small classifier: flaw or not, then which flaws."""
     licences: tuple[str, ...] | None = None
     dataset: DatasetOptions = field(default_factory=DatasetOptions)
     audit: AuditOptions = field(default_factory=AuditOptions)

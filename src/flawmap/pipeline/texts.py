@@ -94,6 +94,27 @@ def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -
     return tuple(lines)
 
 
+def cascade_lines(facts: dict[str, Any]) -> tuple[str, ...]:
+    """What the chain does beside the mask network alone."""
+    alone, chain = (row["figures"] for row in facts["table"])
+    lines = [
+        f"chain: masks from a flaw score of {facts['skip_threshold']:.3g} on "
+        f"({100 * facts['lost_share']:.1f} % of the flawed validation photos lie below); rule "
+        f"{facts['rule']}"
+    ]
+    for name, key in (("flaw Dice", "flaw_dice"), ("Severstal score", "severstal_score")):
+        if chain[key] is not None and alone[key] is not None:
+            lines.append(f"  {name:<18}{chain[key]:.3f}   mask network alone {alone[key]:.3f}")
+    for name, key in (("good photos", "ms_good"), ("flawed photos", "ms_flawed")):
+        times = facts[key]
+        if times["chain"]:
+            lines.append(
+                f"  {name:<18}{times['chain']:.0f} ms   mask network alone {times['alone']:.0f} ms "
+                f"({times['alone'] / times['chain']:.1f} times as long)"
+            )
+    return tuple(lines)
+
+
 def mask_training_lines(
     prepared: Prepared, model: TrainedSegmenter, test: MaskEvaluation, bundle: Bundle, run: Path
 ) -> tuple[str, ...]:
@@ -130,7 +151,8 @@ def prediction_summary_lines(summary: PredictSummary, out: Path | str) -> tuple[
     counts = [f"{n:,} {label or '(no label)'}" for label, n in sorted(summary.counts.items())]
     if summary.errors:
         counts.append(f"{len(summary.errors):,} not readable")
-    head = f"{summary.n_photos:,} photos: {', '.join(counts)}; {summary.n_review:,} for a person to look at"
+    review = "" if summary.n_review is None else f"; {summary.n_review:,} for a person to look at"
+    head = f"{summary.n_photos:,} photos: {', '.join(counts)}{review}"
     return (head, f"wrote {out}")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from flawmap import __version__
-from flawmap.errors import require_extra
+from flawmap.errors import DatasetError, option, require_extra
 from flawmap.pipeline import texts
+from flawmap.pipeline.cascading import train_cascade
 from flawmap.pipeline.judging import Judged, judge, judge_random_split, to_probe
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import train_masks
@@ -61,15 +62,21 @@ def train(
     prepared = prepare(Path(dataset), options, timings, progress)
     start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
+    if options.cascade and not prepared.learns_masks:
+        raise DatasetError(
+            f"{dataset} holds labels ({prepared.dataset.layout}) and no masks: a cascade ends in masks; give "
+            f"photos with masks, or leave out {option('--cascade')}"
+        )
     if prepared.learns_masks:
-        masked = train_masks(prepared, run, options, timings, command, progress)
+        learn = train_cascade if options.cascade else train_masks
+        masked = learn(prepared, run, options, timings, command, progress)
         return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
     chosen = choose(prepared, options, timings, progress)
     write_ranking_files(chosen.ranking, run.path)
     with timings.measure("train"):
-        model = _train(prepared, chosen, options, run.work, progress)
+        model = learn_labels(prepared, chosen, options, run.work, progress)
     with timings.measure("export"):
-        bundle = _export(prepared, chosen, model, options, run.model, progress)
+        bundle = export_labels(prepared, chosen, model, options, run.model, progress)
     with timings.measure("evaluate"):
         judged: Judged = judge(bundle, prepared, chosen, model, options, progress)
         random_split = judge_random_split(prepared, chosen, options)
@@ -79,7 +86,7 @@ def train(
     return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
 
 
-def _train(
+def learn_labels(
     prepared: Prepared, chosen: Chosen, options: RunOptions, work: Path, progress: Progress
 ) -> TrainedModel:
     from flawmap.stages.train import train_classifier
@@ -96,7 +103,7 @@ def _train(
     )
 
 
-def _export(
+def export_labels(
     prepared: Prepared,
     chosen: Chosen,
     model: TrainedModel,

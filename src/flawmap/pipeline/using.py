@@ -35,6 +35,7 @@ from flawmap.tools.runtime import Classifier, RuntimeOptions, map_ordered
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
+    from flawmap.tools.cascade import Cascade
     from flawmap.tools.mask_files import Form, MaskWriter
     from flawmap.tools.segmenting import Segmenter
 
@@ -65,12 +66,16 @@ class Predicted(Outcome):
     """A row per photo, in the order given; empty where they went to a file."""
 
 
-def load(model: Path | str, options: RuntimeOptions | None = None) -> Classifier | Segmenter:
+def load(model: Path | str, options: RuntimeOptions | None = None) -> Classifier | Segmenter | Cascade:
     """A trained model, ready to `.predict(images)`; `model` is a run folder or the model folder in it.
 
-    A model that gives masks comes as a Segmenter, any other as a Classifier.
+    A model that gives masks comes as a Segmenter or a Cascade, any other as a Classifier.
     """
     bundle = read_bundle(model)
+    if bundle.spec.task == "cascade":
+        from flawmap.tools.cascade import Cascade
+
+        return Cascade(bundle, options or RuntimeOptions())
     if bundle.spec.task == "segmentation":
         from flawmap.tools.segmenting import Segmenter
 
@@ -158,17 +163,17 @@ def _evaluate_labels(
 
 
 def _evaluate_masks(
-    segmenter: Segmenter,
+    model: Segmenter | Cascade,
     told: _Told,
     options: RunOptions,
     json_file: Path | str | None,
     progress: Progress,
 ) -> Evaluated:
     from flawmap.pipeline import texts
-    from flawmap.pipeline.mask_evaluating import evaluate_segmenter
+    from flawmap.pipeline.mask_evaluating import evaluate_mask_model
     from flawmap.stages.evaluate_masks import write_mask_evaluation_json
 
-    evaluation = evaluate_segmenter(segmenter, told.dataset, told.rows, told.groups, options, progress)
+    evaluation = evaluate_mask_model(model, told.dataset, told.rows, told.groups, options, progress)
     if json_file is not None:
         write_mask_evaluation_json(evaluation, Path(json_file))
     lines = texts.mask_evaluation_lines(evaluation, "evaluated", told.where)
@@ -222,7 +227,7 @@ def _table(out: Path | str | None, masks: Form | None) -> Path | None:
     return Path(out) / "results.csv"
 
 
-def _open_writer(model: Classifier | Segmenter, form: Form, folder: Path) -> MaskWriter:
+def _open_writer(model: Classifier | Segmenter | Cascade, form: Form, folder: Path) -> MaskWriter:
     from flawmap.tools.mask_files import open_mask_writer
 
     masks = model.spec.masks

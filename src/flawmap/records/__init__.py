@@ -7,7 +7,15 @@ row per photo in that order.
 from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
-from flawmap.records.masks import Cleaning, MaskEvaluation, MaskRow, MaskSpec, PhotoMask
+from flawmap.records.masks import (
+    CascadeRule,
+    CascadeSpec,
+    Cleaning,
+    MaskEvaluation,
+    MaskRow,
+    MaskSpec,
+    PhotoMask,
+)
 from flawmap.records.model import (
     Answer,
     Epoch,
@@ -22,6 +30,8 @@ __all__ = [
     "Answer",
     "Audit",
     "Candidate",
+    "CascadeRule",
+    "CascadeSpec",
     "Cleaning",
     "Cut",
     "CutCost",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -115,6 +115,23 @@ class MaskSpec:
     overlap_px: int = 128
     macs_per_px: float = 0.0
     """Multiply-accumulates of one pass."""
+
+
+CascadeRule = Literal["area", "veto", "none"]
+
+
+@dataclass(frozen=True)
+class CascadeSpec:
+    """How the stages of a cascade hand on: chosen on validation photos."""
+
+    skip_threshold: float
+    """Photos of a lower flaw score are good, and their masks are not computed."""
+    rule: CascadeRule
+    """What a label's low score does to its mask: raise the smallest area, remove it, or nothing."""
+    label_thresholds: tuple[float, ...]
+    """Below its own a label's score counts as low."""
+    most: float = 16.0
+    """By how much a score of 0 raises the smallest area."""
 
 
 @dataclass(frozen=True)

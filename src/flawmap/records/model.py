@@ -9,7 +9,7 @@ import numpy as np
 
 from flawmap.records.basics import Decoder
 from flawmap.records.choice import Cut, LinearHead, Preprocessing
-from flawmap.records.masks import MaskSpec, PhotoMask
+from flawmap.records.masks import CascadeSpec, MaskSpec, PhotoMask
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ class ModelSpec:
     options: dict[str, Any] = field(default_factory=dict)
     masks: MaskSpec | None = None
     """Of a model that gives masks."""
+    cascade: CascadeSpec | None = None
+    """Of a cascade; its classifier's first output is the flaw's, the others are the labels'."""
     format_version: int = 1
 
     @property

@@ -57,7 +57,8 @@ class PredictSummary:
     """What was written."""
 
     n_photos: int
-    n_review: int
+    n_review: int | None
+    """Photos for a person to look at; None where the model has no such band."""
     counts: dict[str, int]
     """Photos per printed label."""
     errors: tuple[tuple[str, str], ...]
@@ -208,17 +209,19 @@ def _to_row(path: str, answer: Answer | PhotoError) -> PredictionRow:
 
 def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]) -> PredictSummary:
     n_photos = n_review = 0
+    has_band = False
     counts: dict[str, int] = {}
     errors: list[tuple[str, str]] = []
     for row in rows:
         write(row)
         n_photos += 1
         n_review += bool(row.review)
+        has_band |= row.review is not None or bool(row.error)
         if row.error:
             errors.append((row.path, row.error))
         else:
             counts[row.label] = counts.get(row.label, 0) + 1
-    return PredictSummary(n_photos, n_review, counts, tuple(errors))
+    return PredictSummary(n_photos, n_review if has_band else None, counts, tuple(errors))
 
 
 def _writer(file: TextIO, suffix: str) -> Callable[[PredictionRow], None]:

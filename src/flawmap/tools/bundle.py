@@ -75,7 +75,8 @@ def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
     if not {"head.weight", "head.bias"} <= set(arrays):
         raise BundleError(f"{where} lacks head.weight or head.bias. Export the model again.")
     head = LinearHead(arrays["head.weight"], arrays["head.bias"])
-    if len(head.bias) != len(spec.labels):
+    n_outputs = len(spec.labels) + (spec.cascade is not None and len(spec.labels) > 1)
+    if len(head.bias) != n_outputs:
         raise BundleError(
             f"{where} holds {len(head.bias)} outputs; {SPEC} lists {len(spec.labels)} labels. Export the "
             "model again."
@@ -187,6 +188,10 @@ def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
     spec = to_record(ModelSpec, values, where, _READING)
     if (spec.masks is None) == (MASKS in FILES_OF_TASK[spec.task]):
         raise BundleError(f"{where}: a {spec.task} model {'lacks' if spec.masks is None else 'has'} masks")
+    if (spec.cascade is None) == (spec.task == "cascade"):
+        raise BundleError(
+            f"{where}: a {spec.task} model {'lacks' if spec.cascade is None else 'has'} a cascade"
+        )
     if len(set(spec.labels)) != len(spec.labels) or len(spec.labels) < 2 - spec.is_multilabel:
         raise BundleError(f"{where}: wanted two or more different labels; got {list(spec.labels)}")
     if not set(spec.good_labels) <= set(spec.labels):

@@ -114,37 +114,30 @@ def verdict_sentence(facts: ReportFacts, outcome: Outcome) -> str:
 def key_figures(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
     """The three or four figures of the head of the page, each with interval, trivial answer and meaning."""
     metrics = facts.test.metrics
+    trivial = metrics.get("trivial") or {}
     key, name = headline(facts)
     found = []
     if outcome.has_good:
-        escapes = int((outcome.flawed & ~outcome.said_flawed).sum())
-        rejects = int((~outcome.flawed & outcome.said_flawed).sum())
-        n_flawed, n_good = int(outcome.flawed.sum()), int((~outcome.flawed).sum())
-        found.append(
-            _rate(
-                facts,
-                "escape_rate",
-                "Escape rate",
-                (escapes, n_flawed),
-                "flawed photos that it passed as good",
-            )
-        )
-        found.append(
-            _rate(facts, "overkill_rate", "Overkill rate", (rejects, n_good), "good photos that it rejected")
-        )
-    if not is_two_class(facts):
-        found.append(_figure(metrics, "accuracy", "Accuracy", "share of photos with exactly the right label"))
+        escapes = (int((outcome.flawed & ~outcome.said_flawed).sum()), int(outcome.flawed.sum()))
+        rejects = (int((~outcome.flawed & outcome.said_flawed).sum()), int((~outcome.flawed).sum()))
+        passed, rejected = rate_interval(facts, "escape_rate"), rate_interval(facts, "overkill_rate")
+        found.append(rate_tile("Escape rate", escapes, passed, "flawed photos that it passed as good"))
+        found.append(rate_tile("Overkill rate", rejects, rejected, "good photos that it rejected"))
     meanings = {
+        "accuracy": "share of photos with exactly the right label",
         "f1": "precision and recall of the flaw in one figure",
         "macro_f1": "mean of every class’s F1, rare ones too",
     }
-    found.append(_figure(metrics, key, capital(name), meanings[key]))
+    shown = {} if is_two_class(facts) else {"accuracy": "Accuracy"}
+    for shown_key, shown_name in {**shown, key: capital(name)}.items():
+        without = trivial.get(shown_key)
+        counted = f"trivial answer: {number(without)}" if is_number(without) else ""
+        found.append(figure_tile(metrics, shown_key, shown_name, meanings[shown_key], counted))
     return [figure for figure in found if figure]
 
 
-def _rate(
-    facts: ReportFacts, key: str, name: str, counts: tuple[int, int], meaning: str
-) -> dict[str, Any] | None:
+def rate_tile(name: str, counts: tuple[int, int], interval: Interval, meaning: str) -> dict[str, Any] | None:
+    """A share of photos; `counts`: how many of how many. None where there is none to count."""
     n_events, n = counts
     if n == 0:
         return None
@@ -152,19 +145,21 @@ def _rate(
         "name": name,
         "value": percent(n_events / n),
         "counted": f"{count(n_events)} of {count(n)}",
-        "interval": interval_text(rate_interval(facts, key), percent, "95 %: "),
+        "interval": interval_text(interval, percent, "95 %: "),
         "meaning": meaning,
     }
 
 
-def _figure(metrics: Mapping[str, Any], key: str, name: str, meaning: str) -> dict[str, Any] | None:
+def figure_tile(
+    metrics: Mapping[str, Any], key: str, name: str, meaning: str, counted: str = ""
+) -> dict[str, Any] | None:
+    """A figure with its interval; `counted` is what to compare it with. None where it has no value."""
     if not is_number(metrics.get(key)):
         return None
-    trivial = (metrics.get("trivial") or {}).get(key)
     return {
         "name": name,
         "value": number(metrics[key]),
-        "counted": f"trivial answer: {number(trivial)}" if is_number(trivial) else "",
+        "counted": counted,
         "interval": interval_text(interval_of(metrics, key), number, "95 %: "),
         "meaning": meaning,
     }

@@ -125,7 +125,7 @@ class ReportOptions:
     n_samples_per_class: int = 6
     n_mistakes: int = 12
     n_suspects: int = 12
-    n_examples: int = 4
+    n_examples: int = 3
     """Photos with masks of each kind: best, typical and worst."""
     n_listed: int = 60
     """Rows of each list of problems; the rest is in metrics.json."""

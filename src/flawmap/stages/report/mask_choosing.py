@@ -43,16 +43,19 @@ def cleaning_section(facts: MaskReportFacts) -> dict[str, Any]:
     criteria = list(dict.fromkeys(_criterion(row) for row in thresholds))
     labels = list(dict.fromkeys(row["label"] for row in thresholds))
     return {
-        "words": _rule_words(spec, len(facts.spec.labels)),
-        "rules": _rules(facts.spec.labels, spec.cleaning),
+        "words": _rule_words(spec, len(facts.dataset.labels)),
+        "rules": _rules(facts.dataset.labels, spec.cleaning),
         "has_lows": spec.cleaning.low_thresholds is not None,
         "names": [name or tolerant_name(facts.validation.metrics) for name in _COMPARED.values()],
         "states": _states(facts.choice_figures),
+        "unchanged": _unchanged(spec.cleaning),
         "n_validation": plural(len(facts.split.validation), "photo"),
         "chart": threshold_chart(thresholds, listed(criteria, "or")) if thresholds else "",
         "curve_names": labels if len(labels) > 1 else [],
         "criterion": listed(criteria, "or"),
-        "tried": [_tried(label, [r for r in settings if r["label"] == label]) for label in facts.spec.labels]
+        "tried": [
+            _tried(label, [r for r in settings if r["label"] == label]) for label in facts.dataset.labels
+        ]
         if settings
         else [],
     }
@@ -80,6 +83,14 @@ def _rule_words(spec: MaskSpec, n_labels: int) -> str:
     if cleaning.is_exclusive and n_labels > 1:
         words.append("A pixel that several kinds claim goes to the likeliest.")
     return " ".join(words)
+
+
+def _unchanged(cleaning: Cleaning) -> str:
+    """A sentence where nothing was better than doing the simplest thing."""
+    is_plain = set(cleaning.thresholds) == {0.5} and cleaning.lows == cleaning.thresholds
+    if not is_plain or any(area > 1 for area in cleaning.min_area_px):
+        return ""
+    return "Nothing that was tried beats the plain threshold of 0.5 by more than its standard error."
 
 
 def _rules(labels: Sequence[str], cleaning: Cleaning) -> list[dict[str, str]]:

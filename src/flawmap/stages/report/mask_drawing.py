@@ -9,10 +9,10 @@ from PIL import Image
 
 from flawmap.stages.report.facts import MaskPicture
 
-RIGHT, MISSED, FALSE, WRONG_KIND = "#56b4e9", "#d55e00", "#f0e442", "#ffffff"
+RIGHT, MISSED, FALSE, WRONG_KIND = "#56b4e9", "#d55e00", "#f0e442", "#cc79a7"
 """After Okabe and Ito (Color Universal Design, 2002): they differ in lightness too."""
 _OUTLINE = "#f0e442"
-_LABELS = ("#e69f00", "#2bc48a", "#e58fc4", "#8aa8ff", "#ffffff", "#c9b26b")
+_LABELS = ("#e69f00", "#2bc48a", "#8aa8ff", "#ffffff", "#c9b26b", "#ff9d9d")
 _DIM = 0.5
 """What is left of the photo's light under masks."""
 
@@ -23,17 +23,21 @@ def label_colours(n_labels: int) -> list[str]:
 
 
 def draw_panels(picture: MaskPicture, side_px: int) -> dict[str, np.ndarray]:
-    """The photo, its true masks, the found ones and their difference, (h, w, 3) uint8, none larger than
-    `side_px`."""
+    """The difference of the masks, the photo, its true masks and the found ones, (h, w, 3) uint8, none larger
+    than `side_px`; the difference is twice as large, so that compression does not mix its colours."""
+    from scipy.ndimage import gaussian_filter
+
     photo = shrink(picture.image, side_px)
     dark = np.repeat(photo.mean(axis=2, keepdims=True), 3, axis=2) * _DIM
+    calm = gaussian_filter(dark, (1, 1, 0))  # without the surface's grain, most of the file would be grain
     colours = label_colours(len(picture.truth))
     differences = to_differences(picture.truth, picture.found)
+    difference = _paint(calm, differences, (RIGHT, MISSED, FALSE, WRONG_KIND))
     return {
+        "difference": difference.repeat(2, axis=0).repeat(2, axis=1),
         "photo": photo,
-        "truth": _paint(dark, picture.truth, colours),
-        "found": _paint(dark, picture.found, colours),
-        "difference": _paint(dark, differences, (RIGHT, MISSED, FALSE, WRONG_KIND)),
+        "truth": _paint(calm, picture.truth, colours),
+        "found": _paint(calm, picture.found, colours),
     }
 
 

@@ -49,7 +49,7 @@ def mask_training_section(facts: MaskReportFacts) -> dict[str, Any]:
         "kept_dice": "" if kept is None else number(history[kept].validation_f1),
         "n_train": plural(len(facts.split.train), "photo"),
         "n_validation": plural(len(facts.split.validation), "photo"),
-        "several": len(facts.spec.labels) > 1,
+        "several": len(facts.dataset.labels) > 1,
         "note": facts.training_note,
     }
 
@@ -58,7 +58,7 @@ def mask_model_section(facts: MaskReportFacts) -> dict[str, Any]:
     """The way of a photo through the model, and what the model weighs."""
     spec, masks = facts.spec, facts.spec.masks
     assert masks is not None
-    n_labels = len(spec.labels)
+    n_labels = len(facts.dataset.labels)
     n_passes = 4 if masks.flips else 1
     several = f"; larger ones in overlapping pieces of {masks.piece_px} × {masks.piece_px}"
     mirrored = ", as it is and mirrored (4 passes)" if masks.flips else ""

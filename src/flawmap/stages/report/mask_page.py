@@ -40,9 +40,11 @@ from flawmap.stages.report.wording import count, number, percent, plural
 from flawmap.tools import rle
 from flawmap.tools.photos import read_image
 
-_SAMPLE_PX, _BANNER_PX = 360, 900
+_SAMPLE_PX, _BANNER_PX = 360, 800
 _BANNER = 2.2
 """Photos so many times as wide as high are shown one below the other, and larger."""
+_DIFFERENCE = 2
+"""How many times the bytes of another picture the difference of two masks may take."""
 
 SECTIONS = (
     ("verdict", "Verdict"),
@@ -68,8 +70,8 @@ def render_masks(facts: MaskReportFacts, options: ReportOptions) -> str:
 def mask_context(facts: MaskReportFacts, options: ReportOptions) -> dict[str, Any]:
     """All that the template prints, by section."""
     outcome = count_masks(facts)
-    n_labels = len(facts.spec.labels)
-    n_pictures = options.n_samples_per_class * (n_labels + 1) + 4 * 3 * options.n_examples
+    n_labels = len(facts.dataset.labels)
+    n_pictures = options.n_samples_per_class * (n_labels + 1) + 3 * (3 + _DIFFERENCE) * options.n_examples
     allowance = bytes_per_picture(n_pictures, options)
     kinds = f"{count(n_labels)} {'kind of flaw' if n_labels == 1 else 'kinds of flaws'}"
     return {
@@ -145,7 +147,7 @@ def examples_section(facts: MaskReportFacts, options: ReportOptions, allowance: 
     """Photos with true masks, found masks and their difference: worst, typical, best."""
     chosen = chosen_rows(facts.test, options)
     titles = {"worst": "The worst", "typical": "Typical ones", "best": "The best"}
-    labels = facts.spec.labels
+    labels = facts.dataset.labels
     differences = {"right": RIGHT, "missed": MISSED, "false alarm": FALSE}
     if len(labels) > 1:
         differences["found, but as another kind"] = WRONG_KIND
@@ -169,7 +171,9 @@ def _card(facts: MaskReportFacts, row: int, allowance: int) -> dict[str, Any]:
         is_banner = width > _BANNER * height
         side = _BANNER_PX if is_banner else CARD_PX
         drawn = draw_panels(picture, side)
+        difference = to_picture(drawn.pop("difference"), 2 * side, _DIFFERENCE * allowance)
         panels = {name: to_picture(image, side, allowance) for name, image in drawn.items()}
+        panels = {"difference": difference, **panels}
     figures = [f"Dice {number(own.dice, 2)}"]
     if own.f1_tolerant is not None:
         figures.append(f"{tolerant_name(facts.test.metrics)} {number(own.f1_tolerant, 2)}")

@@ -37,10 +37,10 @@ _FIGURES = {
     ),
 }
 _CEILINGS = {
-    "ods_f1": ("One threshold for all test photos (ODS)", "dice", "Dice"),
-    "ods_f1_tolerant": ("The same, small shifts forgiven", "f1_tolerant", ""),
-    "ois_f1": ("Every test photo its own threshold (OIS)", "", ""),
-    "ois_f1_tolerant": ("The same, small shifts forgiven", "", ""),
+    "ods_f1": "One threshold for all test photos (ODS)",
+    "ods_f1_tolerant": "The same, small shifts forgiven",
+    "ois_f1": "Every test photo its own threshold (OIS)",
+    "ois_f1_tolerant": "The same, small shifts forgiven",
 }
 _PER_CLASS = ("f1_tolerant", "dice", "flaw_dice", "iou", "precision", "recall")
 
@@ -61,8 +61,7 @@ def mask_figures_section(facts: MaskReportFacts, outcome: MaskOutcome) -> dict[s
         "n_groups": plural(outcome.n_groups, "source"),
         "class_names": [tolerant_name(metrics), *(_FIGURES[key].name for key in _PER_CLASS[1:])],
         "classes": _class_rows(facts),
-        "ceilings": _ceiling_rows(facts),
-        "ceiling_threshold": number(metrics.get("ods_threshold"), 2),
+        "ceilings": _ceiling_rows(facts, outcome),
     }
 
 
@@ -82,17 +81,26 @@ def _class_rows(facts: MaskReportFacts) -> list[dict[str, Any]]:
     ]
 
 
-def _ceiling_rows(facts: MaskReportFacts) -> list[dict[str, str]]:
+def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, str]]:
+    """Each ceiling, and the same figure at the thresholds that were chosen beforehand."""
     metrics = facts.test.metrics
-    rows = []
-    for key, (name, own, own_name) in _CEILINGS.items():
-        if not is_number(metrics.get(key)):
-            continue
-        beside = f"{own_name or tolerant_name(metrics)} {number(metrics.get(own))}" if own else ""
-        interval = interval_text(interval_of(metrics, key), number)
-        value = number(metrics[key])
-        rows.append({"name": name, "value": value, "interval": interval, "own": beside})
-    return rows
+    tolerant = [row.f1_tolerant for row in outcome.flawed if row.f1_tolerant is not None]
+    own = {
+        "ods_f1": metrics.get("dice"),
+        "ods_f1_tolerant": metrics.get("f1_tolerant"),
+        "ois_f1": float(np.mean([row.dice for row in outcome.flawed])) if outcome.flawed else None,
+        "ois_f1_tolerant": float(np.mean(tolerant)) if tolerant else None,
+    }
+    return [
+        {
+            "name": name,
+            "value": number(metrics[key]),
+            "interval": interval_text(interval_of(metrics, key), number),
+            "own": number(own[key]),
+        }
+        for key, name in _CEILINGS.items()
+        if is_number(metrics.get(key))
+    ]
 
 
 def whole_photos_section(
@@ -101,11 +109,17 @@ def whole_photos_section(
     """Photos taken as one: flaws passed over, good photos marked, and how the Dice of photos spreads."""
     metrics = facts.test.metrics
     dice = [row.dice for row in outcome.flawed]
+    n_flawed, n_good = len(outcome.flawed), len(outcome.good)
     return {
         "groups": [
             {
                 "title": "Missed photos",
-                "words": _share_words(len(outcome.escaped), len(outcome.flawed), "flawed", "got no mark"),
+                "words": _share_words(
+                    (len(outcome.escaped), n_flawed),
+                    "flawed",
+                    "got no mark",
+                    f"All {plural(n_flawed, 'flawed photo')} got a mark.",
+                ),
                 "interval": interval_text(interval_of(metrics, "escape_rate"), percent, "95 %: "),
                 "rows": _photo_rows(outcome.escaped, options, "true_px"),
                 "column": "flaw pixels",
@@ -113,7 +127,12 @@ def whole_photos_section(
             },
             {
                 "title": "Marks on good photos",
-                "words": _share_words(len(outcome.overkilled), len(outcome.good), "good", "got a mark"),
+                "words": _share_words(
+                    (len(outcome.overkilled), n_good),
+                    "good",
+                    "got a mark",
+                    f"None of the {plural(n_good, 'good photo')} got a mark.",
+                ),
                 "interval": interval_text(interval_of(metrics, "overkill_rate"), percent, "95 %: "),
                 "rows": _photo_rows(outcome.overkilled, options, "found_px"),
                 "column": "marked pixels",
@@ -122,15 +141,16 @@ def whole_photos_section(
         ],
         "chart": dice_chart(dice) if dice else "",
         "median": number(float(np.median(dice)), 2) if dice else "",
-        "n_flawed": plural(len(dice), "flawed photo"),
+        "n_flawed": plural(n_flawed, "flawed photo"),
     }
 
 
-def _share_words(n_events: int, n: int, kind: str, what: str) -> str:
+def _share_words(counts: tuple[int, int], kind: str, what: str, none: str) -> str:
+    n_events, n = counts
     if not n:
         return f"The test part holds no {kind} photo, so nothing can be said."
     if not n_events:
-        return f"Of the {plural(n, f'{kind} test photo')} none {what}. That is no proof: see the interval."
+        return f"{none} That is no proof: see the interval."
     return f"{count(n_events)} of the {plural(n, f'{kind} test photo')} {what} ({percent(n_events / n)})."
 
 
@@ -144,7 +164,7 @@ def dice_chart(dice: Sequence[float]) -> str:
 
     def draw(drawing: Drawing) -> str:
         most = int(counts.max())
-        ticks = tuple(float(v) for v in np.unique(np.linspace(0, most, min(most, 4) + 1).round()))
+        ticks = tuple(float(v) for v in range(0, most + 1, max(1, -(-most // 4))))
         x = AxisStyle(0.0, 1.0, "Dice of a photo", format="{:.1f}".format)
         y = AxisStyle(0.0, most * 1.04, "photos", ticks=ticks)
         plot = axes(drawing, x, y, (44, 26, 12, 42))

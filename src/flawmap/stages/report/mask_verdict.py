@@ -117,7 +117,7 @@ def key_figures(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, 
         "dice": ("Dice", "marked against true pixels, exactly (the strict F1)"),
         "mean_iou": ("Mean IoU", "overlap over union, mean of flaw and background"),
     }
-    if len(facts.spec.labels) > 1:
+    if len(facts.dataset.labels) > 1:
         shown["flaw_dice"] = ("Flaw Dice", "Dice of each photo and kind of flaw that it shows, mean")
         shown["severstal_score"] = ("Severstal score", "Dice of every photo and kind, 1 where both are empty")
     found = [
@@ -164,13 +164,13 @@ def _against_nothing(facts: MaskReportFacts) -> list[dict[str, str]]:
     """Where the Severstal score does not beat an answer without any mask. It is decided by good photos."""
     metrics = facts.test.metrics
     interval, empty = interval_of(metrics, "severstal_score"), metrics.get("severstal_score_empty")
-    if interval is None or not is_number(empty) or interval[0] > empty or len(facts.spec.labels) == 1:
+    if interval is None or not is_number(empty) or interval[0] > empty or len(facts.dataset.labels) == 1:
         return []
     text = (
         f"The interval of the Severstal score ({interval_text(interval, number)}) reaches down to what an "
         f"answer without any mask gets ({number(empty)})."
     )
-    return [to_caveat("grave", "Not shown to beat an empty answer", text)]
+    return [to_caveat("grave", "Severstal score not shown to beat an empty answer", text)]
 
 
 def _rare_labels(facts: MaskReportFacts) -> list[str]:

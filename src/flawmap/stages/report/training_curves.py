@@ -80,6 +80,8 @@ def _phases(history: Sequence[Epoch]) -> list[tuple[str, int, int]]:
 def _name_phases(plot: Axes, history: Sequence[Epoch]) -> None:
     """A bar over the epochs of each phase, and its name over the bar, inside the plot's width however short
     the phase is."""
+    if {epoch.phase for epoch in history} == {"masks"}:
+        return  # there is no other phase to tell it from
     left, top, right, bottom = plot.box_xyxy
     used = left - 8
     for name, first, end in _phases(history):

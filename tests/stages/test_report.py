@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -26,46 +25,13 @@ from flawmap.stages.report.svg import Scale
 from flawmap.stages.report.verdict import caveats, count_outcome, verdict_sentence
 from flawmap.stages.report.wording import duration, listed, number, percent, sentence, size_text
 from report_facts import FOREIGN, KINDS, make_facts, make_ranking
-
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+from report_reader import Reader
 
 
 def write(facts: ReportFacts, folder: Path, options: ReportOptions | None = None) -> str:
     path = folder / "out" / "report.html"
     write_report(facts, path, options or ReportOptions())
     return path.read_text(encoding="utf-8")
-
-
-class Reader(HTMLParser):
-    """Checks that tags are balanced, and gathers what the tests ask about."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert not self.open, f"never closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "title"):
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module", params=KINDS)

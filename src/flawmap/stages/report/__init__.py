@@ -1,5 +1,7 @@
 """One page that says what a training run found: `report.html`, a single file without outside links.
 
+A run that trained a classifier and one that trained a segmenter have pages of their own, in one frame.
+
 Labels, file names and reasons are foreign text: the template escapes everything except the drawings made here
 and the style sheet. The same facts give the same bytes.
 """
@@ -8,17 +10,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions
+from flawmap.stages.report.facts import MaskPicture, MaskReportFacts, RandomSplit, ReportFacts, ReportOptions
 from flawmap.stages.report.heats import wanted_heats
+from flawmap.stages.report.mask_examples import wanted_pictures
+from flawmap.stages.report.mask_page import render_masks
 from flawmap.stages.report.page import render
 from flawmap.stages.report.standalone import write_ranking_charts
 from flawmap.tools.files import write_file
 
 __all__ = [
+    "MaskPicture",
+    "MaskReportFacts",
     "RandomSplit",
     "ReportFacts",
     "ReportOptions",
     "wanted_heats",
+    "wanted_pictures",
+    "write_mask_report",
     "write_ranking_charts",
     "write_report",
 ]
@@ -31,3 +39,12 @@ def write_report(
 ) -> None:
     """Write the page, whole or not at all. Raises MissingExtraError without jinja2, OSError if it cannot."""
     write_file(path, render(facts, options))
+
+
+def write_mask_report(
+    facts: MaskReportFacts,
+    path: Path,
+    options: ReportOptions = ReportOptions(),  # noqa: B008 - frozen
+) -> None:
+    """The page of a run that trained a segmenter; as write_report."""
+    write_file(path, render_masks(facts, options))

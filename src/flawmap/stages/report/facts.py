@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,12 @@ from flawmap.records import (
     Dataset,
     Epoch,
     Evaluation,
+    MaskEvaluation,
     ModelSpec,
     Ranking,
     Split,
 )
+from flawmap.records.basics import check
 
 
 @dataclass(frozen=True)
@@ -37,28 +40,16 @@ class RandomSplit:
                 raise ValueError(f"wanted {name} between 0 and 1; got {value}")
 
 
-@dataclass(frozen=True)
-class ReportFacts:
-    """Everything that one training run has to say. Nothing here is computed again by the report, except plain
-    counts and shares."""
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What every training run has to say, whatever it trains. Nothing here is computed again by the report,
+    except plain counts and shares."""
 
     dataset: Dataset
     audit: Audit
     split: Split
-    ranking: Ranking
     spec: ModelSpec
-    test: Evaluation
-    validation: Evaluation | None = None
-    before_training: Evaluation | None = None
-    """The untrained state on the test part."""
     history: tuple[Epoch, ...] = ()
-    contenders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Validation f1 and loss of each state that could have shipped, as in TrainedModel."""
-    class_weights: tuple[float, ...] = ()
-    random_split: RandomSplit | None = None
-    heats: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    """(photo name, label) → (H, W, 3) uint8: the photo under the evidence for that label; see
-    wanted_heats()."""
     file_sizes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of each file of the model folder, by name."""
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -68,6 +59,65 @@ class ReportFacts:
     """Date of the run as it is to be printed; left out where empty."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportFacts(RunFacts):
+    """A run that trained a classifier."""
+
+    ranking: Ranking
+    test: Evaluation
+    validation: Evaluation | None = None
+    before_training: Evaluation | None = None
+    """The untrained state on the test part."""
+    contenders: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Validation f1 and loss of each state that could have shipped, as in TrainedModel."""
+    class_weights: tuple[float, ...] = ()
+    random_split: RandomSplit | None = None
+    heats: Mapping[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    """(photo name, label) → (H, W, 3) uint8: the photo under the evidence for that label; see
+    wanted_heats()."""
+
+
+@dataclass(frozen=True)
+class MaskPicture:
+    """One photo with its true and its found masks, all of one height and width."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    truth: np.ndarray
+    """(n_labels, H, W) bool."""
+    found: np.ndarray
+    """(n_labels, H, W) bool."""
+
+    def __post_init__(self) -> None:
+        size_hw = self.image.shape[:2]
+        fits = self.truth.shape == self.found.shape and self.truth.ndim == 3
+        shapes = f"{self.image.shape}, {self.truth.shape}, {self.found.shape}"
+        check(fits and self.truth.shape[1:] == size_hw, "(H, W, 3) and twice (n_labels, H, W)", shapes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskReportFacts(RunFacts):
+    """A run that trained a segmenter: `dataset` has masks, and `spec.masks` is there."""
+
+    test: MaskEvaluation
+    validation: MaskEvaluation
+    choice_rows: tuple[dict[str, Any], ...] = ()
+    """CleaningChoice.compared: every threshold and cleaning that was tried on validation."""
+    choice_figures: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """CleaningChoice.figures."""
+    training_note: str = ""
+    n_parameters: int | None = None
+    pictures: Mapping[str, MaskPicture] = field(default_factory=dict)
+    """By photo name; see wanted_pictures()."""
+    cascade: Mapping[str, Any] | None = None
+    """Of a classifier put before the mask network: skip_threshold, lost_share, rule, table, ms_good,
+    ms_flawed, compared; see mask_cascade."""
+
+    def __post_init__(self) -> None:
+        check(self.dataset.has_masks, "a data set with masks", "none")
+        check(self.spec.masks is not None, "a model with masks", "none")
+
+
 @dataclass(frozen=True)
 class ReportOptions:
     """How much is shown, and how large the file may grow."""
@@ -75,12 +125,14 @@ class ReportOptions:
     n_samples_per_class: int = 6
     n_mistakes: int = 12
     n_suspects: int = 12
+    n_examples: int = 3
+    """Photos with masks of each kind: best, typical and worst."""
     n_listed: int = 60
     """Rows of each list of problems; the rest is in metrics.json."""
     max_picture_bytes: int = 1_900_000
     """All pictures together, before base64 makes a third more of them."""
 
     def __post_init__(self) -> None:
-        for name in ("n_samples_per_class", "n_mistakes", "n_suspects", "n_listed"):
+        for name in ("n_samples_per_class", "n_mistakes", "n_suspects", "n_examples", "n_listed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"wanted {name} of 0 or more; got {getattr(self, name)}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from flawmap.records import Candidate, Photo, Ranking
 from flawmap.stages.report.charts import best_ten_chart, id_of, ranking_chart
-from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions
+from flawmap.stages.report.facts import RandomSplit, ReportFacts, ReportOptions, RunFacts
 from flawmap.stages.report.pictures import Picture, spread_rows
 from flawmap.stages.report.verdict import headline, interval_of, interval_text
 from flawmap.stages.report.wording import (
@@ -28,15 +28,28 @@ from flawmap.stages.report.wording import (
 Show = Callable[[Photo], Picture]
 PARTS = ("train", "validation", "test")
 _MOST_SIZES = 4
+_OF_LABELS = ("Identical files, different labels", "Label suspects")
+"""Problems that are not looked for where flaws are marked pixel by pixel."""
 
 
 def folder_section(facts: ReportFacts, options: ReportOptions, show: Show) -> dict[str, Any]:
     """Classes with samples, totals, and the problems that were found."""
     dataset = facts.dataset
+    kinds = (count(len(dataset.labels)), "labels" if dataset.is_multilabel else "classes")
+    classes = [
+        class_block(facts, options, show, label, dataset.targets[:, i], label in dataset.good_labels)
+        for i, label in enumerate(dataset.labels)
+    ]
+    return folder_facts(facts, options, kinds) | {"classes": classes, "has_masks": False}
+
+
+def folder_facts(facts: RunFacts, options: ReportOptions, kinds: tuple[str, str]) -> dict[str, Any]:
+    """What a folder of any kind has: totals, `kinds` (count, noun) among them, sizes, light, problems."""
+    dataset = facts.dataset
     return {
         "totals": [
             (count(len(dataset)), "photos"),
-            (count(len(dataset.labels)), "labels" if dataset.is_multilabel else "classes"),
+            kinds,
             (count(len(set(facts.split.groups))), "sources"),
             (count(len(dataset.unreadable)), "files unreadable"),
         ],
@@ -44,7 +57,6 @@ def folder_section(facts: ReportFacts, options: ReportOptions, show: Show) -> di
         "sizes": _sizes(dataset.photos),
         "light": _light(facts.audit.summary),
         "notes": _pixel_notes(dataset.photos),
-        "classes": [_class(facts, options, show, i) for i in range(len(dataset.labels))],
         "problems": problems(facts, options),
     }
 
@@ -80,29 +92,49 @@ def _pixel_notes(photos: Sequence[Photo]) -> list[str]:
     return [f"{plural(n, 'photo')}: {note}" for note, n in sorted(notes.items(), key=lambda n: (-n[1], n[0]))]
 
 
-def _class(facts: ReportFacts, options: ReportOptions, show: Show, index: int) -> dict[str, Any]:
+def class_block(
+    facts: RunFacts, options: ReportOptions, show: Show, label: str, has_it: np.ndarray, is_good: bool
+) -> dict[str, Any]:
+    """The photos of one class with samples; `has_it` (n_photos,) says which those are."""
     dataset = facts.dataset
-    label = dataset.labels[index]
-    rows = np.flatnonzero(dataset.targets[:, index]).tolist()
+    rows = np.flatnonzero(has_it).tolist()
     chosen = spread_rows(rows, facts.split.groups, options.n_samples_per_class)
     return {
         "label": label,
-        "is_good": label in dataset.good_labels,
+        "is_good": is_good,
         "n": count(len(rows)),
         "share": percent(len(rows) / max(len(dataset), 1), 0),
         "width": len(rows) / max(int(dataset.targets.sum(axis=0).max()), 1),
         "n_sources": plural(len({facts.split.groups[row] for row in rows}), "source"),
+        "area": "",
         "samples": [
             {"picture": show(dataset.photos[row]), "name": dataset.photos[row].name} for row in chosen
         ],
     }
 
 
-def problems(facts: ReportFacts, options: ReportOptions) -> list[dict[str, Any]]:
+def problems(facts: RunFacts, options: ReportOptions) -> list[dict[str, Any]]:
     """Every kind of problem that the audit looks for, found or not, with the first of its rows."""
+    return [
+        {
+            "title": title,
+            "n": len(rows),
+            "count": count(len(rows)),
+            "meaning": meaning,
+            "columns": columns,
+            "rows": rows[: options.n_listed],
+            "more": max(len(rows) - options.n_listed, 0),
+        }
+        for title, meaning, columns, rows in _problem_kinds(facts)
+        if not (facts.dataset.has_masks and title in _OF_LABELS)
+    ]
+
+
+def _problem_kinds(facts: RunFacts) -> list[tuple[str, str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """(title, meaning, columns, rows) of each kind."""
     dataset, audit = facts.dataset, facts.audit
     pairs = ("photo", "looks almost like")
-    kinds: list[tuple[str, str, tuple[str, ...], list[tuple[str, ...]]]] = [
+    return [
         (
             "Unreadable files",
             "Left out, never guessed at.",
@@ -146,42 +178,39 @@ def problems(facts: ReportFacts, options: ReportOptions) -> list[dict[str, Any]]
             [(u.path, u.reason) for u in dataset.ignored],
         ),
     ]
-    return [
-        {
-            "title": title,
-            "n": len(rows),
-            "count": count(len(rows)),
-            "meaning": meaning,
-            "columns": columns,
-            "rows": rows[: options.n_listed],
-            "more": max(len(rows) - options.n_listed, 0),
-        }
-        for title, meaning, columns, rows in kinds
-    ]
 
 
 def split_section(facts: ReportFacts) -> dict[str, Any]:
     """Photos, sources and class shares of each part, and what a random split would have claimed."""
+    return split_facts(facts) | {"random": _random(facts)}
+
+
+def split_facts(facts: RunFacts) -> dict[str, Any]:
+    """Photos, sources and class shares of each part; photos without any flaw are a class where masks say what
+    is flawed."""
     split, dataset = facts.split, facts.dataset
+    names = [(label, label in dataset.good_labels) for label in dataset.labels]
+    targets = dataset.targets
+    if dataset.has_masks:
+        names.append(("no flaw", True))
+        targets = np.column_stack([targets, ~dataset.is_flawed])
     sizes = sorted(Counter(split.groups).values()) or [0]
-    parts = [_part(facts, name, getattr(split, name)) for name in PARTS]
+    parts = [_part(facts, name, targets, getattr(split, name)) for name in PARTS]
     if len(split.left_out):
-        parts.append(_part(facts, "left out", split.left_out))
+        parts.append(_part(facts, "left out", targets, split.left_out))
     return {
         "why": split.why,
         "origin": "" if facts.audit.group_origin in split.why else facts.audit.group_origin,
         "seed": split.seed,
         "parts": parts,
-        "labels": [(label, label in dataset.good_labels) for label in dataset.labels],
+        "labels": names,
         "sources": f"{plural(len(sizes), 'source')}; the middle one gives "
         f"{plural(sizes[len(sizes) // 2], 'photo')}, the largest {count(sizes[-1])}.",
-        "random": _random(facts),
     }
 
 
-def _part(facts: ReportFacts, name: str, rows: np.ndarray) -> dict[str, Any]:
-    targets = facts.dataset.targets[rows]
-    counts = targets.sum(axis=0).astype(int)
+def _part(facts: RunFacts, name: str, targets: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+    counts = targets[rows].sum(axis=0).astype(int)
     total = max(int(counts.sum()), 1)
     return {
         "name": name,

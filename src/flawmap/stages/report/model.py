@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.records import Photo
-from flawmap.stages.report.facts import ReportFacts, ReportOptions
+from flawmap.stages.report.facts import ReportFacts, ReportOptions, RunFacts
 from flawmap.stages.report.heats import mistake_label, suspect_label
 from flawmap.stages.report.pictures import Picture
 from flawmap.stages.report.verdict import Outcome
@@ -216,7 +216,7 @@ def agreement_words(agreement: Mapping[str, Any]) -> str:
     )
 
 
-def run_section(facts: ReportFacts) -> dict[str, Any]:
+def run_section(facts: RunFacts) -> dict[str, Any]:
     """Timings, the command, versions and the resolved options."""
     timings = [(name, float(s)) for name, s in facts.timings.items() if is_number(s)]
     longest = max((s for _, s in timings), default=0.0)

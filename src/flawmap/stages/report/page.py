@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from flawmap.errors import require_extra
 from flawmap.records import Photo
 from flawmap.stages.report.facts import ReportFacts, ReportOptions
 from flawmap.stages.report.folder import (
@@ -20,14 +18,11 @@ from flawmap.stages.report.folder import (
 )
 from flawmap.stages.report.model import mistakes_section, model_section, run_section, suspects_section
 from flawmap.stages.report.pictures import Picture, photo_picture, to_picture
+from flawmap.stages.report.rendering import CARD_PX, SAMPLE_PX, bytes_per_picture, render_page
 from flawmap.stages.report.results import escape_words, figures_section, review_section
 from flawmap.stages.report.training import training_section
 from flawmap.stages.report.verdict import caveats, count_outcome, headline, key_figures, verdict_sentence
-from flawmap.stages.report.wording import capital, count, plural, sentence
-
-_SAMPLE_PX, _CARD_PX = 256, 440
-_MOST_BYTES = 36_000
-"""Of one picture, where few are shown."""
+from flawmap.stages.report.wording import count, plural
 
 SECTIONS = (
     ("verdict", "Verdict"),
@@ -46,21 +41,7 @@ SECTIONS = (
 
 def render(facts: ReportFacts, options: ReportOptions) -> str:
     """The whole page. Raises MissingExtraError without jinja2."""
-    require_extra("jinja2", "train")
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    folder = files("flawmap.stages.report")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"sentence": sentence, "capital": capital}
-    return environment.get_template("page.html").render(
-        style=(folder / "page.css").read_text(encoding="utf-8"), sections=SECTIONS, **context(facts, options)
-    )
+    return render_page("page.html", SECTIONS, context(facts, options))
 
 
 def context(facts: ReportFacts, options: ReportOptions) -> dict[str, Any]:
@@ -101,20 +82,20 @@ def _cameras(facts: ReportFacts, options: ReportOptions) -> tuple[Camera, Camera
     n_cards = min(options.n_mistakes, len(facts.test.worst)) + min(
         options.n_suspects, len(facts.audit.label_suspects)
     )
-    allowance = min(options.max_picture_bytes // max(n_samples + 2 * n_cards, 1), _MOST_BYTES)
+    allowance = bytes_per_picture(n_samples + 2 * n_cards, options)
 
     @cache
     def card(name: str) -> Picture:
-        return photo_picture(by_name[name], _CARD_PX, allowance)
+        return photo_picture(by_name[name], CARD_PX, allowance)
 
     by_name: Mapping[str, Photo] = {photo.name: photo for photo in facts.dataset.photos}
 
     def heat(name: str, label: str) -> Picture | None:
         image = facts.heats.get((name, label))
-        return None if image is None else to_picture(np.asarray(image), _CARD_PX, allowance)
+        return None if image is None else to_picture(np.asarray(image), CARD_PX, allowance)
 
     return (
-        lambda photo: photo_picture(photo, _SAMPLE_PX, allowance),
+        lambda photo: photo_picture(photo, SAMPLE_PX, allowance),
         lambda photo: card(photo.name),
         heat,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ from flawmap.stages.report.curves import (
     score_strip,
 )
 from flawmap.stages.report.facts import ReportFacts
+from flawmap.stages.report.figure_table import Figure, figure_rows, scale_words
 from flawmap.stages.report.verdict import (
     Outcome,
     can_be_good,
-    interval_of,
-    interval_text,
     is_reliable,
     is_two_class,
     rate_interval,
@@ -29,22 +28,41 @@ from flawmap.stages.report.wording import count, is_number, number, percent, plu
 from flawmap.tools.scores import has_threshold, needs_review
 
 _FIGURES = {
-    "accuracy": ("Accuracy", "Share of photos that got exactly their label."),
-    "precision": ("Precision", "Of the photos it called flawed, the share that is."),
-    "recall": ("Recall", "Of the flawed photos, the share it found."),
-    "specificity": ("Specificity", "Of the good photos, the share it passed."),
-    "escape_rate": ("Escape rate", "Of the flawed photos, the share it passed as good. Lower is better."),
-    "overkill_rate": ("Overkill rate", "Of the good photos, the share it rejected. Lower is better."),
-    "f1": ("F1", "Precision and recall in one figure (their harmonic mean)."),
-    "macro_f1": ("F1, macro", "The mean of every class’s F1, so that rare classes count as much."),
-    "auroc": ("AUROC", "Chance that a flawed photo scores higher than a good one; 0.5 is guessing."),
-    "average_precision": ("Average precision", "Precision averaged over all thresholds."),
-    "loss": (
+    "accuracy": Figure("Accuracy", "Share of photos that got exactly their label."),
+    "precision": Figure("Precision", "Of the photos it called flawed, the share that is."),
+    "recall": Figure("Recall", "Of the flawed photos, the share it found."),
+    "specificity": Figure("Specificity", "Of the good photos, the share it passed."),
+    "escape_rate": Figure(
+        "Escape rate",
+        "Of the flawed photos, the share it passed as good. Lower is better.",
+        is_lower_better=True,
+        is_percent=True,
+    ),
+    "overkill_rate": Figure(
+        "Overkill rate",
+        "Of the good photos, the share it rejected. Lower is better.",
+        is_lower_better=True,
+        is_percent=True,
+    ),
+    "f1": Figure("F1", "Precision and recall in one figure (their harmonic mean)."),
+    "macro_f1": Figure("F1, macro", "The mean of every class’s F1, so that rare classes count as much."),
+    "auroc": Figure("AUROC", "Chance that a flawed photo scores higher than a good one; 0.5 is guessing."),
+    "average_precision": Figure("Average precision", "Precision averaged over all thresholds."),
+    "loss": Figure(
         "Log loss",
         "How far the scores are from certainty in the truth. Lower is better; 0 is perfect.",
+        has_bar=False,
     ),
-    "brier": ("Brier score", "Mean squared error of the scores. Lower is better; 0 is perfect."),
-    "ece": ("Calibration error", "How far a score is from the share that comes true, on average."),
+    "brier": Figure(
+        "Brier score",
+        "Mean squared error of the scores. Lower is better; 0 is perfect.",
+        is_lower_better=True,
+    ),
+    "ece": Figure(
+        "Calibration error",
+        "How far a score is from the share that comes true, on average.",
+        is_lower_better=True,
+    ),
 }
 _MACRO = {
     "precision": "Per class: of the photos given that label, the share that has it; then the mean.",
@@ -53,16 +71,14 @@ _MACRO = {
     "auroc": "Per class: chance that a photo with the label scores higher than one without; then the mean.",
     "average_precision": "Precision averaged over all thresholds, per class; then the mean.",
 }
-_LOWER_IS_BETTER = ("escape_rate", "overkill_rate", "brier", "ece")
-_AS_PERCENT = ("escape_rate", "overkill_rate")
 
 
 def figures_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     """Every figure with its interval, trivial answer and state before training; confusion; curves."""
-    rows = _figure_rows(facts)
+    rows = _rows(facts)
     return {
         "rows": rows,
-        "scales": [f"{number(low, 1)} to {number(high, 1)}" for low, high in _scales(facts.test.metrics)],
+        "scales": scale_words(_FIGURES, facts.test.metrics),
         "has_trivial_marks": any(row["bar"] and row["bar"]["trivial"] for row in rows),
         "n": plural(len(outcome.rows), "photo"),
         "n_groups": plural(outcome.n_groups, "source"),
@@ -76,67 +92,18 @@ def figures_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _figure_rows(facts: ReportFacts) -> list[dict[str, Any]]:
-    metrics = facts.test.metrics
+def _known_figures(facts: ReportFacts) -> dict[str, Figure]:
+    """The figures, read as means over classes where there are more than a flaw and a good one."""
+    if is_two_class(facts):
+        return _FIGURES
+    return {key: replace(f, meaning=_MACRO.get(key, f.meaning)) for key, f in _FIGURES.items()}
+
+
+def _rows(facts: ReportFacts) -> list[dict[str, Any]]:
     before = facts.before_training.metrics if facts.before_training else {}
     held_back = facts.validation.metrics if facts.validation else {}
-    trivial = metrics.get("trivial") or {}
-    rows, scales = [], _scales(metrics)
-    for key, (name, meaning) in _FIGURES.items():
-        if not is_number(metrics.get(key)):
-            continue
-        write = percent if key in _AS_PERCENT else number
-        interval = interval_of(metrics, key)
-        rows.append(
-            {
-                "name": name,
-                "meaning": meaning if is_two_class(facts) else _MACRO.get(key, meaning),
-                "value": write(metrics[key]),
-                "interval": interval_text(interval, write),
-                "bar": _bar(scales[key in _LOWER_IS_BETTER], metrics[key], interval, trivial.get(key))
-                if key != "loss"
-                else None,
-                "trivial": write(trivial.get(key)),
-                "before": write(before.get(key)),
-                "validation": write(held_back.get(key)),
-            }
-        )
-    return rows
-
-
-Range = tuple[float, float]
-
-
-def _scales(metrics: Mapping[str, Any]) -> tuple[Range, Range]:
-    """The ends of the bars, in tenths, for figures where higher and where lower is better: as much as shows
-    every interval."""
-    lows, highs = [0.9], [0.1]
-    for key in _FIGURES:
-        value = metrics.get(key)
-        if not is_number(value) or key == "loss":
-            continue
-        interval = interval_of(metrics, key) or (value, value)
-        if key in _LOWER_IS_BETTER:
-            highs.append(math.ceil(10 * min(interval[1], 1.0) - 1e-9) / 10)
-        else:
-            lows.append(math.floor(10 * max(interval[0], 0.0) + 1e-9) / 10)
-    return (min(lows), 1.0), (0.0, max(highs))
-
-
-def _bar(scale: Range, value: float, interval: Range | None, trivial: Any) -> dict[str, Any]:
-    """Places on a track from 0 to 100 %; the trivial answer only where it lies on the scale."""
-    low, high = interval or (value, value)
-
-    def place(figure: float) -> float:
-        return 100 * min(max((figure - scale[0]) / (scale[1] - scale[0]), 0.0), 1.0)
-
-    is_on = is_number(trivial) and scale[0] <= trivial <= scale[1]
-    return {
-        "at": f"{place(value):.2f}%",
-        "low": f"{place(low):.2f}%",
-        "width": f"{place(high) - place(low):.2f}%",
-        "trivial": f"{place(trivial):.2f}%" if is_on else "",
-    }
+    metrics = facts.test.metrics
+    return figure_rows(_known_figures(facts), metrics, metrics.get("trivial") or {}, held_back, before)
 
 
 def _class_rows(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ def to_file(chart: str) -> str:
 
 def _style() -> str:
     """The page's colours and the rules for its drawings."""
-    lines = Path(__file__).with_name("page.css").read_text(encoding="utf-8").splitlines()
+    style = Path(__file__).parent / "templates" / "page.css"
+    lines = style.read_text(encoding="utf-8").splitlines()
     colours = lines[: lines.index("*, *::before, *::after { box-sizing: border-box; }")]
     return "\n".join([*colours, *(line for line in lines if line.startswith("svg "))])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from flawmap.records import Evaluation
-from flawmap.stages.report.facts import ReportFacts
+from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS
 from flawmap.tools.scores import is_flaw_against_good
@@ -114,37 +114,30 @@ def verdict_sentence(facts: ReportFacts, outcome: Outcome) -> str:
 def key_figures(facts: ReportFacts, outcome: Outcome) -> list[dict[str, Any]]:
     """The three or four figures of the head of the page, each with interval, trivial answer and meaning."""
     metrics = facts.test.metrics
+    trivial = metrics.get("trivial") or {}
     key, name = headline(facts)
     found = []
     if outcome.has_good:
-        escapes = int((outcome.flawed & ~outcome.said_flawed).sum())
-        rejects = int((~outcome.flawed & outcome.said_flawed).sum())
-        n_flawed, n_good = int(outcome.flawed.sum()), int((~outcome.flawed).sum())
-        found.append(
-            _rate(
-                facts,
-                "escape_rate",
-                "Escape rate",
-                (escapes, n_flawed),
-                "flawed photos that it passed as good",
-            )
-        )
-        found.append(
-            _rate(facts, "overkill_rate", "Overkill rate", (rejects, n_good), "good photos that it rejected")
-        )
-    if not is_two_class(facts):
-        found.append(_figure(metrics, "accuracy", "Accuracy", "share of photos with exactly the right label"))
+        escapes = (int((outcome.flawed & ~outcome.said_flawed).sum()), int(outcome.flawed.sum()))
+        rejects = (int((~outcome.flawed & outcome.said_flawed).sum()), int((~outcome.flawed).sum()))
+        passed, rejected = rate_interval(facts, "escape_rate"), rate_interval(facts, "overkill_rate")
+        found.append(rate_tile("Escape rate", escapes, passed, "flawed photos that it passed as good"))
+        found.append(rate_tile("Overkill rate", rejects, rejected, "good photos that it rejected"))
     meanings = {
+        "accuracy": "share of photos with exactly the right label",
         "f1": "precision and recall of the flaw in one figure",
         "macro_f1": "mean of every class’s F1, rare ones too",
     }
-    found.append(_figure(metrics, key, capital(name), meanings[key]))
+    shown = {} if is_two_class(facts) else {"accuracy": "Accuracy"}
+    for shown_key, shown_name in {**shown, key: capital(name)}.items():
+        without = trivial.get(shown_key)
+        counted = f"trivial answer: {number(without)}" if is_number(without) else ""
+        found.append(figure_tile(metrics, shown_key, shown_name, meanings[shown_key], counted))
     return [figure for figure in found if figure]
 
 
-def _rate(
-    facts: ReportFacts, key: str, name: str, counts: tuple[int, int], meaning: str
-) -> dict[str, Any] | None:
+def rate_tile(name: str, counts: tuple[int, int], interval: Interval, meaning: str) -> dict[str, Any] | None:
+    """A share of photos; `counts`: how many of how many. None where there is none to count."""
     n_events, n = counts
     if n == 0:
         return None
@@ -152,19 +145,21 @@ def _rate(
         "name": name,
         "value": percent(n_events / n),
         "counted": f"{count(n_events)} of {count(n)}",
-        "interval": interval_text(rate_interval(facts, key), percent, "95 %: "),
+        "interval": interval_text(interval, percent, "95 %: "),
         "meaning": meaning,
     }
 
 
-def _figure(metrics: Mapping[str, Any], key: str, name: str, meaning: str) -> dict[str, Any] | None:
+def figure_tile(
+    metrics: Mapping[str, Any], key: str, name: str, meaning: str, counted: str = ""
+) -> dict[str, Any] | None:
+    """A figure with its interval; `counted` is what to compare it with. None where it has no value."""
     if not is_number(metrics.get(key)):
         return None
-    trivial = (metrics.get("trivial") or {}).get(key)
     return {
         "name": name,
         "value": number(metrics[key]),
-        "counted": f"trivial answer: {number(trivial)}" if is_number(trivial) else "",
+        "counted": counted,
         "interval": interval_text(interval_of(metrics, key), number, "95 %: "),
         "meaning": meaning,
     }
@@ -182,28 +177,23 @@ def interval_text(interval: Interval, write: Callable[[Any], str], before: str =
 
 def caveats(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     """What a reader must know before relying on the figures, gravest first: {"level", "title", "text"}."""
-    found = [
-        *_trust(facts, outcome),
-        *_folder(facts),
-        *_use(facts, outcome),
-    ]
+    return gravest_first([*_trust(facts, outcome), *_folder(facts), *_use(facts, outcome)])
+
+
+def gravest_first(found: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Caveats in the order that a reader needs them."""
     order = {"grave": 0, "warn": 1, "note": 2}
     return sorted(found, key=lambda c: order[c["level"]])
 
 
-def _caveat(level: str, title: str, text: str) -> dict[str, str]:
+def to_caveat(level: str, title: str, text: str) -> dict[str, str]:
     return {"level": level, "title": title, "text": text}
 
 
 def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     found = []
     if not is_reliable(facts, outcome):
-        text = (
-            f"The test part comes from {plural(outcome.n_groups, 'source')} only. With fewer than "
-            f"{MIN_RELIABLE_GROUPS}, 95 % intervals come out too narrow: take them as a rough guide, and add "
-            "photos from other sources."
-        )
-        found.append(_caveat("grave", "Too few sources for reliable intervals", text))
+        found.append(few_sources(outcome.n_groups))
     key, name = headline(facts)
     interval = interval_of(facts.test.metrics, key)
     trivial = (facts.test.metrics.get("trivial") or {}).get(key)
@@ -212,22 +202,36 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
             f"The interval of {name} ({interval_text(interval, number)}) reaches down to what the trivial "
             f"answer gets without looking ({number(trivial)})."
         )
-        found.append(_caveat("grave", "Not shown to beat the trivial answer", text))
+        found.append(to_caveat("grave", "Not shown to beat the trivial answer", text))
     if can_be_good(facts) and not outcome.has_good:
         absent, rate = ("good", "overkill") if outcome.flawed.any() else ("flawed", "escape")
         text = f"So nothing is known of the {rate} rate. Add {absent} photos from other sources."
-        found.append(_caveat("grave", f"The test part holds no {absent} photo", text))
-    n_seen = facts.test.metrics.get("n_seen_in_training")
-    if is_number(n_seen) and n_seen:
-        text = (
-            f"{plural(int(n_seen), 'test photo')} also stood in training or validation: the figures flatter."
-        )
-        found.append(_caveat("grave", "Test photos were seen in training", text))
+        found.append(to_caveat("grave", f"The test part holds no {absent} photo", text))
+    found += seen_in_training(facts.test.metrics)
     rare = _rare_labels(facts, outcome)
     if rare:
         text = f"Fewer than 20 test photos for {listed(rare)}: one photo more or less moves the figures."
-        found.append(_caveat("warn", "Some classes are thinly tested", text))
+        found.append(to_caveat("warn", "Some classes are thinly tested", text))
     return found
+
+
+def seen_in_training(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The caveat of test photos that were learnt from; none where there are none."""
+    n_seen = metrics.get("n_seen_in_training")
+    if not is_number(n_seen) or not n_seen:
+        return []
+    text = f"{plural(int(n_seen), 'test photo')} also stood in training or validation: the figures flatter."
+    return [to_caveat("grave", "Test photos were seen in training", text)]
+
+
+def few_sources(n_groups: int) -> dict[str, str]:
+    """The caveat of intervals from fewer sources than they need."""
+    text = (
+        f"The test part comes from {plural(n_groups, 'source')} only. With fewer than "
+        f"{MIN_RELIABLE_GROUPS}, 95 % intervals come out too narrow: take them as a rough guide, and add "
+        "photos from other sources."
+    )
+    return to_caveat("grave", "Too few sources for reliable intervals", text)
 
 
 def _rare_labels(facts: ReportFacts, outcome: Outcome) -> list[str]:
@@ -236,25 +240,31 @@ def _rare_labels(facts: ReportFacts, outcome: Outcome) -> list[str]:
 
 
 def _folder(facts: ReportFacts) -> list[dict[str, str]]:
+    audit, found = facts.audit, left_out_caveats(facts)
+    if audit.conflicting_duplicates:
+        text = (
+            f"{plural(len(audit.conflicting_duplicates), 'set')} of identical files carry different labels; "
+            "at least one label of each is wrong."
+        )
+        found.append(to_caveat("warn", "Identical files, different labels", text))
+    if audit.label_suspects:
+        found.append(to_caveat("warn", "Labels to check", _suspect_words(facts)))
+    return found
+
+
+def left_out_caveats(facts: RunFacts) -> list[dict[str, str]]:
+    """Photos and files that took no part, whatever was trained."""
     audit, found = facts.audit, []
     if audit.leaks:
         text = (
             f"{plural(len(audit.leaks), 'pair')} of photos stand in two of the parts that were given. The "
             "copies were left out of training."
         )
-        found.append(_caveat("warn", "The given parts share photos", text))
-    if audit.conflicting_duplicates:
-        text = (
-            f"{plural(len(audit.conflicting_duplicates), 'set')} of identical files carry different labels; "
-            "at least one label of each is wrong."
-        )
-        found.append(_caveat("warn", "Identical files, different labels", text))
-    if audit.label_suspects:
-        found.append(_caveat("warn", "Labels to check", _suspect_words(facts)))
+        found.append(to_caveat("warn", "The given parts share photos", text))
     if facts.dataset.unreadable:
         left_out = plural(len(facts.dataset.unreadable), "file")
         text = f"{left_out} could not be read and took no part (listed below)."
-        found.append(_caveat("warn", "Files left out", text))
+        found.append(to_caveat("warn", "Files left out", text))
     return found
 
 
@@ -272,13 +282,18 @@ def _suspect_words(facts: ReportFacts) -> str:
 def _use(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
     found = []
     if outcome.has_good:
-        found.append(_caveat("note", "Alarms depend on how common flaws are", _alarm_words(facts, outcome)))
+        found.append(to_caveat("note", "Alarms depend on how common flaws are", _alarm_words(facts, outcome)))
+    found.append(another_kind())
+    return found
+
+
+def another_kind() -> dict[str, str]:
+    """The caveat that holds for every model."""
     text = (
         "The figures hold for photos like these: same kind of surface, camera, distance and light. Before "
         "using the model elsewhere, label some photos from there and run flawmap evaluate on them."
     )
-    found.append(_caveat("note", "Photos of another kind are another question", text))
-    return found
+    return to_caveat("note", "Photos of another kind are another question", text)
 
 
 def _alarm_words(facts: ReportFacts, outcome: Outcome) -> str:

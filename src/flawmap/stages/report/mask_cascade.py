@@ -1,0 +1,82 @@
+"""The report's section on a chain: a classifier looks first, and the mask network only where it saw a flaw.
+
+Facts (`MaskReportFacts.cascade`): `skip_threshold`; `lost_share` of the validation photos with a flaw that
+the classifier lets pass; `rule` ("area" or "veto"); `table`, rows of {name, figures}; `ms_good` and
+`ms_flawed`, each {chain, alone}; `compared`, rows of what else was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flawmap.stages.report.wording import DASH, is_number, number, percent
+
+_FIGURES = {
+    "dice": "Dice",
+    "flaw_dice": "Flaw Dice",
+    "severstal_score": "Severstal score",
+    "escape_rate": "Escape rate",
+    "overkill_rate": "Overkill rate",
+}
+_NAMES = {"chain": "Chain", "mask network alone": "Mask network alone"}
+_RULES = {
+    "area": "masks stand where their patches are large enough; the classifier is not asked again",
+    "veto": "the classifier has a veto: masks of kinds that it does not see are dropped",
+}
+
+
+def cascade_section(cascade: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The chain beside the mask network alone; None where there is no chain."""
+    if cascade is None:
+        return None
+    return {
+        "threshold": number(cascade.get("skip_threshold")),
+        "lost": percent(cascade.get("lost_share")),
+        "rule": _RULES.get(str(cascade.get("rule")), str(cascade.get("rule") or "")),
+        "names": list(_FIGURES.values()),
+        "rows": [_row(row) for row in cascade.get("table") or ()],
+        "times": _times(cascade),
+        "compared": _plain_table(cascade.get("compared") or ()),
+    }
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    figures = row.get("figures") or {}
+    return {
+        "name": _NAMES.get(row["name"], row["name"]),
+        "is_chain": row["name"] == "chain",
+        "cells": [(percent if key.endswith("rate") else number)(figures.get(key)) for key in _FIGURES],
+    }
+
+
+def _times(cascade: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Milliseconds a photo; what the chain saves where there is nothing to find."""
+    rows = []
+    for key, name in (("ms_good", "good photo"), ("ms_flawed", "flawed photo")):
+        both = cascade.get(key) or {}
+        chain, alone = both.get("chain"), both.get("alone")
+        if not is_number(chain) or not is_number(alone):
+            continue
+        ratio = f"{alone / chain:.1f} times as fast" if chain and alone >= chain else DASH
+        if alone < chain:
+            ratio = f"{100 * (chain / alone - 1):.0f} % slower" if alone else DASH
+        rows.append({"name": name, "chain": f"{chain:.0f} ms", "alone": f"{alone:.0f} ms", "ratio": ratio})
+    return rows
+
+
+def _plain_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Any rows of names and values, as they come."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {
+        "columns": [column.replace("_", " ") for column in columns],
+        "rows": [[_cell(row.get(column)) for column in columns] for row in rows],
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value)
+    return number(value) if is_number(value) or value is None else str(value)

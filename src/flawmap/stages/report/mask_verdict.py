@@ -1,0 +1,179 @@
+"""What the test part says of masks, in plain words: the verdict, its key figures, what to bear in mind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flawmap.records import MaskRow
+from flawmap.stages.report.facts import MaskReportFacts
+from flawmap.stages.report.verdict import (
+    another_kind,
+    few_sources,
+    figure_tile,
+    gravest_first,
+    interval_of,
+    interval_text,
+    left_out_caveats,
+    rate_tile,
+    seen_in_training,
+    to_caveat,
+)
+from flawmap.stages.report.wording import count, is_number, listed, number, percent, plural
+from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS
+
+_FEW_PHOTOS = 20
+
+
+@dataclass(frozen=True)
+class MaskOutcome:
+    """The test photos, counted."""
+
+    flawed: tuple[MaskRow, ...]
+    good: tuple[MaskRow, ...]
+    n_groups: int
+
+    @property
+    def n(self) -> int:
+        return len(self.flawed) + len(self.good)
+
+    @property
+    def escaped(self) -> list[MaskRow]:
+        """Flawed photos without any mark, the largest flaws first."""
+        return sorted((r for r in self.flawed if not r.found_px), key=lambda r: (-r.true_px, r.name))
+
+    @property
+    def overkilled(self) -> list[MaskRow]:
+        """Good photos with a mark, the largest marks first."""
+        return sorted((r for r in self.good if r.found_px), key=lambda r: (-r.found_px, r.name))
+
+
+def count_masks(facts: MaskReportFacts) -> MaskOutcome:
+    """Join the evaluation with the split by photo name."""
+    group = {p.name: g for p, g in zip(facts.dataset.photos, facts.split.groups, strict=True)}
+    rows = facts.test.rows
+    return MaskOutcome(
+        flawed=tuple(row for row in rows if row.true_px),
+        good=tuple(row for row in rows if not row.true_px),
+        n_groups=len({group[row.name] for row in rows}),
+    )
+
+
+def tolerant_name(metrics: Mapping[str, Any]) -> str:
+    """Such as "F1 within 2 px"."""
+    return f"F1 within {metrics.get('tolerance_px', 2):g} px"
+
+
+def empty_answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What each figure is for an answer that marks nothing, by its definition."""
+    nothing = ("dice", "iou", "f1_tolerant", "flaw_dice", "recall", "cldice", "overkill_rate")
+    accuracy = metrics.get("pixel_accuracy_empty")
+    return {
+        **dict.fromkeys(nothing, 0.0),
+        "escape_rate": 1.0,
+        "pixel_accuracy": accuracy,
+        "mean_iou": accuracy / 2 if is_number(accuracy) else None,
+        "severstal_score": metrics.get("severstal_score_empty"),
+    }
+
+
+def verdict_sentence(outcome: MaskOutcome) -> str:
+    """One sentence with true counts."""
+    start = f"On {plural(outcome.n, 'photo')} from {plural(outcome.n_groups, 'source')} it had never seen, "
+    n_marked, n_flawed = len(outcome.flawed) - len(outcome.escaped), len(outcome.flawed)
+    n_false, n_good = len(outcome.overkilled), len(outcome.good)
+    found = f"this model marked a flaw on {count(n_marked)} of {plural(n_flawed, 'flawed photo')}"
+    if not n_good:
+        return f"{start}{found}; none was good."
+    if not n_flawed:
+        return f"{start}this model marked something on {count(n_false)} of {plural(n_good, 'good photo')}."
+    return f"{start}{found} and something on {count(n_false)} of {plural(n_good, 'good one')}."
+
+
+def pixel_words(facts: MaskReportFacts) -> str:
+    """How much of the flaws it marked, and how much of its marks is flaw."""
+    metrics = facts.test.metrics
+    recall, precision = metrics.get("recall"), metrics.get("precision")
+    if not is_number(recall) or not is_number(precision):
+        return ""
+    tolerant = metrics.get("f1_tolerant")
+    words = (
+        f"Counted pixel by pixel, it marked {percent(recall, 0)} of what is flawed, and "
+        f"{percent(precision, 0)} of what it marked is flawed"
+    )
+    if not is_number(tolerant):
+        return f"{words}."
+    tolerance = f"{metrics.get('tolerance_px', 2):g}"
+    return f"{words}; with a shift of up to {tolerance} pixels forgiven, F1 is {number(tolerant)}."
+
+
+def key_figures(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, Any]]:
+    """The figures of the head of the page."""
+    metrics = facts.test.metrics
+    empty = empty_answer(metrics)
+    shown = {
+        "f1_tolerant": (tolerant_name(metrics), "of marked against true pixels, small shifts forgiven"),
+        "dice": ("Dice", "marked against true pixels, exactly (the strict F1)"),
+        "mean_iou": ("Mean IoU", "overlap over union, mean of flaw and background"),
+    }
+    if len(facts.dataset.labels) > 1:
+        shown["flaw_dice"] = ("Flaw Dice", "Dice of each photo and kind of flaw that it shows, mean")
+        shown["severstal_score"] = ("Severstal score", "Dice of every photo and kind, 1 where both are empty")
+    found = [
+        figure_tile(metrics, key, name, meaning, f"empty answer: {number(empty[key])}" if empty[key] else "")
+        for key, (name, meaning) in shown.items()
+    ]
+    if outcome.flawed and outcome.good:
+        escapes = (len(outcome.escaped), len(outcome.flawed))
+        rejects = (len(outcome.overkilled), len(outcome.good))
+        passed, rejected = interval_of(metrics, "escape_rate"), interval_of(metrics, "overkill_rate")
+        found.append(rate_tile("Escape rate", escapes, passed, "flawed photos without any mark"))
+        found.append(rate_tile("Overkill rate", rejects, rejected, "good photos with a mark"))
+    return [figure for figure in found if figure]
+
+
+def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, str]]:
+    """What a reader must know before relying on the figures, gravest first."""
+    found = []
+    if outcome.n_groups < MIN_RELIABLE_GROUPS:
+        found.append(few_sources(outcome.n_groups))
+    found += seen_in_training(facts.test.metrics)
+    found += _against_nothing(facts)
+    if not outcome.good:
+        text = "So nothing is known of what it marks on surfaces without a flaw. Add photos of good surfaces."
+        found.append(to_caveat("grave", "The test part holds no good photo", text))
+    if not outcome.flawed:
+        text = "So nothing is known of what it finds. Add photos with flaws, and their masks."
+        found.append(to_caveat("grave", "The test part holds no flawed photo", text))
+    rare = _rare_labels(facts)
+    if rare:
+        text = f"Fewer than {_FEW_PHOTOS} test photos show {listed(rare, 'or')}: one photo more or less "
+        found.append(to_caveat("warn", "Some flaws are thinly tested", f"{text}moves the figures."))
+    found += left_out_caveats(facts)
+    text = (
+        "Where a flaw is a few pixels wide, a mask that lies one pixel beside the truth already loses much "
+        "of its Dice, and two people who draw the same flaw differ by as much. The figure with tolerance "
+        "forgives that; neither says how long or how wide a flaw is."
+    )
+    found.append(to_caveat("note", "Thin flaws have low Dice", text))
+    return gravest_first([*found, another_kind()])
+
+
+def _against_nothing(facts: MaskReportFacts) -> list[dict[str, str]]:
+    """Where the Severstal score does not beat an answer without any mask. It is decided by good photos."""
+    metrics = facts.test.metrics
+    interval, empty = interval_of(metrics, "severstal_score"), metrics.get("severstal_score_empty")
+    if interval is None or not is_number(empty) or interval[0] > empty or len(facts.dataset.labels) == 1:
+        return []
+    text = (
+        f"The interval of the Severstal score ({interval_text(interval, number)}) reaches down to what an "
+        f"answer without any mask gets ({number(empty)})."
+    )
+    return [to_caveat("grave", "Severstal score not shown to beat an empty answer", text)]
+
+
+def _rare_labels(facts: MaskReportFacts) -> list[str]:
+    rows = facts.test.metrics.get("per_class") or {}
+    counts = {label: row.get("n_photos_with", 0) for label, row in rows.items()}
+    return [f"{label} ({count(n)})" for label, n in counts.items() if n < _FEW_PHOTOS]

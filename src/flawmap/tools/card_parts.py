@@ -1,0 +1,96 @@
+"""Pieces that the model cards of classifiers and of segmenters share."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flawmap.records import ModelSpec
+
+HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
+"""Licence names that the hub knows; any other is written as "other" with its own name."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the hub is told of a kind of model: its task, and its figures by key."""
+
+    pipeline_tag: str
+    figures: Mapping[str, tuple[str, str]]
+    """Key of the metrics → (type on the hub, name)."""
+
+
+def front_matter(spec: ModelSpec, test: Mapping[str, Any], task: Task, backbone_id: str) -> str:
+    """YAML that the hub reads, between lines of dashes."""
+    licence = spec.licence.lower()
+    is_known = licence in HUB_LICENCES
+    lines = ["---", f"license: {licence if is_known else 'other'}"]
+    if not is_known:
+        lines.append(f"license_name: {json.dumps(spec.licence or 'unknown')}")
+    lines += ["library_name: flawmap", f"pipeline_tag: {task.pipeline_tag}", "tags:"]
+    tags = [
+        "flawmap",
+        "onnx",
+        "surface-inspection",
+        "flaw-detection",
+        backbone_id.split(":")[-1].split("/")[-1],
+    ]
+    lines += [f"- {json.dumps(tag)}" for tag in tags]
+    figures = {key: names for key, names in task.figures.items() if is_figure(test.get(key))}
+    if figures:
+        lines += ["metrics:", *(f"- {kind}" for kind in sorted({kind for kind, _ in figures.values()}))]
+        lines += ["model-index:", f"- name: {json.dumps(title(spec))}", "  results:", "  - task:"]
+        lines += [f"      type: {task.pipeline_tag}", "    dataset:", "      type: imagefolder"]
+        lines += ["      name: held-back test photos", "      split: test", "    metrics:"]
+        for key, (kind, name) in figures.items():
+            lines += [f"    - type: {kind}", f"      name: {name}"]
+            lines.append(f"      value: {float(test[key]):.6f}")
+    return "\n".join([*lines, "---", ""])
+
+
+def figure_row(name: str, test: Mapping[str, Any], key: str, trivial: Any = None) -> str:
+    """A row of the table: name, value, interval, trivial answer."""
+    low, high = (test.get("interval95") or {}).get(key) or (None, None)
+    interval = f"{number(low)} to {number(high)}" if is_figure(low) and is_figure(high) else "–"
+    return f"| {name} | {number(test[key])} | {interval} | {number(trivial)} |"
+
+
+def wrapped(text: str) -> str:
+    """Lines of at most 100 characters."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def is_unreliable(test: Mapping[str, Any]) -> bool:
+    """Whether the intervals come from fewer sources than they need."""
+    return test.get("intervals_reliable") is False
+
+
+def title(spec: ModelSpec) -> str:
+    """The name of the model: its flaws."""
+    flaws = [label for label in spec.labels if label not in spec.good_labels]
+    shown = ", ".join(flaws[:4]) + (", …" if len(flaws) > 4 else "")
+    return f"flawmap model for {shown}"
+
+
+def listing(labels: tuple[str, ...] | list[str]) -> str:
+    """Labels as code, with commas."""
+    return ", ".join(f"`{label.replace('`', chr(39))}`" for label in labels)
+
+
+def is_figure(value: Any) -> bool:
+    """Whether a figure is there and finite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def number(value: Any) -> str:
+    """Three decimals, or a dash."""
+    return f"{value:.3f}" if is_figure(value) else "–"
+
+
+def share(value: Any) -> str:
+    """A share in percent."""
+    return f"{100 * value:.3g} %" if is_figure(value) else "an unknown share"

@@ -1,0 +1,208 @@
+"""The report of a segmenter holds every section, is one safe file, and draws truth, found and difference."""
+
+import dataclasses
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flawmap.records import MaskEvaluation, MaskRow
+from flawmap.stages.report import (
+    MaskPicture,
+    MaskReportFacts,
+    ReportOptions,
+    wanted_pictures,
+    write_mask_report,
+)
+from flawmap.stages.report.mask_drawing import draw_outline, draw_panels, to_differences
+from flawmap.stages.report.mask_page import SECTIONS
+from flawmap.stages.report.mask_verdict import count_masks, mask_caveats, verdict_sentence
+from mask_report_facts import CASCADE, FOREIGN, KINDS, make_mask_facts
+from report_reader import Reader
+
+
+def write(facts: MaskReportFacts, folder: Path, options: ReportOptions | None = None) -> str:
+    path = folder / "out" / "report.html"
+    write_mask_report(facts, path, options or ReportOptions())
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def page(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[MaskReportFacts, str]:
+    folder = tmp_path_factory.mktemp("report")
+    facts = make_mask_facts(folder, request.param)
+    return facts, write(facts, folder)
+
+
+def test_every_section_is_there_and_in_the_contents(page: tuple[MaskReportFacts, str]) -> None:
+    reader = Reader(page[1])
+    ids = [a.get("id") for a in reader.all("section")]
+    assert ids == [name for name, _ in SECTIONS if name != "chain"]
+    assert {f"#{name}" for name in ids} <= {a.get("href") for a in reader.all("a")}
+    levels = [int(tag[1]) for tag, _ in reader.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_it_is_one_safe_file(page: tuple[MaskReportFacts, str]) -> None:
+    reader = Reader(page[1])
+    for _, attributes in reader.tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/"))
+    assert not re.search(r"url\((?!['\"]?data:)|@import|https?://", page[1])
+    assert not {"script", "b", "i", "u"} & {tag for tag, _ in reader.tags}
+    assert FOREIGN in reader.text and "cut off & <u>broken</u>" in reader.text
+    assert all(a.get("alt") for a in reader.all("img"))
+    assert all(a.get("aria-label") for a in reader.all("svg"))
+    assert len(reader.all("table")) == len(reader.all("caption"))
+
+
+def test_every_cell_that_a_phone_shows_by_itself_has_its_name(page: tuple[MaskReportFacts, str]) -> None:
+    tables = re.findall(r'<table class="[^"]*stacked.*?</table>', page[1], re.DOTALL)
+    assert tables
+    assert all("data-name" in cell for table in tables for cell in re.findall("<td[^>]*>", table))
+
+
+def test_ceilings_stand_apart_from_the_figures(page: tuple[MaskReportFacts, str]) -> None:
+    before, after = page[1].split('<div class="ceiling">')
+    assert "ODS" in after and "ODS" not in before and "Empty answer" in before
+
+
+def test_examples_are_drawn_four_times(page: tuple[MaskReportFacts, str]) -> None:
+    facts, text = page
+    names = wanted_pictures(facts.test, ReportOptions())
+    assert len(names) == len(set(names)) > 0
+    alts = [a.get("alt") or "" for a in Reader(text).all("img")]
+    for name in names:
+        assert {f"{what} of {name}" for what in ("Photo", "Truth", "Found", "Difference")} <= set(alts)
+    assert ("found, but as another kind" in text) == (len(facts.spec.labels) > 1)
+
+
+def test_the_verdict_counts_photos(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    # Test rows 40..59: even ones are good, every fourth of them with a false alarm; odd ones are flawed, and
+    # 49 and 59 got nothing.
+    outcome = count_masks(facts)
+    wrong = [row.name for row in outcome.overkilled]
+    assert wrong == ["040.png", "044.png", "048.png", "052.png", "part & <b>056</b>.png"]
+    assert sorted(row.name for row in outcome.escaped) == ["059.png", "part & <b>049</b>.png"]
+    assert verdict_sentence(outcome).endswith("on 8 of 10 flawed photos and something on 5 of 10 good ones.")
+    text = Reader(write(facts, tmp_path)).text
+    assert "2 of the 10 flawed test photos got no mark" in text
+
+
+def test_grave_caveats_come_first(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "all flawed")
+    metrics = facts.test.metrics | {"n_seen_in_training": 3}
+    facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, metrics=metrics))
+    found = mask_caveats(facts, count_masks(facts))
+    grave = [c["title"] for c in found if c["level"] == "grave"]
+    assert grave == [c["title"] for c in found][: len(grave)]
+    assert {"The test part holds no good photo", "Test photos were seen in training"} <= set(grave)
+
+
+def test_a_score_that_good_photos_give_away_is_called_so(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+
+    def titles(low: float) -> set[str]:
+        interval = facts.test.metrics["interval95"] | {"severstal_score": [low, 0.99]}
+        metrics = facts.test.metrics | {"severstal_score_empty": 0.9, "interval95": interval}
+        changed = dataclasses.replace(facts, test=dataclasses.replace(facts.test, metrics=metrics))
+        return {c["title"] for c in mask_caveats(changed, count_masks(changed))}
+
+    assert "Severstal score not shown to beat an empty answer" in titles(0.89)
+    assert "Severstal score not shown to beat an empty answer" not in titles(0.91)
+
+
+def test_a_chain_has_its_section(tmp_path: Path) -> None:
+    facts = dataclasses.replace(make_mask_facts(tmp_path, "several kinds"), cascade=CASCADE)
+    text = write(facts, tmp_path)
+    assert '<section id="chain"' in text and 'href="#chain"' in text
+    words = Reader(text).text
+    assert "9.0 times as fast" in words and "8 % slower" in words and "0.910" in words
+
+
+def test_missing_pieces_are_plain_sentences(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    bare = dataclasses.replace(
+        facts,
+        history=(),
+        choice_rows=(),
+        choice_figures={},
+        training_note="",
+        n_parameters=None,
+        pictures={},
+        file_sizes={},
+        timings={},
+        command="",
+        spec=dataclasses.replace(facts.spec, agreement={}, options={}),
+    )
+    text = Reader(write(bare, tmp_path)).text
+    for words in ("No training curves", "Not drawn.", "The command was not recorded"):
+        assert words in text
+    for photo in facts.dataset.photos:
+        photo.path.unlink()
+    assert "not readable any more" in write(bare, tmp_path)
+
+
+def test_same_facts_same_bytes_within_the_allowance(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+    assert write(facts, tmp_path / "a") == write(facts, tmp_path / "b")
+    noise = np.random.default_rng(0).integers(0, 255, (400, 600, 3), np.uint8)
+    empty = np.zeros((3, 400, 600), bool)
+    facts = dataclasses.replace(
+        facts, pictures={name: MaskPicture(noise, empty, empty) for name in facts.pictures}
+    )
+    bare = len(write(facts, tmp_path, ReportOptions(n_samples_per_class=0, n_examples=0)))
+    options = ReportOptions(n_samples_per_class=0, n_examples=2, max_picture_bytes=100_000)
+    assert len(write(facts, tmp_path, options)) - bare < 100_000 * 4 / 3 + 10_000
+
+
+def test_wanted_pictures_are_best_typical_worst_each_once() -> None:
+    def row(name: str, dice: float) -> MaskRow:
+        return MaskRow(name, dice, None, 10, 10)
+
+    rows = tuple(row(f"{i}", d) for i, d in enumerate((1.0, 0.9, 0.6, 0.5, 0.1, 0.0)))
+    test = MaskEvaluation({}, rows, best=(0, 1, 2, 3), typical=(2, 3, 1, 4), worst=(5, 4, 3, 0))
+    assert wanted_pictures(test, ReportOptions(n_examples=2)) == ("0", "1", "2", "3", "5", "4")
+    perfect = MaskEvaluation({}, rows[:1], best=(0,), typical=(0,), worst=(0,))
+    assert wanted_pictures(perfect, ReportOptions()) == ("0",)
+
+
+def test_differences_are_right_missed_false_and_another_kind() -> None:
+    truth = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 1]]], bool)
+    found = np.array([[[1, 0, 1, 1]], [[0, 0, 0, 0]]], bool)
+    right, missed, false, other = to_differences(truth, found)
+    assert right.tolist() == [[True, False, False, False]] and missed.tolist() == [
+        [False, True, False, False]
+    ]
+    assert false.tolist() == [[False, False, True, False]] and other.tolist() == [[False, False, False, True]]
+
+
+def test_panels_have_the_colours_of_the_legend() -> None:
+    truth, found = np.zeros((1, 40, 60), bool), np.zeros((1, 40, 60), bool)
+    truth[0, 10:20, 10:30] = True
+    found[0, 10:20, 20:40] = True
+    panels = draw_panels(MaskPicture(np.full((40, 60, 3), 100, np.uint8), truth, found), 60)
+    difference = panels["difference"][::2, ::2]
+    colours = ["".join(f"{v:02x}" for v in difference[15, x]) for x in (15, 25, 35)]
+    assert [f"#{c}" for c in colours] == ["#d55e00", "#56b4e9", "#f0e442"]
+    assert (panels["photo"] == 100).all() and (difference[30] == 50).all()
+
+
+def test_a_crack_of_one_pixel_survives_shrinking() -> None:
+    image, truth = np.full((400, 600, 3), 128, np.uint8), np.zeros((1, 400, 600), bool)
+    truth[0, :, 300] = True
+    panels = draw_panels(MaskPicture(image, truth, truth), 200)
+    assert (panels["truth"].max(axis=(1, 2)) > 120).all()
+    outlined = draw_outline(image, truth[0], 200)
+    assert (outlined[60] == (0xF0, 0xE4, 0x42)).all(axis=1).any()
+    assert (outlined[60, 100] == 128).all()  # the crack itself stays bare
+
+
+def test_a_picture_has_masks_of_its_size() -> None:
+    with pytest.raises(ValueError, match="n_labels, H, W"):
+        MaskPicture(np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 5), bool), np.zeros((1, 4, 5), bool))

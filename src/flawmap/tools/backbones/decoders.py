@@ -69,8 +69,9 @@ class _PyramidAttention(nn.Module):
 
     def __init__(self, block: Any) -> None:
         super().__init__()
-        for name, child in block.named_children():
-            self.add_module(name, child)
+        self.branch1, self.mid = block.branch1, block.mid
+        self.down1, self.down2, self.down3 = block.down1, block.down2, block.down3
+        self.conv2, self.conv1 = block.conv2, block.conv1
         for layer in self.modules():
             if isinstance(layer, nn.MaxPool2d):
                 layer.ceil_mode = True

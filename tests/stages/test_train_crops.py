@@ -174,7 +174,7 @@ def test_devices_share_everything_in_even_batches_of_two_or_more(
         assert len(shares[-1]) == len(batches)
     sizes = [[len(rows) for rows in share] for share in shares]
     assert all(one == sizes[0] for one in sizes)
-    assert 2 <= min(sizes[0]) and max(sizes[0]) <= batch_size + 1
+    assert min(sizes[0]) >= 2 and max(sizes[0]) <= batch_size + 1
     assert {row for share in shares for rows in share for row in rows} == set(range(n_photos))
 
 

@@ -11,6 +11,7 @@ import torch
 
 from flawmap.records import Photo, PhotoMask, Progress, no_progress
 from flawmap.stages.train.augment import recolour, to_network_input, turn_and_flip
+from flawmap.stages.train.mask_objective import NOT_COUNTED
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
 from flawmap.stages.train.sources import Batch, Pair, generator_for
 from flawmap.tools.masks import to_pixels
@@ -73,7 +74,12 @@ class Layers:
         return recolour(turned[..., :3], self.options, generator), _to_targets(turned)
 
     def plain(self, stored: torch.Tensor, targets: torch.Tensor) -> Pair:
-        return to_network_input(stored[..., :3]), _to_targets(stored)
+        """`targets` are (n, 4) boxes of what counts of each piece; elsewhere the masks returned are -1."""
+        masks = _to_targets(stored)
+        is_outside = torch.ones_like(masks, dtype=torch.bool)
+        for outside, (top, left, bottom, right) in zip(is_outside, targets.int().tolist(), strict=True):
+            outside[:, top:bottom, left:right] = False
+        return to_network_input(stored[..., :3]), masks.masked_fill_(is_outside, NOT_COUNTED)
 
 
 def _to_targets(stored: torch.Tensor) -> torch.Tensor:
@@ -82,13 +88,18 @@ def _to_targets(stored: torch.Tensor) -> torch.Tensor:
 
 
 class CropBatches:
-    """Crops drawn anew each epoch, by (seed, epoch) alone; as many per photo as would cover it once."""
+    """Crops drawn anew each epoch, by (seed, epoch) alone; as many per photo as would cover it once.
+
+    No batch holds a single crop: normalisation after a decoder's pooling over the photo needs two.
+    """
 
     def __init__(self, marked: Marked, rows: np.ndarray, options: MaskTrainOptions, seed: int) -> None:
         self.source = Layers(options.augment)
         self.marked, self.options, self.seed = marked, options, seed
         sizes = np.array([marked.masks[row].size_hw for row in rows])
-        self.crop_hw = tuple(_crop_side(sides, options.crop_px) for sides in sizes.T)
+        height, width = (_crop_side(sides, options.crop_px) for sides in sizes.T)
+        is_square = options.augment.turns  # a turned batch has to keep its shape
+        self.crop_hw = (min(height, width), min(height, width)) if is_square else (height, width)
         share = sizes.prod(axis=1) / math.prod(self.crop_hw)
         self.rows = np.repeat(rows, np.maximum(1, np.ceil(share - 0.25).astype(int)))
         self.rank, self.n_devices, self.epoch = 0, 1, 0
@@ -108,15 +119,19 @@ class CropBatches:
         self.rank, self.n_devices = rank, n_devices
         return self
 
+    @property
+    def _n_each(self) -> int:
+        """Crops of one device; some come twice where they do not share out evenly."""
+        return max(2, -(-len(self.rows) // self.n_devices))
+
     def __len__(self) -> int:
-        return max(1, -(-len(self.rows) // (self.n_devices * self.options.batch_size)))
+        return min(-(-self._n_each // self.options.batch_size), self._n_each // 2)
 
     def __iter__(self) -> Iterator[Batch]:
         draw = np.random.default_rng((self.seed & 0xFFFFFFFF, self.epoch))
         order = draw.permutation(len(self.rows))
         seeds = draw.integers(1 << 62, size=len(order))
-        n = -(-len(order) // self.n_devices)
-        mine = np.tile(order, 2)[: n * self.n_devices][self.rank :: self.n_devices]
+        mine = np.resize(order, self._n_each * self.n_devices)[self.rank :: self.n_devices]
         for places in np.array_split(mine, len(self)):
             crops = [self._crop(int(self.rows[i]), np.random.default_rng(seeds[i])) for i in places]
             rows = torch.from_numpy(self.rows[places].astype(np.int64))
@@ -154,14 +169,18 @@ def _draw_flaw_pixel(runs: np.ndarray, height: int, draw: np.random.Generator) -
 
 
 class PieceBatches:
-    """Whole photos in order, one piece a batch, padded by mirroring to a multiple of 32."""
+    """Whole photos in order, one piece a batch, padded by mirroring to a multiple of 32.
+
+    A batch's targets are the box of the piece whose pixels count: each pixel of a photo does so once.
+    """
 
     def __init__(self, marked: Marked, rows: np.ndarray) -> None:
         self.source = Layers(AugmentOptions())
         self.marked = marked
-        self.pieces = [
-            (int(row), box) for row in rows for box in lay_tiles(marked.masks[row].size_hw, PIECE_PX, 0)
-        ]
+        self.pieces: list[tuple[int, Box, Box]] = []
+        for row in rows:
+            boxes = lay_tiles(marked.masks[row].size_hw, PIECE_PX, 0)
+            self.pieces += [(int(row), box, _new_part(box, boxes)) for box in boxes]
         self.rank, self.n_devices = 0, 1
 
     def shared(self, rank: int, n_devices: int) -> PieceBatches:
@@ -175,10 +194,18 @@ class PieceBatches:
     def __iter__(self) -> Iterator[Batch]:
         n = len(self) * self.n_devices
         for place in np.resize(np.arange(len(self.pieces)), n)[self.rank :: self.n_devices]:
-            row, (top, left, bottom, right) = self.pieces[place]
+            row, (top, left, bottom, right), counted = self.pieces[place]
             box = (top, left, top + _round_up(bottom - top), left + _round_up(right - left))
             stored = torch.from_numpy(self.marked.cut(row, box)[None])
-            yield stored, torch.zeros(1, 0), torch.tensor([int(place)])
+            yield stored, torch.tensor([counted]), torch.tensor([int(place)])
+
+
+def _new_part(box: Box, boxes: Sequence[Box]) -> Box:
+    """What of a box lies in no box above or left of it, counted from its own corner."""
+    top, left, bottom, right = box
+    above = max((b[2] for b in boxes if b[0] < top), default=0)
+    before = max((b[3] for b in boxes if b[1] < left), default=0)
+    return max(0, above - top), max(0, before - left), bottom - top, right - left
 
 
 def loop_seed(seed: int) -> int:

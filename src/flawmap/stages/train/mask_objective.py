@@ -13,6 +13,8 @@ from flawmap.stages.train.options import MaskLoss
 
 N_BINS = 40
 """Of the probability, when states are compared: their thresholds are multiples of 1/40."""
+NOT_COUNTED = -1.0
+"""Target of pixels that are looked at but do not count: mirrored ones, and those of an earlier piece."""
 _SKELETON_STEPS = 8
 _TVERSKY = (0.3, 0.7)
 """Weights of false alarms and of misses: a missed pixel of a thin flaw costs more."""
@@ -42,14 +44,23 @@ class MaskObjective:
         return overlap
 
     def reduce(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Histograms of probability, (n, n_labels, 2, N_BINS): of true pixels and of all; and the loss."""
+        """Histograms of probability, (n, n_labels, 2, N_BINS): of true pixels and of all; and the loss.
+
+        The pixels that count are a box of each photo; the targets of the others are NOT_COUNTED.
+        """
         bins = (logits.sigmoid() * N_BINS).long().clamp_(0, N_BINS - 1).flatten(2)
         truth = targets.flatten(2)
         empty = torch.zeros(*bins.shape[:2], N_BINS, device=bins.device)
-        hits = empty.scatter_add(2, bins, truth)
-        both = empty.scatter_add(2, bins, torch.ones_like(truth))
-        losses = torch.stack([self.loss(logits[i : i + 1], targets[i : i + 1]) for i in range(len(logits))])
-        return torch.stack([hits, both], dim=2), losses
+        hits = empty.scatter_add(2, bins, truth.clamp(min=0))
+        both = empty.scatter_add(2, bins, (truth >= 0).to(truth.dtype))
+        losses = [self._loss_of_counted(*one) for one in zip(logits, targets, strict=True)]
+        return torch.stack([hits, both], dim=2), torch.stack(losses)
+
+    def _loss_of_counted(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Of one photo, (n_labels, h, w)."""
+        counts = targets[0] >= 0
+        rows, columns = counts.any(dim=1), counts.any(dim=0)
+        return self.loss(logits[None, :, rows][..., columns], targets[None, :, rows][..., columns])
 
     def judge(self, outputs: np.ndarray, targets: np.ndarray) -> Score:
         """Mean over the labels that occur of the best pooled Dice (which is the F1 of pixels)."""

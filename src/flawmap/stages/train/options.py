@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from flawmap.errors import OptionError
 from flawmap.records import Decoder
@@ -33,6 +33,13 @@ class AugmentOptions:
 
 
 MaskLoss = Literal["dice+bce", "focal", "tversky+bce", "cldice"]
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "decoder": get_args(Decoder),
+    "loss": get_args(MaskLoss),
+    "logger": (None, "wandb", "mlflow"),
+    "accelerator": ("auto", "cpu", "gpu"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class MaskTrainOptions:
     crop_px: int = 320
     """Side of the crops; a multiple of 32. Smaller photos are padded by mirroring, never stretched."""
     flaw_share: float = 0.5
-    """Share of the crops that lie over a flaw, whose label is drawn evenly, so that rare ones are seen."""
+    """Of a flawed photo's crops, the share that lies over a flaw; its label is drawn evenly among those
+    of the photo, so that small flaws beside large ones are seen."""
     learning_rate: float = 2e-3
     """Of the decoder, which is new."""
     backbone_learning_rate: float = 5e-4
@@ -74,21 +82,33 @@ class MaskTrainOptions:
         for name in ("teramacs", "patience", "memory_gb", "weight_decay"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must not be negative")
-        for name in ("batch_size", "learning_rate", "backbone_learning_rate"):
+        for name in ("learning_rate", "backbone_learning_rate"):
             if getattr(self, name) <= 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.batch_size < 2:
+            raise OptionError(
+                f"batch_size is {self.batch_size}; masks need 2 or more, to normalise over crops"
+            )
         if self.crop_px < 64 or self.crop_px % 32:
             raise OptionError(f"crop_px is {self.crop_px}; it must be a multiple of 32, 64 or more")
         if not 0 <= self.flaw_share <= 1:
             raise OptionError(f"flaw_share is {self.flaw_share}; it must lie between 0 and 1")
         if (self.epochs or 0) < 0:
             raise OptionError("epochs must not be negative")
+        _check_choices(self)
 
     def n_epochs(self, n_crops: int, macs: int) -> int:
         """Epochs for that many crops at that many multiply-accumulates each."""
         if self.epochs is not None:
             return self.epochs
         return min(100, max(15, round(self.teramacs * 1e12 / max(1, n_crops * macs))))
+
+
+def _check_choices(options: MaskTrainOptions) -> None:
+    for name, allowed in _CHOICES.items():
+        if getattr(options, name) not in allowed:
+            wanted = ", ".join(str(value) for value in allowed if value is not None)
+            raise OptionError(f"{name} is {getattr(options, name)!r}; it must be one of {wanted}")
 
 
 @dataclass(frozen=True)

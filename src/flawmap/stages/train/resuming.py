@@ -37,7 +37,9 @@ def fingerprint(dataset: Dataset, split: Split, options: Any) -> dict[str, str]:
     plain = {k: v for k, v in to_mapping(options).items() if k not in _WITHOUT_EFFECT}
     parts = json.dumps([split.train.tolist(), split.validation.tolist()]).encode()
     names = json.dumps([dataset.labels, [p.digest for p in dataset.photos]]).encode()
-    masks = [runs.tobytes() for mask in dataset.masks for runs in mask.runs]
+    masks = [
+        part for mask in dataset.masks for runs in mask.runs for part in (b"%d:" % len(runs), runs.tobytes())
+    ]
     return {
         "the photos or their labels": short_digest([names, dataset.targets.tobytes(), *masks]),
         "the split": short_digest([parts]),

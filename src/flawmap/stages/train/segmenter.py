@@ -47,12 +47,12 @@ def train_segmenter(
         raise OptionError("a decoder is new and has to learn: 0 epochs give no masks; give 1 or more")
     _refuse_no_flaws(dataset, split)
     depth = default_depth(entry) if options.depth is None else options.depth
+    network = SegmenterNetwork(entry, depth, options.decoder, len(dataset.labels))
     claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{entry.key}|{depth}"})
     with reproducible(options.seed):
         train, validation = _make_batches(dataset, split, options, progress)
-        network = SegmenterNetwork(entry, depth, options.decoder, len(dataset.labels))
         macs_per_px = _count_macs(network)
-        crop_hw = (train.crop_hw[0], train.crop_hw[1])
+        crop_hw = train.crop_hw
         phase = Phase(
             name="masks",
             n_epochs=options.n_epochs(len(train.rows), int(macs_per_px * crop_hw[0] * crop_hw[1])),

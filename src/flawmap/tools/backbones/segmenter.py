@@ -10,8 +10,10 @@ from torch import nn
 
 from flawmap.errors import BackboneError
 from flawmap.records import Decoder
-from flawmap.tools.backbones.networks import INPUT_MULTIPLE, Backbone, load_backbone
+from flawmap.tools.backbones.decoders import mend_decoder
+from flawmap.tools.backbones.networks import INPUT_MULTIPLE, Backbone, cut_backbone, load_backbone
 from flawmap.tools.backbones.padding import PaddedConv2d
+from flawmap.tools.backbones.weights import build_network
 from flawmap.tools.zoo import BackboneEntry
 
 _WIDTHS = (256, 128, 64, 32, 16)
@@ -42,11 +44,12 @@ class SegmenterNetwork(nn.Module):
         super().__init__()
         encoder = _Encoder(load_backbone(entry, depth, pretrained=pretrained))
         generator_state = torch.get_rng_state()
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # torch.manual_seed would set those of the GPUs too
         try:
             network = _assemble(decoder, encoder, n_labels, entry.id)
         finally:
             torch.set_rng_state(generator_state)
+        mend_decoder(network.decoder)
         self.backbone = encoder.backbone
         self._depths = encoder.depths
         self.decoder, self.head = network.decoder, network.segmentation_head
@@ -54,7 +57,8 @@ class SegmenterNetwork(nn.Module):
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        features = [images, *self.backbone(images, self._depths)]
+        normalised = (images - self.backbone.mean) / self.backbone.std  # decoders of three levels look at it
+        features = [normalised, *self.backbone(images, self._depths)]
         return self.head(self.decoder(features))
 
 
@@ -92,11 +96,20 @@ class _Encoder(nn.Module):
 
 
 def _measure(backbone: Backbone) -> tuple[list[int], list[int]]:
-    """Stride and channels of the map at each depth; nothing is computed."""
+    """Stride and channels of the map at each depth; nothing is computed.
+
+    Raises BackboneError for a backbone that takes photos of one size only.
+    """
     shadow = copy.deepcopy(backbone).to("meta")
     side = 4 * INPUT_MULTIPLE
-    with torch.no_grad():
-        maps = shadow(torch.zeros(1, 3, side, side, device="meta"), range(backbone.last + 1))
+    try:
+        with torch.no_grad():
+            maps = shadow(torch.zeros(1, 3, side, side, device="meta"), range(backbone.last + 1))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise BackboneError(
+            f"no decoder stands on this backbone, which does not take photos of any size ({error}); choose "
+            "another, such as efficientnet_lite0"
+        ) from error
     return [side // m.shape[2] for m in maps], [m.shape[1] for m in maps]
 
 
@@ -154,5 +167,5 @@ def _assemble(decoder: Decoder, encoder: _Encoder, n_labels: int, name: str) -> 
 
 def default_depth(entry: BackboneEntry) -> int:
     """The first depth whose map is as coarse as the whole backbone's: what follows adds cost, not context."""
-    strides, _ = _measure(load_backbone(entry, pretrained=False))
+    strides, _ = _measure(cut_backbone(build_network(entry, "meta"), entry, None))
     return strides.index(strides[-1])

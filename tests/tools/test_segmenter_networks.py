@@ -1,0 +1,134 @@
+"""Every decoder on every bundled backbone: maps of the photo's size, for any size, from the same start."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from flawmap.errors import BackboneError
+from flawmap.records import Decoder
+from flawmap.tools.backbones import SegmenterNetwork, default_depth
+from flawmap.tools.backbones.decoders import GridPool
+from flawmap.tools.zoo import BackboneEntry, bundled_entries
+
+DECODERS = get_args(Decoder)
+ENTRIES = {entry.id: entry for entry in bundled_entries()}
+CONVOLUTIONAL = [name for name, entry in ENTRIES.items() if entry.is_convolutional]
+N_LABELS = 2
+
+
+def make(decoder: str, name: str = "mobilenetv2", depth: int | None = None, **options) -> SegmenterNetwork:
+    entry: BackboneEntry = ENTRIES[name]
+    depth = default_depth(entry) if depth is None else depth
+    return SegmenterNetwork(entry, depth, decoder, N_LABELS, pretrained=False, **options)
+
+
+def photos(*hw: int, n: int = 1) -> torch.Tensor:
+    return 255 * torch.rand(n, 3, *hw, generator=torch.Generator().manual_seed(2))
+
+
+def check_contract(network: SegmenterNetwork, *sizes_hw: tuple[int, int]) -> None:
+    for hw in sizes_hw:
+        with torch.inference_mode():
+            logits = network(photos(*hw))
+        assert logits.shape == (1, N_LABELS, *hw) and torch.isfinite(logits).all() and logits.std() > 0
+
+
+@pytest.mark.parametrize("depth", [2, None], ids=["shallow", "default"])
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_decoder_answers_at_the_size_of_the_photo(decoder: str, depth: int | None) -> None:
+    check_contract(make(decoder, depth=depth), (32, 32), (64, 96))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_decoder_stands_on_every_bundled_backbone(decoder: str, name: str) -> None:
+    for depth in (2, 3, None):
+        check_contract(make(decoder, name, depth), (64, 64))
+
+
+@pytest.mark.parametrize("decoder", ["unet", "deeplabv3", "pan"])
+def test_weights_start_alike_and_the_random_state_stays(decoder: str) -> None:
+    torch.manual_seed(5)
+    first, after = make(decoder), torch.rand(3)
+    torch.manual_seed(5)
+    state = nn.Module.state_dict(make(decoder))
+    torch.testing.assert_close(torch.rand(3), after, rtol=0, atol=0)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    torch.manual_seed(6)
+    other = make(decoder).state_dict()
+    new = [name for name in state if name.startswith(("decoder.", "head."))]
+    assert new and all(torch.equal(state[name], other[name]) for name in new)
+
+
+def test_measuring_a_backbone_draws_nothing() -> None:
+    before = torch.get_rng_state()
+    assert [default_depth(ENTRIES[name]) for name in ("efficientnet_lite0", "mobilenetv2")] == [5, 5]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_only_what_training_shall_leave_alone_is_in_the_backbone() -> None:
+    network = make("unet")
+    assert {name.partition(".")[0] for name, _ in network.named_parameters()} == {
+        "backbone",
+        "decoder",
+        "head",
+    }
+    assert not network.training
+
+
+def test_a_dilated_backbone_keeps_its_map_fine_and_sees_as_far() -> None:
+    dilated = make("deeplabv3").backbone
+    with torch.inference_mode():
+        assert dilated(photos(128, 128))[0].shape[2:] == (16, 16)
+    stages = dilated.chained_stages() or []
+    layers = [[m for m in stage.modules() if isinstance(m, nn.Conv2d)] for stage in stages]
+    wide = [{m.dilation for m in stage if m.kernel_size != (1, 1)} for stage in layers]
+    assert wide == [{(1, 1)}] * 3 + [{(2, 2)}] * 2 + [{(4, 4)}]
+    assert all(m.stride == (1, 1) for stage in layers[3:] for m in stage)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_parameter_learns(decoder: str) -> None:
+    """None is left without a gradient: a map that no layer reads would be trained in vain."""
+    network = make(decoder, depth=3).train()
+    network(photos(64, 64, n=2)).square().mean().backward()
+    untouched = [name for name, p in network.named_parameters() if p.grad is None]
+    assert all(name.startswith("decoder.") for name in untouched), untouched
+
+
+def test_a_backbone_without_a_pyramid_is_refused() -> None:
+    with pytest.raises(BackboneError, match="choose another"):
+        SegmenterNetwork(ENTRIES["vit_small_14"], 3, "unet", 1, pretrained=False)
+    with pytest.raises(BackboneError, match="cut at depth 1 gives 2 maps; a decoder wants 3"):
+        make("unet", depth=1)
+    with pytest.raises(BackboneError, match="depths 0 to 6; got 9"):
+        make("unet", depth=9)
+
+
+@pytest.mark.parametrize("side", [2, 3, 6])
+@pytest.mark.parametrize("hw", [(1, 1), (2, 5), (7, 12), (20, 6)])
+def test_the_grid_pool_is_the_library_s(side: int, hw: tuple[int, int]) -> None:
+    maps = torch.randn(2, 4, *hw, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(GridPool(side)(maps), nn.AdaptiveAvgPool2d(side)(maps))
+
+
+@pytest.mark.parametrize(
+    ("decoder", "hw"), [("pspnet", (96, 160)), ("upernet", (96, 64)), ("pan", (128, 256))]
+)
+def test_mended_decoders_answer_as_the_library_s(
+    decoder: str, hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flawmap.tools.backbones import segmenter
+
+    mended = make(decoder)
+    monkeypatch.setattr(segmenter, "mend_decoder", lambda decoder: None)
+    original = make(decoder)
+    original.load_state_dict(mended.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(mended(photos(*hw)), original(photos(*hw)), rtol=1e-4, atol=1e-4)

@@ -12,7 +12,7 @@ from flawmap.stages.report.facts import MaskPicture
 RIGHT, MISSED, FALSE, WRONG_KIND = "#56b4e9", "#d55e00", "#f0e442", "#cc79a7"
 """After Okabe and Ito (Color Universal Design, 2002): they differ in lightness too."""
 _OUTLINE = "#f0e442"
-_LABELS = ("#e69f00", "#2bc48a", "#8aa8ff", "#ffffff", "#c9b26b", "#ff9d9d")
+_LABELS = ("#e69f00", "#2bc48a", "#8aa8ff", "#ffffff", "#b07cff", "#a6761d")
 _DIM = 0.5
 """What is left of the photo's light under masks."""
 

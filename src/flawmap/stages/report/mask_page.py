@@ -187,6 +187,6 @@ def _card(facts: MaskReportFacts, row: int, allowance: int) -> dict[str, Any]:
         "panels": panels,
         "is_banner": is_banner,
         "kind": kind,
-        "figures": ", ".join(figures),
+        "figures": ("" if len(facts.dataset.labels) == 1 else "any flaw: ") + ", ".join(figures),
         "areas": f"{count(own.true_px)} px are flaw, {count(own.found_px)} px were marked",
     }

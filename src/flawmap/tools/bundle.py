@@ -187,6 +187,11 @@ def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
     spec = to_record(ModelSpec, values, where, _READING)
     if (spec.masks is None) == (MASKS in FILES_OF_TASK[spec.task]):
         raise BundleError(f"{where}: a {spec.task} model {'lacks' if spec.masks is None else 'has'} masks")
+    n_masks = len(spec.labels) if spec.masks is None else len(spec.masks.cleaning.thresholds)
+    if spec.task == "segmentation" and n_masks != len(spec.labels):
+        raise BundleError(
+            f"{where}: masks: wanted {len(spec.labels)} thresholds, one per label; got {n_masks}"
+        )
     if len(set(spec.labels)) != len(spec.labels) or len(spec.labels) < 2 - spec.is_multilabel:
         raise BundleError(f"{where}: wanted two or more different labels; got {list(spec.labels)}")
     if not set(spec.good_labels) <= set(spec.labels):

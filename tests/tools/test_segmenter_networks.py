@@ -37,7 +37,7 @@ def check_contract(network: SegmenterNetwork, *sizes_hw: tuple[int, int]) -> Non
         assert logits.shape == (1, N_LABELS, *hw) and torch.isfinite(logits).all() and logits.std() > 0
 
 
-@pytest.mark.parametrize("depth", [2, None], ids=["shallow", "default"])
+@pytest.mark.parametrize("depth", [2, pytest.param(None, marks=pytest.mark.slow)], ids=["shallow", "default"])
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_decoder_answers_at_the_size_of_the_photo(decoder: str, depth: int | None) -> None:
     check_contract(make(decoder, depth=depth), (32, 32), (64, 96))
@@ -51,19 +51,15 @@ def test_a_decoder_stands_on_every_bundled_backbone(decoder: str, name: str) -> 
         check_contract(make(decoder, name, depth), (64, 64))
 
 
-@pytest.mark.parametrize("decoder", ["unet", "deeplabv3", "pan"])
+@pytest.mark.parametrize("decoder", ["unet", "deeplabv3"])
 def test_weights_start_alike_and_the_random_state_stays(decoder: str) -> None:
     torch.manual_seed(5)
-    first, after = make(decoder), torch.rand(3)
-    torch.manual_seed(5)
-    state = nn.Module.state_dict(make(decoder))
-    torch.testing.assert_close(torch.rand(3), after, rtol=0, atol=0)
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, state[name]), name
+    before = torch.get_rng_state()
+    first = make(decoder).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    other = make(decoder).state_dict()
-    new = [name for name in state if name.startswith(("decoder.", "head."))]
-    assert new and all(torch.equal(state[name], other[name]) for name in new)
+    second = make(decoder).state_dict()
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_measuring_a_backbone_draws_nothing() -> None:
@@ -93,6 +89,7 @@ def test_a_dilated_backbone_keeps_its_map_fine_and_sees_as_far() -> None:
     assert all(m.stride == (1, 1) for stage in layers[3:] for m in stage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_every_parameter_learns(decoder: str) -> None:
     """None is left without a gradient: a map that no layer reads would be trained in vain."""
@@ -126,9 +123,9 @@ def test_mended_decoders_answer_as_the_library_s(
 ) -> None:
     from flawmap.tools.backbones import segmenter
 
-    mended = make(decoder)
+    mended = make(decoder, depth=3)
     monkeypatch.setattr(segmenter, "mend_decoder", lambda decoder: None)
-    original = make(decoder)
+    original = make(decoder, depth=3)
     original.load_state_dict(mended.state_dict())
     with torch.inference_mode():
         torch.testing.assert_close(mended(photos(*hw)), original(photos(*hw)), rtol=1e-4, atol=1e-4)

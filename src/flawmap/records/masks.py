@@ -116,6 +116,12 @@ class MaskSpec:
     macs_per_px: float = 0.0
     """Multiply-accumulates of one pass."""
 
+    def __post_init__(self) -> None:
+        check(self.multiple > 0, "a multiple of 1 or more", self.multiple)
+        check(self.piece_px > 0, "piece_px of 1 or more", self.piece_px)
+        is_less = 0 <= self.overlap_px < self.piece_px
+        check(is_less, f"overlap_px from 0 to below piece_px {self.piece_px}", self.overlap_px)
+
 
 CascadeRule = Literal["area", "veto", "none"]
 

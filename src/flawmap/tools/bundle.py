@@ -189,8 +189,12 @@ def to_spec(content: bytes, where: str = SPEC) -> ModelSpec:
     if (spec.masks is None) == (MASKS in FILES_OF_TASK[spec.task]):
         raise BundleError(f"{where}: a {spec.task} model {'lacks' if spec.masks is None else 'has'} masks")
     if (spec.cascade is None) == (spec.task == "cascade"):
+        has = "lacks" if spec.cascade is None else "has"
+        raise BundleError(f"{where}: a {spec.task} model {has} a cascade")
+    n_masks = len(spec.labels) if spec.masks is None else len(spec.masks.cleaning.thresholds)
+    if n_masks != len(spec.labels):
         raise BundleError(
-            f"{where}: a {spec.task} model {'lacks' if spec.cascade is None else 'has'} a cascade"
+            f"{where}: masks: wanted {len(spec.labels)} thresholds, one per label; got {n_masks}"
         )
     if len(set(spec.labels)) != len(spec.labels) or len(spec.labels) < 2 - spec.is_multilabel:
         raise BundleError(f"{where}: wanted two or more different labels; got {list(spec.labels)}")

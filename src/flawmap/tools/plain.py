@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flawmap.errors import FlawmapError
+from flawmap.errors import FlawmapError, OptionError
 
 T = TypeVar("T")
 
@@ -59,6 +59,10 @@ def to_record(kind: type[T], values: Any, where: str, reading: Reading) -> T:
     filled = {key: to_value(hints[key], value, f"{where}: {key}", reading) for key, value in values.items()}
     try:
         return kind(**filled)
+    except OptionError as error:
+        if reading.error is OptionError:
+            raise
+        raise reading.error(f"{where}: {error}") from error
     except (TypeError, ValueError) as error:
         raise reading.error(f"{where}: {error}") from error
 
@@ -69,11 +73,7 @@ def to_value(hint: Any, value: Any, where: str, reading: Reading) -> Any:
     if is_dataclass(hint):
         return to_record(typing.cast(type, hint), value, where, reading)
     if origin in (typing.Union, types.UnionType):
-        for choice in (type(None),) if value is None and type(None) in inner else inner:
-            try:
-                return to_value(choice, value, where, reading)
-            except reading.error:
-                continue
+        return _to_one_of(inner, hint, value, where, reading)
     elif origin is tuple and isinstance(value, list | tuple):
         hints = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(hints) == len(value):
@@ -85,6 +85,18 @@ def to_value(hint: Any, value: Any, where: str, reading: Reading) -> Any:
     elif _fits(hint, value):
         convert = {float: float, Path: Path}.get(hint)
         return convert(value) if convert else value
+    raise reading.error(f"{where}: wanted {_describe(hint)}; got {value!r}")
+
+
+def _to_one_of(inner: tuple[Any, ...], hint: Any, value: Any, where: str, reading: Reading) -> Any:
+    records = [choice for choice in inner if is_dataclass(choice)]
+    if records and value is not None:
+        return to_value(records[0], value, where, reading)  # whose message says what is wrong with it
+    for choice in (type(None),) if value is None and type(None) in inner else inner:
+        try:
+            return to_value(choice, value, where, reading)
+        except reading.error:
+            continue
     raise reading.error(f"{where}: wanted {_describe(hint)}; got {value!r}")
 
 

@@ -59,7 +59,7 @@ def export(
     head = model.network.get_head()
     content = to_onnx(model.network, spec.preprocessing)
     progress("export", 1, 2)
-    images = choose_images(photos, options)
+    images = list(choose_images(photos, options))
     agreement = check_agreement(model.network, content, head, images, spec)
     spec = replace(spec, agreement=agreement, versions={**versions(), **spec.versions})
     bundle = write_bundle(folder, spec, content, head, overwrite=options.overwrite)

@@ -115,11 +115,11 @@ def takes_any_size(network: Any, preprocessing: Preprocessing) -> bool:
     return True
 
 
-def choose_images(photos: Sequence[Photo], options: ExportOptions) -> list[np.ndarray]:
+def choose_images(photos: Sequence[Photo], options: ExportOptions) -> Iterator[np.ndarray]:
     """At most n_photos readable photos, spread evenly over the (sorted) list, so over classes and sources."""
     rows = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), options.n_photos)).round().astype(int))
     found = read_images([photos[row].path for row in rows], options.photos)
-    return [image for image in found if isinstance(image, np.ndarray)]
+    return (image for image in found if isinstance(image, np.ndarray))
 
 
 def _tidy(proto: Any, outputs: Axes) -> bytes:

@@ -72,9 +72,9 @@ class _PyramidAttention(nn.Module):
         self.branch1, self.mid = block.branch1, block.mid
         self.down1, self.down2, self.down3 = block.down1, block.down2, block.down3
         self.conv2, self.conv1 = block.conv2, block.conv1
-        for layer in self.modules():
-            if isinstance(layer, nn.MaxPool2d):
-                layer.ceil_mode = True
+        for down in (self.down1, self.down2, self.down3):
+            # As ceil_mode does, which OpenVINO does not take for maps smaller than the kernel.
+            down[0] = nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 2))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         first = self.down1(maps)

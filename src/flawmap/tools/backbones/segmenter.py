@@ -42,13 +42,11 @@ class SegmenterNetwork(nn.Module):
         """`depth` is where the backbone is cut. Raises BackboneError for a backbone or a depth
         that the decoder cannot stand on."""
         super().__init__()
-        encoder = _Encoder(load_backbone(entry, depth, pretrained=pretrained))
-        generator_state = torch.get_rng_state()
-        torch.default_generator.manual_seed(0)  # torch.manual_seed would set those of the GPUs too
-        try:
+        with torch.random.fork_rng(devices=()):
+            _seed()
+            encoder = _Encoder(load_backbone(entry, depth, pretrained=pretrained))
+            _seed()  # so that the decoder starts alike, whether weights were loaded or not
             network = _assemble(decoder, encoder, n_labels, entry.id)
-        finally:
-            torch.set_rng_state(generator_state)
         mend_decoder(network.decoder)
         self.backbone = encoder.backbone
         self._depths = encoder.depths
@@ -60,6 +58,11 @@ class SegmenterNetwork(nn.Module):
         normalised = (images - self.backbone.mean) / self.backbone.std  # decoders of three levels look at it
         features = [normalised, *self.backbone(images, self._depths)]
         return self.head(self.decoder(features))
+
+
+def _seed() -> None:
+    """Of the processor's generator alone; torch.manual_seed would set those of the GPUs too."""
+    torch.default_generator.manual_seed(0)
 
 
 class _Encoder(nn.Module):

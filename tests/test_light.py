@@ -64,7 +64,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_extras_are_seen_as_absent() -> None:
-    assert {"torch", "timm", "sklearn", "scipy", "skimage", "onnx", "jinja2"} <= set(absent_modules())
+    assert {"torch", "timm", "sklearn", "skimage", "onnx", "jinja2"} <= set(absent_modules())
     assert not {"numpy", "PIL", "onnxruntime", "typer", "rich", "flawmap"} & set(absent_modules())
 
 

@@ -140,6 +140,7 @@ def train(
         cascade=cascade,
         train__epochs=epochs,
         train_masks__epochs=epochs,
+        train_masks__frozen_stages=frozen_stages,
         train_masks__decoder=decoder,
         train_masks__logger=logger,
         train__frozen_stages=frozen_stages,

@@ -216,11 +216,12 @@ def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]
         write(row)
         n_photos += 1
         n_review += bool(row.review)
-        has_band |= row.review is not None or bool(row.error)
+        has_band |= row.review is not None
         if row.error:
             errors.append((row.path, row.error))
         else:
             counts[row.label] = counts.get(row.label, 0) + 1
+    has_band |= len(errors) == n_photos
     return PredictSummary(n_photos, n_review if has_band else None, counts, tuple(errors))
 
 

@@ -48,6 +48,7 @@ def train_segmenter(
     _refuse_no_flaws(dataset, split)
     depth = default_depth(entry) if options.depth is None else options.depth
     network = SegmenterNetwork(entry, depth, options.decoder, len(dataset.labels))
+    network.freeze(options.frozen_stages)
     claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{entry.key}|{depth}"})
     with reproducible(options.seed):
         train, validation = _make_batches(dataset, split, options, progress)

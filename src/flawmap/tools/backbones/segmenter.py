@@ -54,6 +54,13 @@ class SegmenterNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)
         self.eval()
 
+    def freeze(self, n_stages: int) -> None:
+        """Keep the first stages of the backbone as they are; its last one always learns."""
+        stages = self.backbone.stage_parameters()
+        for depth, stage in enumerate(stages):
+            for parameter in stage:
+                parameter.requires_grad_(depth >= min(n_stages, len(stages) - 1))
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         normalised = (images - self.backbone.mean) / self.backbone.std  # decoders of three levels look at it
         features = [normalised, *self.backbone(images, self._depths)]

@@ -1,0 +1,182 @@
+"""From photos with masks to a model folder, and everything one does with it; a cascade likewise."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import flawmap
+from flawmap.errors import BundleError, DatasetError, OptionError
+from flawmap.stages.audit import AuditOptions
+from flawmap.stages.dataset import read_dataset
+from flawmap.stages.embed import EmbedOptions
+from flawmap.stages.rank import RankOptions
+from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions, TrainOptions
+from flawmap.tools.masks import to_pixels
+
+pytest.importorskip("torch")
+
+SIDE = 96
+KINDS = ("dark", "light")
+
+
+def draw_photo(rng: np.random.Generator, kinds: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy grey photo with a square per kind, and its mask of class numbers."""
+    image = rng.normal(128, 12, (SIDE, SIDE + 32, 3))
+    numbers = np.zeros(image.shape[:2], np.uint8)
+    for kind in kinds:
+        top, left = rng.integers(4, SIDE - 36), rng.integers(4, SIDE - 4)
+        left = left if kind == "dark" else max(0, left - 60)
+        where = (slice(top, top + 24), slice(left, left + 24))
+        image[where] += -90 if kind == "dark" else 90
+        numbers[where] = KINDS.index(kind) + 1
+    return np.clip(image, 0, 255).astype(np.uint8), numbers
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 photos: a third good, a third with either kind."""
+    folder = tmp_path_factory.mktemp("masked")
+    rng = np.random.default_rng(5)
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
+    for i in range(36):
+        image, numbers = draw_photo(rng, ((), ("dark",), ("light",))[i % 3])
+        Image.fromarray(image).save(folder / "images" / f"{i:02}.png")
+        Image.fromarray(numbers).save(folder / "masks" / f"{i:02}.png")
+    (folder / "masks" / "classes.txt").write_text("dark\nlight\n")
+    (folder / "images" / "broken.png").write_bytes(b"no photo")
+    return folder
+
+
+def quick_options(cache: Path) -> flawmap.RunOptions:
+    return flawmap.RunOptions(
+        embed=EmbedOptions(cache=cache),
+        audit=AuditOptions(group_by=r"(\d+)"),
+        rank=RankOptions(max_depth=2),
+        train=TrainOptions(head_epochs=10, epochs=1),
+        train_masks=MaskTrainOptions(
+            depth=2, crop_px=64, epochs=6, frozen_stages=0, augment=AugmentOptions(hue=0.0)
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(masked: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory):
+    return flawmap.train(masked, tmp_path_factory.mktemp("runs") / "masks", quick_options(cache))
+
+
+def test_a_run_learns_masks_by_itself(trained) -> None:
+    assert {path.name for path in (trained.run / "model").iterdir()} == {
+        "masks.onnx",
+        "flawmap.json",
+        "README.md",
+    }
+    metrics = json.loads((trained.run / "metrics.json").read_text())
+    assert metrics["test"]["dice"] > 0.6 and metrics["test"]["n"] == metrics["split"]["test"]["n"]
+    assert set(metrics["test"]["per_class"]) == set(KINDS)
+    assert metrics["cleaning"]["chosen"]["is_exclusive"] is True
+    assert "<svg" in (trained.run / "report.html").read_text()
+    assert [one.path for one in trained.left_out] == ["images/broken.png"] or trained.left_out
+
+
+def test_the_file_gives_the_masks_that_were_evaluated(trained, masked: Path) -> None:
+    model = flawmap.load(trained.run)
+    dataset = read_dataset(masked)
+    with (trained.run / "splits.csv").open() as file:
+        test = {row["path"] for row in csv.DictReader(file) if row["split"] == "test"}
+    hits = total = 0
+    for photo, mask in zip(dataset.photos, dataset.masks, strict=True):
+        if photo.name in test:
+            found = model.find(flawmap.read_image(photo.path)).mask
+            said, true = to_pixels(found).any(axis=0), to_pixels(mask).any(axis=0)
+            hits += 2 * int((said & true).sum())
+            total += int(said.sum() + true.sum())
+    assert hits / total == pytest.approx(trained.metrics["test"]["dice"], abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("form", "files"),
+    [("png", {"masks/00.png"}), ("rle", {"submission.csv"}), ("coco", {"annotations.json"})],
+)
+def test_predicted_masks_in_every_form(trained, masked: Path, tmp_path: Path, form, files: set[str]) -> None:
+    done = flawmap.predict(trained.run, masked / "images", out=tmp_path, masks=form)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files <= written and "results.csv" in written
+    assert [one.path for one in done.left_out] == [str(masked / "images" / "broken.png")]
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 37 and {row["review"] for row in rows} == {""}
+    assert "person" not in done.lines[0]
+
+
+def test_evaluating_what_was_seen_says_so(trained, masked: Path, cache: Path, tmp_path: Path) -> None:
+    done = flawmap.evaluate(trained.run, masked, quick_options(cache), json_file=tmp_path / "f.json")
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["n"] == 36 and found["n_seen_in_training"] > 20
+    assert found["dice"] == pytest.approx(done.evaluation.metrics["dice"])
+    assert any("flatter" in note for note in found["notes"])
+    assert set(found["ceiling"]) >= {"ods_f1", "ois_f1"} and found["ods_f1"] > 0.5
+
+
+def test_what_masks_cannot_do_is_said(trained, masked: Path, tmp_path: Path, cache: Path) -> None:
+    photo = masked / "images" / "00.png"
+    with pytest.raises(OptionError, match="name a folder"):
+        flawmap.predict(trained.run, photo, out=tmp_path / "x.csv", masks="png")
+    with pytest.raises(OptionError, match="name a folder"):
+        flawmap.predict(trained.run, photo, masks="png")
+    with pytest.raises(BundleError, match="gives masks"):
+        flawmap.explain(trained.run, photo, tmp_path / "heat.png")
+    labelled = tmp_path / "labelled"
+    for label in ("crack", "good"):
+        (labelled / label).mkdir(parents=True)
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(labelled / label / "a.png")
+    with pytest.raises(DatasetError, match="gives masks"):
+        flawmap.evaluate(trained.run, labelled)
+    for wish in ({"cascade": True}, {"task": "segmentation"}):
+        with pytest.raises(DatasetError, match="no mask"):
+            flawmap.train(labelled, tmp_path / "run", replace(quick_options(cache), **wish))
+
+
+@pytest.mark.slow
+def test_labels_follow_from_masks(masked: Path, cache: Path, tmp_path: Path) -> None:
+    options = replace(quick_options(cache), task="classification")
+    trained = flawmap.train(masked, tmp_path / "labels", options)
+    assert trained.bundle.spec.task == "classification"
+    assert trained.bundle.spec.labels == ("dark", "light", "good")
+    assert trained.bundle.spec.good_labels == ("good",)
+
+
+@pytest.mark.slow
+def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path) -> None:
+    trained = flawmap.train(masked, tmp_path / "chain", replace(quick_options(cache), cascade=True))
+    assert {path.name for path in (trained.run / "model").iterdir()} == {
+        "model.onnx",
+        "weights.safetensors",
+        "masks.onnx",
+        "flawmap.json",
+        "README.md",
+    }
+    facts = trained.metrics["cascade"]
+    assert 0 < facts["skip_threshold"] < 1 and facts["lost_share"] <= 0.005
+    assert [row["name"] for row in facts["table"]] == ["mask network alone", "chain"]
+    assert sum(row["is_chosen"] for row in facts["compared"]) == 1
+    model = flawmap.load(trained.run)
+    clean = np.full((80, 100, 3), 128, np.uint8)
+    skipping = replace(model.cascade, skip_threshold=1.0)
+    model.cascade = skipping
+    answer = model.find(clean)
+    assert answer.label == "" and answer.mask.areas_px == (0, 0)
+    done = flawmap.evaluate(trained.run, masked, quick_options(cache))
+    assert done.evaluation.metrics["n"] == 36

@@ -55,24 +55,24 @@ class MaskTrainOptions:
     loss: MaskLoss = "dice+bce"
     epochs: int | None = None
     """None: what `teramacs` allows, 15 to 100."""
-    teramacs: float = 24.0
+    teramacs: float = 16.0
     """Where `epochs` is None: epochs × crops × multiply-accumulates of one forward pass, in 10^12."""
-    crop_px: int = 224
+    crop_px: int = 320
     """Side of the crops; a multiple of 32. Smaller photos are padded by mirroring, never stretched."""
     flaw_share: float = 0.5
     """Of a flawed photo's crops, the share that lies over a flaw; its label is drawn evenly among those
     of the photo, so that small flaws beside large ones are seen."""
-    frozen_stages: int = 3
-    """Early stages of the backbone that stay as they are: they see edges and colours, which are the same
-    everywhere, and learning them would cost a third more time."""
-    learning_rate: float = 1.5e-3
+    frozen_stages: int = 0
+    """Early stages of the backbone that stay as they are; each spares time and costs some accuracy, because
+    thin flaws are seen by the early ones."""
+    learning_rate: float = 2e-3
     """Of the decoder, which is new."""
-    backbone_learning_rate: float = 4e-4
+    backbone_learning_rate: float = 5e-4
     weight_decay: float = 0.01
     patience: int = 30
     """Epochs without a better validation score after which training ends."""
     batch_size: int = 8
-    augment: AugmentOptions = field(default_factory=lambda: AugmentOptions(0.3, 0.3, turns=True))
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
     logger: Literal["wandb", "mlflow"] | None = None
     """Where the curves go besides TensorBoard's events."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"

@@ -16,7 +16,7 @@ import flawmap
 from flawmap import errors, records
 from flawmap.pipeline import looking, training, using
 from flawmap.stages.predict import PredictionRow
-from flawmap.tools import bundle, runtime
+from flawmap.tools import bundle, cascade, runtime, segmenting
 
 TARGET = Path(__file__).with_name("python.md")
 INTRO = """# Python
@@ -51,11 +51,19 @@ RETURNED = [
     looking.Similar,
     runtime.Classifier,
     runtime.Predictions,
+    segmenting.Segmenter,
+    cascade.Cascade,
+    records.Answer,
     PredictionRow,
     records.Evaluation,
+    records.MaskEvaluation,
+    records.MaskRow,
     bundle.Bundle,
     records.ModelSpec,
     records.Thresholds,
+    records.MaskSpec,
+    records.Cleaning,
+    records.CascadeSpec,
     records.Dataset,
     records.Photo,
     records.PhotoMask,

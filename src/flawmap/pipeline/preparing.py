@@ -95,7 +95,8 @@ def audit_entry() -> BackboneEntry:
 def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
     """Read, embed, audit and split."""
     with timings.measure("read"):
-        dataset, learns_masks = resolve_task(read_labelled(path, options, progress), options.task)
+        read = read_labelled(path, options, progress)
+        dataset, learns_masks = resolve_task(read, options.task, options.cascade)
     with timings.measure("embed"):
         embeddings = embed(dataset.photos, audit_entry(), options.embed, progress)
     with timings.measure("audit"):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from flawmap.errors import DatasetError, option
+from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Dataset
 
 Task = Literal["auto", "classification", "multilabel", "segmentation"]
@@ -15,17 +15,21 @@ GOOD = "good"
 ANY_FLAW = "flaw"
 
 
-def resolve_task(dataset: Dataset, wanted: Task) -> tuple[Dataset, bool]:
+def resolve_task(dataset: Dataset, wanted: Task, is_cascade: bool = False) -> tuple[Dataset, bool]:
     """The data set as the task sees it, and whether masks are to be learnt.
 
     Labels per photo follow from masks: with `multilabel` the kinds of flaws that a photo shows, with
     `classification` its one kind or "good" (flaw or good, where photos show several kinds). Raises
     DatasetError where the data set does not hold what the task needs.
     """
-    if wanted == "segmentation" and not dataset.has_masks:
+    if (wanted == "segmentation" or is_cascade) and not dataset.has_masks:
         raise DatasetError(
             f"{dataset.root} holds labels ({dataset.layout}) and no masks, so no mask can be learnt; give "
-            f"photos with masks, or leave out {option('--task')}"
+            f"photos with masks, or leave out {option('--cascade' if is_cascade else '--task')}"
+        )
+    if is_cascade and wanted not in ("auto", "segmentation"):
+        raise OptionError(
+            f"a cascade ends in masks, and {option('--task')} is {wanted}; leave one of them out"
         )
     if dataset.has_masks:
         if wanted in ("auto", "segmentation"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flawmap import __version__
-from flawmap.errors import DatasetError, option, require_extra
+from flawmap.errors import require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.cascading import train_cascade
 from flawmap.pipeline.judging import Judged, judge, judge_random_split, to_probe
@@ -62,11 +62,6 @@ def train(
     prepared = prepare(Path(dataset), options, timings, progress)
     start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
-    if options.cascade and not prepared.learns_masks:
-        raise DatasetError(
-            f"{dataset} holds labels ({prepared.dataset.layout}) and no masks: a cascade ends in masks; give "
-            f"photos with masks, or leave out {option('--cascade')}"
-        )
     if prepared.learns_masks:
         learn = train_cascade if options.cascade else train_masks
         masked = learn(prepared, run, options, timings, command, progress)

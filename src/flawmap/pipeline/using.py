@@ -89,7 +89,7 @@ def load_classifier(model: Path | str, options: RuntimeOptions | None = None) ->
     if not isinstance(loaded, Classifier):
         raise BundleError(
             f"{model} is a model that gives masks; a classifier was wanted. Its masks show where the flaws "
-            f"are: flawmap predict {model} PHOTO --masks png --out DIR"
+            f"are: predict with {option('--masks')} and {option('--out')}"
         )
     return loaded
 

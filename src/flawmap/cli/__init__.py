@@ -13,10 +13,12 @@ import flawmap
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
+    CascadeFlag,
     Config,
     CostFalseAlarm,
     CostMiss,
     DatasetArgument,
+    DecoderName,
     Good,
     GroupBy,
     Licences,
@@ -30,6 +32,7 @@ from flawmap.cli.arguments import (
     Quiet,
     ResizeMasks,
     Seed,
+    TaskName,
     Threads,
     UnmaskedGood,
     Weights,
@@ -73,27 +76,9 @@ def train(
     max_miss_rate: MaxMissRate = None,
     cost_miss: CostMiss = None,
     cost_false_alarm: CostFalseAlarm = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="classification, multilabel or segmentation. Default: masks where the data set has them, "
-            "else its labels."
-        ),
-    ] = None,
-    cascade: Annotated[
-        bool | None,
-        typer.Option(
-            "--cascade",
-            help="Masks behind a small classifier (flaw or not, then which): fast on good photos.",
-        ),
-    ] = None,
-    decoder: Annotated[
-        str | None,
-        typer.Option(
-            help="What turns the backbone into masks: unet, unetplusplus, manet, linknet, fpn, pspnet, "
-            "deeplabv3, deeplabv3plus, pan or upernet.  [default: unet]"
-        ),
-    ] = None,
+    task: TaskName = None,
+    cascade: CascadeFlag = None,
+    decoder: DecoderName = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Epochs of fine-tuning; 0 for none. Default: by the size of the set.", min=0),

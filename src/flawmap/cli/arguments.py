@@ -86,4 +86,25 @@ UnmaskedGood = Annotated[
     bool | None,
     typer.Option("--unmasked-good", help="Photos without a mask, where others have one, are good."),
 ]
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        help="classification, multilabel or segmentation. Default: masks where the data set has them, "
+        "else its labels."
+    ),
+]
+CascadeFlag = Annotated[
+    bool | None,
+    typer.Option(
+        "--cascade",
+        help="Masks behind a small classifier (flaw or not, then which): fast on good photos.",
+    ),
+]
+DecoderName = Annotated[
+    str | None,
+    typer.Option(
+        help="What turns the backbone into masks: unet, unetplusplus, manet, linknet, fpn, pspnet, "
+        "deeplabv3, deeplabv3plus, pan or upernet.  [default: unet]"
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

@@ -11,20 +11,16 @@ import numpy as np
 
 from flawmap.errors import DatasetError, option
 from flawmap.pipeline import texts
-from flawmap.pipeline.masking import (
-    JudgedMasks,
-    Looked,
-    Masked,
-    choose_entry,
-    export_masks,
-    judge_masks,
-    learn_masks,
-)
+from flawmap.pipeline.labelling import export_labels, learn_labels
+from flawmap.pipeline.mask_evaluating import evaluate_mask_model
+from flawmap.pipeline.mask_judging import JudgedMasks, Looked, judge_masks
+from flawmap.pipeline.mask_results import write_mask_results
+from flawmap.pipeline.masking import Masked, choose_entry, export_masks, learn_masks
 from flawmap.pipeline.preparing import Prepared, Timings, choose
 from flawmap.pipeline.runfolder import RunFolder
+from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import ANY_FLAW
-from flawmap.pipeline.using import run_logits
 from flawmap.records import CascadeSpec, Dataset, MaskEvaluation, ModelSpec, Progress
 from flawmap.stages.evaluate import choose_thresholds
 from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
@@ -53,9 +49,6 @@ def train_cascade(
     progress: Progress,
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
-    from flawmap.pipeline.mask_results import write_mask_results
-    from flawmap.pipeline.training import export_labels, learn_labels
-
     gated = replace(prepared, dataset=to_gate(prepared.dataset))
     chosen = choose(gated, options, timings, progress)
     entry = choose_entry(options, progress)
@@ -243,8 +236,6 @@ def _judge_chain(
     cascade: Cascade, prepared: Prepared, options: RunOptions, progress: Progress
 ) -> MaskEvaluation:
     """The joined file on the test part."""
-    from flawmap.pipeline.mask_evaluating import evaluate_mask_model
-
     split = prepared.split
     return evaluate_mask_model(
         cascade, prepared.dataset, [int(row) for row in split.test], split.groups, options, progress

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flawmap.pipeline.preparing import Chosen, Prepared
+from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
-from flawmap.pipeline.using import run_logits
 from flawmap.records import Evaluation, LinearHead, ModelSpec, Progress, Thresholds, TrainedModel, no_progress
 from flawmap.stages.evaluate import Truth, choose_thresholds, evaluate
 from flawmap.stages.rank import fit_probe

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flawmap.errors import DatasetError
-from flawmap.pipeline.using import run_photos
+from flawmap.pipeline.running import run_photos
 from flawmap.records import Dataset, MaskEvaluation, ModelSpec, Progress
 from flawmap.stages.evaluate_masks import MaskedPhoto, count_photo, evaluate_counts
 from flawmap.tools.cascade import Cascade

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from flawmap.pipeline.masking import JudgedMasks
+from flawmap.pipeline.mask_judging import JudgedMasks
 from flawmap.pipeline.preparing import Prepared, Timings
 from flawmap.pipeline.results import dataset_metrics, finish_run, split_metrics
 from flawmap.pipeline.runfolder import RunFolder

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,31 +11,24 @@ import numpy as np
 
 from flawmap.errors import BackboneError, option
 from flawmap.pipeline import texts
+from flawmap.pipeline.mask_judging import is_exclusive, judge_masks
+from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.preparing import Prepared, Timings, select_entries
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.settings import RunOptions
-from flawmap.pipeline.using import run_photos
 from flawmap.records import (
     Cleaning,
     Cut,
-    MaskEvaluation,
     MaskSpec,
     ModelSpec,
     Progress,
     Thresholds,
     TrainedSegmenter,
 )
-from flawmap.stages.evaluate_masks import CleaningChoice, MaskedPhoto, choose_cleaning, evaluate_masks
-from flawmap.tools.bundle import Bundle, write_spec
-from flawmap.tools.mask_scores import to_levels
-from flawmap.tools.masks import to_pixels
+from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import to_mapping
-from flawmap.tools.runtime import RuntimeOptions
-from flawmap.tools.segmenting import Segmenter
 from flawmap.tools.zoo import BackboneEntry
 
-FLIPS_GAIN = 0.01
-"""Looking at a photo mirrored too takes four times as long: it has to gain this much on validation."""
 _NO_BAND = Thresholds(1.0, 0.5, 0.5, 0.5, 1.0, 1.0, 0.01, "masks are made by the thresholds of `masks`")
 
 
@@ -50,20 +41,6 @@ class Masked:
     metrics: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class JudgedMasks:
-    """The shipped file on both parts, and how its masks are made."""
-
-    bundle: Bundle
-    choice: CleaningChoice
-    flips: dict[str, float]
-    """Validation figure with and without mirrored looks."""
-    validation: MaskEvaluation
-    test: MaskEvaluation
-    cascade: dict[str, Any] | None = None
-    """What each stage of a cascade adds."""
-
-
 def train_masks(
     prepared: Prepared,
     run: RunFolder,
@@ -73,8 +50,6 @@ def train_masks(
     progress: Progress,
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
-    from flawmap.pipeline.mask_results import write_mask_results
-
     entry = choose_entry(options, progress)
     with timings.measure("train"):
         model = learn_masks(prepared, entry, options, run.work, progress)
@@ -156,97 +131,9 @@ def export_masks(
             backbone_id=entry.id,
             depth=model.depth,
             decoder=model.decoder,
-            cleaning=Cleaning((0.5,) * n_labels, is_exclusive=_is_exclusive(prepared)),
+            cleaning=Cleaning((0.5,) * n_labels, is_exclusive=is_exclusive(prepared)),
             macs_per_px=model.macs_per_px,
         ),
     )
     photos = [dataset.photos[row] for row in np.asarray(split.validation)]
     return export_segmenter(model, spec, photos, folder, replace(options.export, overwrite=True), progress)
-
-
-def _is_exclusive(prepared: Prepared) -> bool:
-    return len(prepared.dataset.labels) > 1 and not prepared.dataset.masks_overlap
-
-
-class Looked:
-    """Probabilities of a part's photos, kept on disk as levels of 1/256, beside their truths."""
-
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        prepared: Prepared,
-        rows: np.ndarray,
-        options: RunOptions,
-        folder: Path,
-        progress: Progress,
-    ) -> None:
-        self.folder, self.rows, self.dataset = folder, [int(row) for row in rows], prepared.dataset
-        folder.mkdir(parents=True, exist_ok=True)
-        photos = [self.dataset.photos[row] for row in self.rows]
-        found = run_photos(segmenter.n_threads, segmenter.probabilities, photos, options.photos, progress)
-        for row, probabilities in zip(self.rows, found, strict=True):
-            np.save(self._file(row), to_levels(probabilities))
-
-    def _file(self, row: int) -> Path:
-        return self.folder / f"{row}.npy"
-
-    def levels(self, row: int) -> np.ndarray:
-        return np.load(self._file(row))
-
-    def truth(self, row: int) -> np.ndarray:
-        return to_pixels(self.dataset.masks[row])
-
-    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(truth, levels) of every photo, in order."""
-        return ((self.truth(row), self.levels(row)) for row in self.rows)
-
-    def masked(self) -> Iterator[MaskedPhoto]:
-        """Every photo as it is judged."""
-        for row in self.rows:
-            yield MaskedPhoto(self.dataset.photos[row].name, self.truth(row), self.levels(row))
-
-    def groups(self, groups: Sequence[str]) -> list[str]:
-        """The source of every photo."""
-        return [groups[row] for row in self.rows]
-
-
-def judge_masks(
-    bundle: Bundle, prepared: Prepared, options: RunOptions, work: Path, progress: Progress
-) -> JudgedMasks:
-    """Choose the cleaning on validation, then read the test part once; both go into the model folder."""
-    labels, split = prepared.dataset.labels, prepared.split
-    runtime = RuntimeOptions(n_threads=options.embed.n_threads)
-    cleaning_options = replace(options.cleaning, is_exclusive=_is_exclusive(prepared))
-    folder = work / "levels"
-    choices: dict[bool, CleaningChoice] = {}
-    for flips in (False, True):
-        segmenter = Segmenter(_with_masks(bundle, flips=flips), runtime)
-        looked = Looked(segmenter, prepared, split.validation, options, folder / str(flips), progress)
-        choices[flips] = choose_cleaning(looked.pairs, labels, looked.groups(split.groups), cleaning_options)
-    figures = {flips: _main_figure(choice, cleaning_options.criterion) for flips, choice in choices.items()}
-    flips = figures[True] - figures[False] >= FLIPS_GAIN
-    choice = choices[flips]
-    bundle = _with_masks(bundle, flips=flips, cleaning=choice.cleaning)
-    segmenter = Segmenter(bundle, runtime)
-    evaluations = []
-    for part in (split.validation, split.test):
-        looked = Looked(segmenter, prepared, part, options, folder / "judged", progress)
-        groups = looked.groups(split.groups)
-        evaluations.append(
-            evaluate_masks(looked.masked(), labels, choice.cleaning, groups, options.evaluate_masks)
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    validation, test = evaluations
-    spec = replace(bundle.spec, metrics={"test": test.metrics, "validation": validation.metrics})
-    compared = {"once": figures[False], "mirrored": figures[True]}
-    return JudgedMasks(write_spec(bundle, spec), choice, compared, validation, test)
-
-
-def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:
-    assert bundle.spec.masks is not None
-    return Bundle(bundle.folder, replace(bundle.spec, masks=replace(bundle.spec.masks, **changes)))
-
-
-def _main_figure(choice: CleaningChoice, criterion: str) -> float:
-    value = choice.figures["chosen"].get("dice" if criterion == "f1" else criterion)
-    return float("nan") if value is None else float(value)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from flawmap import __version__
 from flawmap.errors import require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.cascading import train_cascade
-from flawmap.pipeline.judging import Judged, judge, judge_random_split, to_probe
+from flawmap.pipeline.judging import Judged, judge, judge_random_split
+from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import train_masks
-from flawmap.pipeline.preparing import Chosen, Prepared, Timings, choose, prepare
+from flawmap.pipeline.preparing import Timings, choose, prepare
 from flawmap.pipeline.results import Finished, write_results
 from flawmap.pipeline.runfolder import check_run, start_run
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
-from flawmap.records import ModelSpec, Progress, Thresholds, TrainedModel, no_progress
+from flawmap.records import Progress, no_progress
 from flawmap.stages.split import write_splits
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import to_mapping
-
-_UNCALIBRATED = Thresholds(1.0, 0.5, 0.0, 1.0, 1.0, 1.0, 0.01, "not chosen yet")
 
 
 @dataclass(frozen=True)
@@ -79,51 +75,3 @@ def train(
     metrics = write_results(finished, run, options)
     lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)
     return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
-
-
-def learn_labels(
-    prepared: Prepared, chosen: Chosen, options: RunOptions, work: Path, progress: Progress
-) -> TrainedModel:
-    from flawmap.stages.train import train_classifier
-
-    return train_classifier(
-        prepared.dataset,
-        prepared.split,
-        chosen.entry,
-        chosen.ranking.chosen.cut,
-        to_probe(prepared, chosen, prepared.split.train),
-        options.train,
-        work,
-        progress,
-    )
-
-
-def export_labels(
-    prepared: Prepared,
-    chosen: Chosen,
-    model: TrainedModel,
-    options: RunOptions,
-    folder: Path,
-    progress: Progress,
-) -> Bundle:
-    """The model folder, agreement checked on validation photos; not judged yet."""
-    from flawmap.stages.export import export
-
-    dataset, split, best = prepared.dataset, prepared.split, chosen.ranking.chosen
-    sizes = Counter(dataset.photos[row].size_hw for row in split.train)
-    spec = ModelSpec(
-        task="multilabel" if dataset.is_multilabel else "classification",
-        labels=dataset.labels,
-        good_labels=dataset.good_labels,
-        backbone_id=best.backbone_id,
-        cut=best.cut,
-        preprocessing=chosen.entry.preprocessing,
-        thresholds=_UNCALIBRATED,
-        tile_hw=max(sizes, key=lambda size: (sizes[size], size)),
-        licence=chosen.entry.licence,
-        winner=model.winner,
-        training_digests=tuple(sorted({dataset.photos[row].digest for row in split.development})),
-        options=to_mapping(options),
-    )
-    photos = [dataset.photos[row] for row in np.asarray(split.validation)]
-    return export(model, spec, photos, folder, replace(options.export, overwrite=True), progress)

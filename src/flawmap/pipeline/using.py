@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flawmap.errors import BundleError, OptionError, PhotoError, option
+from flawmap.pipeline.running import run_logits
 from flawmap.records import (
     Dataset,
     Evaluation,
     MaskEvaluation,
-    Photo,
     Progress,
     Unreadable,
     no_progress,
@@ -30,8 +30,8 @@ from flawmap.stages.predict import (
     write_rows,
 )
 from flawmap.tools.bundle import read_bundle
-from flawmap.tools.photos import PhotoOptions, read_image, read_images
-from flawmap.tools.runtime import Classifier, RuntimeOptions, map_ordered
+from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.runtime import Classifier, RuntimeOptions
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
@@ -258,39 +258,6 @@ def explain(
     explanation = explain_photo(classifier, image, label)
     write_explanation(image, explanation, Path(out))
     return (f"{photo}: {explanation.label}, probability {explanation.score:.3f}", f"wrote {out}")
-
-
-def run_photos(
-    n_threads: int,
-    work: Callable[[np.ndarray], np.ndarray],
-    photos: Sequence[Photo],
-    options: PhotoOptions,
-    progress: Progress = no_progress,
-) -> Iterator[np.ndarray]:
-    """work(image) of every photo, in order, decoded and computed ahead on threads.
-
-    Raises PhotoError where a photo can no longer be read.
-    """
-
-    def images() -> Iterator[np.ndarray]:
-        found = read_images([photo.path for photo in photos], options)
-        for n_done, (photo, image) in enumerate(zip(photos, found, strict=True), start=1):
-            if isinstance(image, PhotoError):
-                raise PhotoError(f"{photo.name} could be read before, and now cannot: {image}")
-            yield image
-            progress("running the model", n_done, len(photos))
-
-    return map_ordered(work, images(), n_threads)
-
-
-def run_logits(
-    classifier: Classifier, photos: Sequence[Photo], options: PhotoOptions, progress: Progress = no_progress
-) -> np.ndarray:
-    """(n, n_labels) logits of photos, as run_photos."""
-    found = list(
-        run_photos(classifier.n_threads, lambda image: classifier.run(image)[1], photos, options, progress)
-    )
-    return np.stack(found) if found else np.zeros((0, len(classifier.spec.labels)), np.float32)
 
 
 def to_photo_options(max_megapixels: float | None) -> PhotoOptions:

@@ -1,0 +1,127 @@
+"""How masks are made is chosen on validation; then the test part is read, once: through the exported file."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flawmap.pipeline.preparing import Prepared
+from flawmap.pipeline.running import run_photos
+from flawmap.pipeline.settings import RunOptions
+from flawmap.records import MaskEvaluation, Progress
+from flawmap.stages.evaluate_masks import CleaningChoice, MaskedPhoto, choose_cleaning, evaluate_masks
+from flawmap.tools.bundle import Bundle, write_spec
+from flawmap.tools.mask_scores import to_levels
+from flawmap.tools.masks import to_pixels
+from flawmap.tools.runtime import RuntimeOptions
+from flawmap.tools.segmenting import Segmenter
+
+FLIPS_GAIN = 0.01
+"""Looking at a photo mirrored too takes four times as long: it has to gain this much on validation."""
+
+
+@dataclass(frozen=True)
+class JudgedMasks:
+    """The shipped file on both parts, and how its masks are made."""
+
+    bundle: Bundle
+    choice: CleaningChoice
+    flips: dict[str, float]
+    """Validation figure with and without mirrored looks."""
+    validation: MaskEvaluation
+    test: MaskEvaluation
+    cascade: dict[str, Any] | None = None
+    """What each stage of a cascade adds."""
+
+
+def is_exclusive(prepared: Prepared) -> bool:
+    return len(prepared.dataset.labels) > 1 and not prepared.dataset.masks_overlap
+
+
+class Looked:
+    """Probabilities of a part's photos, kept on disk as levels of 1/256, beside their truths."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        prepared: Prepared,
+        rows: np.ndarray,
+        options: RunOptions,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self.folder, self.rows, self.dataset = folder, [int(row) for row in rows], prepared.dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        photos = [self.dataset.photos[row] for row in self.rows]
+        found = run_photos(segmenter.n_threads, segmenter.probabilities, photos, options.photos, progress)
+        for row, probabilities in zip(self.rows, found, strict=True):
+            np.save(self._file(row), to_levels(probabilities))
+
+    def _file(self, row: int) -> Path:
+        return self.folder / f"{row}.npy"
+
+    def levels(self, row: int) -> np.ndarray:
+        return np.load(self._file(row))
+
+    def truth(self, row: int) -> np.ndarray:
+        return to_pixels(self.dataset.masks[row])
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(truth, levels) of every photo, in order."""
+        return ((self.truth(row), self.levels(row)) for row in self.rows)
+
+    def masked(self) -> Iterator[MaskedPhoto]:
+        """Every photo as it is judged."""
+        for row in self.rows:
+            yield MaskedPhoto(self.dataset.photos[row].name, self.truth(row), self.levels(row))
+
+    def groups(self, groups: Sequence[str]) -> list[str]:
+        """The source of every photo."""
+        return [groups[row] for row in self.rows]
+
+
+def judge_masks(
+    bundle: Bundle, prepared: Prepared, options: RunOptions, work: Path, progress: Progress
+) -> JudgedMasks:
+    """Choose the cleaning on validation, then read the test part once; both go into the model folder."""
+    labels, split = prepared.dataset.labels, prepared.split
+    runtime = RuntimeOptions(n_threads=options.embed.n_threads)
+    cleaning_options = replace(options.cleaning, is_exclusive=is_exclusive(prepared))
+    folder = work / "levels"
+    choices: dict[bool, CleaningChoice] = {}
+    for flips in (False, True):
+        segmenter = Segmenter(_with_masks(bundle, flips=flips), runtime)
+        looked = Looked(segmenter, prepared, split.validation, options, folder / str(flips), progress)
+        choices[flips] = choose_cleaning(looked.pairs, labels, looked.groups(split.groups), cleaning_options)
+    figures = {flips: _main_figure(choice, cleaning_options.criterion) for flips, choice in choices.items()}
+    flips = figures[True] - figures[False] >= FLIPS_GAIN
+    choice = choices[flips]
+    bundle = _with_masks(bundle, flips=flips, cleaning=choice.cleaning)
+    segmenter = Segmenter(bundle, runtime)
+    evaluations = []
+    for part in (split.validation, split.test):
+        looked = Looked(segmenter, prepared, part, options, folder / "judged", progress)
+        groups = looked.groups(split.groups)
+        evaluations.append(
+            evaluate_masks(looked.masked(), labels, choice.cleaning, groups, options.evaluate_masks)
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    validation, test = evaluations
+    spec = replace(bundle.spec, metrics={"test": test.metrics, "validation": validation.metrics})
+    compared = {"once": figures[False], "mirrored": figures[True]}
+    return JudgedMasks(write_spec(bundle, spec), choice, compared, validation, test)
+
+
+def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:
+    assert bundle.spec.masks is not None
+    return Bundle(bundle.folder, replace(bundle.spec, masks=replace(bundle.spec.masks, **changes)))
+
+
+def _main_figure(choice: CleaningChoice, criterion: str) -> float:
+    value = choice.figures["chosen"].get("dice" if criterion == "f1" else criterion)
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,45 @@
+"""Photos through a model: decoded ahead, in order, on threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from flawmap.errors import PhotoError
+from flawmap.records import Photo, Progress, no_progress
+from flawmap.tools.photos import PhotoOptions, read_images
+from flawmap.tools.runtime import Classifier, map_ordered
+
+
+def run_photos(
+    n_threads: int,
+    work: Callable[[np.ndarray], np.ndarray],
+    photos: Sequence[Photo],
+    options: PhotoOptions,
+    progress: Progress = no_progress,
+) -> Iterator[np.ndarray]:
+    """work(image) of every photo, in order, decoded and computed ahead on threads.
+
+    Raises PhotoError where a photo can no longer be read.
+    """
+
+    def images() -> Iterator[np.ndarray]:
+        found = read_images([photo.path for photo in photos], options)
+        for n_done, (photo, image) in enumerate(zip(photos, found, strict=True), start=1):
+            if isinstance(image, PhotoError):
+                raise PhotoError(f"{photo.name} could be read before, and now cannot: {image}")
+            yield image
+            progress("running the model", n_done, len(photos))
+
+    return map_ordered(work, images(), n_threads)
+
+
+def run_logits(
+    classifier: Classifier, photos: Sequence[Photo], options: PhotoOptions, progress: Progress = no_progress
+) -> np.ndarray:
+    """(n, n_labels) logits of photos, as run_photos."""
+    found = list(
+        run_photos(classifier.n_threads, lambda image: classifier.run(image)[1], photos, options, progress)
+    )
+    return np.stack(found) if found else np.zeros((0, len(classifier.spec.labels)), np.float32)

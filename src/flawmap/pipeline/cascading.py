@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, option
 from flawmap.pipeline import texts
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.mask_evaluating import evaluate_mask_model
 from flawmap.pipeline.mask_judging import JudgedMasks, Looked, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
-from flawmap.pipeline.masking import Masked, choose_entry, export_masks, learn_masks
+from flawmap.pipeline.masking import Masked, export_masks, learn_masks
 from flawmap.pipeline.preparing import Prepared, Timings, choose
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
@@ -29,6 +28,7 @@ from flawmap.tools.cascade import Cascade, Look, clean_chained, to_look
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 from flawmap.tools.segmenting import Segmenter
+from flawmap.tools.zoo import BackboneEntry
 
 MAX_LOST_SHARE = 0.005
 """Of the validation photos with a flaw may fall below the skip threshold."""
@@ -42,6 +42,7 @@ _COMPARED = ("flaw_dice", "dice", "severstal_score", "escape_rate", "overkill_ra
 
 def train_cascade(
     prepared: Prepared,
+    entry: BackboneEntry,
     run: RunFolder,
     options: RunOptions,
     timings: Timings,
@@ -51,7 +52,6 @@ def train_cascade(
     """Everything after the split. Raises FlawmapError for what the user has to change."""
     gated = replace(prepared, dataset=to_gate(prepared.dataset))
     chosen = choose(gated, options, timings, progress)
-    entry = choose_entry(options, progress)
     with timings.measure("train"):
         gate = learn_labels(gated, chosen, options, run.work / "labels", progress)
         model = learn_masks(prepared, entry, options, run.work / "masks", progress)
@@ -68,23 +68,16 @@ def train_cascade(
 
 
 def to_gate(dataset: Dataset) -> Dataset:
-    """The photos as the first two stages learn them: whether there is any flaw, then each kind.
-
-    Raises DatasetError where no photo is good, so that there is nothing to tell apart.
-    """
-    flawed = dataset.is_flawed
-    if flawed.all():
-        raise DatasetError(
-            f"every photo of {dataset.root} shows a flaw: a cascade saves time on good photos, and there are "
-            f"none to learn from; leave out {option('--cascade')}, or add good photos"
-        )
+    """The photos as the first two stages learn them: whether there is any flaw, then each kind."""
     if len(dataset.labels) == 1:
         return replace(dataset, masks=())
     first = ANY_FLAW if ANY_FLAW not in dataset.labels else f"any {ANY_FLAW}"
     return replace(
         dataset,
         labels=(first, *dataset.labels),
-        targets=np.concatenate([flawed[:, None].astype(np.uint8), dataset.targets], axis=1).astype(np.uint8),
+        targets=np.concatenate([dataset.is_flawed[:, None].astype(np.uint8), dataset.targets], axis=1).astype(
+            np.uint8
+        ),
         masks=(),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flawmap.errors import PhotoError, require_extra
+from flawmap.errors import DatasetError, PhotoError, require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.preparing import (
     Prepared,
@@ -89,6 +89,11 @@ def rank(
     options = (options or RunOptions()).resolved()
     timings = Timings()
     prepared = prepare(Path(dataset), options, timings, progress)
+    if prepared.dataset.has_masks and prepared.dataset.targets.all():
+        raise DatasetError(
+            f"every photo of {dataset} shows every label: there is nothing to tell apart and no backbone to "
+            "rank; masks are learnt by train, on the backbone that it is told"
+        )
     ranking = choose(prepared, options, timings, progress).ranking
     lines = [*_lines(prepared), *texts.ranking_lines(ranking, top)]
     if out is not None:

@@ -43,6 +43,7 @@ class Masked:
 
 def train_masks(
     prepared: Prepared,
+    entry: BackboneEntry,
     run: RunFolder,
     options: RunOptions,
     timings: Timings,
@@ -50,7 +51,6 @@ def train_masks(
     progress: Progress,
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
-    entry = choose_entry(options, progress)
     with timings.measure("train"):
         model = learn_masks(prepared, entry, options, run.work, progress)
     with timings.measure("export"):

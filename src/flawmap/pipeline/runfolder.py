@@ -52,10 +52,12 @@ class RunFolder:
 
     def finish(self) -> None:
         """Keep TensorBoard's events as `logs`; drop what only an unfinished run needs."""
-        events = self.work / "logs"
-        if events.is_dir():
-            shutil.rmtree(self.path / "logs", ignore_errors=True)
-            events.replace(self.path / "logs")
+        for events in sorted(self.work.rglob("logs")):
+            if events.is_dir():
+                kept = self.path / "logs" / events.parent.relative_to(self.work)
+                shutil.rmtree(kept, ignore_errors=True)
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                events.replace(kept)
         shutil.rmtree(self.work, ignore_errors=True)
 
 
@@ -105,9 +107,9 @@ def _check_resumable(run: RunFolder, asked: dict[str, Any]) -> None:
 
 
 def _refuse(run: RunFolder) -> None:
-    state = "finished" if (run.path / FINISHED).exists() else "unfinished"
-    remedy = "" if state == "finished" else f"{option('--resume')} to go on, "
+    state = "a finished" if (run.path / FINISHED).exists() else "an unfinished"
+    remedy = "" if state == "a finished" else f"{option('--resume')} to go on, "
     raise OptionError(
-        f"{run.path} holds a {state} run; pass {remedy}{option('--overwrite')} to replace it, or "
+        f"{run.path} holds {state} run; pass {remedy}{option('--overwrite')} to replace it, or "
         f"another {option('--out')}"
     )

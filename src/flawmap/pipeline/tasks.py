@@ -32,9 +32,11 @@ def resolve_task(dataset: Dataset, wanted: Task, is_cascade: bool = False) -> tu
             f"a cascade ends in masks, and {option('--task')} is {wanted}; leave one of them out"
         )
     if dataset.has_masks:
+        if is_cascade or wanted == "classification":
+            _refuse_no_good(dataset, "--cascade" if is_cascade else "--task")
         if wanted in ("auto", "segmentation"):
             return dataset, True
-        return (_to_kinds(dataset) if wanted == "multilabel" else _to_classes(dataset)), False
+        return to_labels(dataset, is_multilabel=wanted == "multilabel"), False
     is_other = wanted != "auto" and (wanted == "multilabel") != dataset.is_multilabel
     if is_other and wanted == "classification":
         raise DatasetError(
@@ -44,22 +46,23 @@ def resolve_task(dataset: Dataset, wanted: Task, is_cascade: bool = False) -> tu
     return (replace(dataset, is_multilabel=True) if is_other else dataset), False
 
 
-def _to_kinds(dataset: Dataset) -> Dataset:
-    return replace(dataset, masks=(), masks_overlap=False)
+def _refuse_no_good(dataset: Dataset, flag: str) -> None:
+    if dataset.is_flawed.all():
+        raise DatasetError(
+            f"every photo of {dataset.root} shows a flaw, so that flawed cannot be told from good; add good "
+            f"photos, or leave out {option(flag)}"
+        )
 
 
-def _to_classes(dataset: Dataset) -> Dataset:
-    """One label per photo."""
+def to_labels(dataset: Dataset, *, is_multilabel: bool) -> Dataset:
+    """Photos with masks as photos with labels: the kinds that each shows, or its one kind or "good"."""
+    if is_multilabel:
+        return replace(dataset, masks=(), masks_overlap=False)
     flawed = dataset.is_flawed
     is_single = bool((dataset.targets.sum(axis=1) <= 1).all())
     kinds = dataset.labels if is_single and len(dataset.labels) > 1 else (ANY_FLAW,)
     columns = dataset.targets if len(kinds) > 1 else flawed[:, None].astype(np.uint8)
     good = next(name for name in (GOOD, "no flaw", "flawless") if name not in kinds)
-    if flawed.all():
-        raise DatasetError(
-            f"every photo of {dataset.root} shows a flaw, so that flawed cannot be told from good; add good "
-            f"photos, or leave out {option('--task')}"
-        )
     return replace(
         dataset,
         labels=(*kinds, good),

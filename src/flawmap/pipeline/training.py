@@ -13,7 +13,7 @@ from flawmap.pipeline.cascading import train_cascade
 from flawmap.pipeline.judging import Judged, judge, judge_random_split
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.looking import write_ranking_files
-from flawmap.pipeline.masking import train_masks
+from flawmap.pipeline.masking import choose_entry, train_masks
 from flawmap.pipeline.preparing import Timings, choose, prepare
 from flawmap.pipeline.results import Finished, write_results
 from flawmap.pipeline.runfolder import check_run, start_run
@@ -56,11 +56,12 @@ def train(
     timings = Timings()
     run = check_run(Path(out), asked, overwrite=overwrite, resume=resume)
     prepared = prepare(Path(dataset), options, timings, progress)
+    entry = choose_entry(options, progress) if prepared.learns_masks else None
     start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
-    if prepared.learns_masks:
+    if entry is not None:
         learn = train_cascade if options.cascade else train_masks
-        masked = learn(prepared, run, options, timings, command, progress)
+        masked = learn(prepared, entry, run, options, timings, command, progress)
         return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
     chosen = choose(prepared, options, timings, progress)
     write_ranking_files(chosen.ranking, run.path)

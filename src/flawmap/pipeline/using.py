@@ -143,13 +143,13 @@ def _evaluate_labels(
     progress: Progress,
 ) -> Evaluated:
     from flawmap.pipeline import texts
-    from flawmap.pipeline.tasks import resolve_task
+    from flawmap.pipeline.tasks import to_labels
     from flawmap.stages.evaluate import Truth, write_evaluation_json
     from flawmap.stages.evaluate import evaluate as judge
 
     spec, found = classifier.spec, told.dataset
     if found.has_masks:
-        found, _ = resolve_task(found, "multilabel" if spec.is_multilabel else "classification")
+        found = to_labels(found, is_multilabel=spec.is_multilabel)
     truth = Truth.from_dataset(found, spec.labels, np.asarray(told.rows), told.groups)
     truth = replace(truth, group_origin=told.group_origin)
     photos = [found.photos[row] for row in told.rows]

@@ -1,0 +1,86 @@
+"""What a run learns follows from the data set and from what is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flawmap.errors import DatasetError, OptionError
+from flawmap.pipeline.cascading import choose_skip, to_gate
+from flawmap.pipeline.tasks import resolve_task, to_labels
+from flawmap.records import Dataset, Photo
+from flawmap.tools.masks import to_photo_mask
+
+
+def dataset_of(rows: list[tuple[int, ...]], labels: tuple[str, ...] = ("dark", "light")) -> Dataset:
+    """A photo per row of 0/1: the labels that its mask shows."""
+    masks = []
+    for row in rows:
+        pixels = np.zeros((len(labels), 4, 6), bool)
+        for label, shown in enumerate(row):
+            pixels[label, label, : 3 * shown] = True
+        masks.append(to_photo_mask(pixels))
+    photos = tuple(Photo(Path(f"{i}.png"), f"{i}.png", str(i), (4, 6)) for i in range(len(rows)))
+    targets = np.array(rows, np.uint8)
+    return Dataset(Path("set"), photos, labels, targets, is_multilabel=True, masks=tuple(masks))
+
+
+ONE_KIND_EACH = dataset_of([(0, 0), (1, 0), (0, 1)])
+BOTH = dataset_of([(0, 0), (1, 1), (0, 1)])
+
+
+def test_masks_are_learnt_where_there_are_masks() -> None:
+    for task in ("auto", "segmentation"):
+        assert resolve_task(ONE_KIND_EACH, task) == (ONE_KIND_EACH, True)
+
+
+def test_one_label_per_photo_follows_from_masks() -> None:
+    found, learns_masks = resolve_task(ONE_KIND_EACH, "classification")
+    assert not learns_masks and found.labels == ("dark", "light", "good") and found.good_labels == ("good",)
+    assert found.targets.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+
+
+def test_where_kinds_meet_a_photo_is_flawed_or_good() -> None:
+    found = to_labels(BOTH, is_multilabel=False)
+    assert found.labels == ("flaw", "good") and found.targets.tolist() == [[0, 1], [1, 0], [1, 0]]
+
+
+def test_several_labels_are_the_kinds() -> None:
+    found, learns_masks = resolve_task(BOTH, "multilabel")
+    assert not learns_masks and not found.has_masks and found.targets.tolist() == BOTH.targets.tolist()
+
+
+def test_what_cannot_be_is_refused() -> None:
+    labels = replace(ONE_KIND_EACH, masks=())
+    flawed = dataset_of([(1,), (1,)], ("flaw",))
+    for dataset, task, cascade in ((labels, "segmentation", False), (labels, "auto", True)):
+        with pytest.raises(DatasetError, match="no masks"):
+            resolve_task(dataset, task, cascade)
+    for task, cascade in (("classification", False), ("auto", True)):
+        with pytest.raises(DatasetError, match="every photo of set shows a flaw"):
+            resolve_task(flawed, task, cascade)
+    with pytest.raises(OptionError, match="ends in masks"):
+        resolve_task(ONE_KIND_EACH, "classification", True)
+    with pytest.raises(DatasetError, match="several labels each"):
+        resolve_task(labels, "classification")
+
+
+def test_the_gate_learns_any_flaw_first() -> None:
+    gate = to_gate(BOTH)
+    assert gate.labels == ("flaw", "dark", "light") and not gate.has_masks
+    assert gate.targets.tolist() == [[0, 0, 0], [1, 1, 1], [1, 0, 1]]
+    single = to_gate(dataset_of([(0,), (1,)], ("flaw",)))
+    assert single.labels == ("flaw",) and single.targets.tolist() == [[0], [1]]
+
+
+def test_at_most_one_flawed_photo_in_two_hundred_is_skipped() -> None:
+    rng = np.random.default_rng(0)
+    scores, flawed = rng.uniform(0.01, 0.99, 1000), np.arange(1000) < 600
+    threshold, lost = choose_skip(scores, flawed)
+    assert lost <= 0.005 and lost == np.mean(scores[:600] < threshold)
+    assert threshold < np.sort(scores[:600])[3]
+    few, none_lost = choose_skip(np.array([0.3, 0.9, 0.1]), np.array([True, True, False]))
+    assert none_lost == 0 and few < 0.3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import ANY_FLAW
-from flawmap.records import CascadeSpec, Dataset, MaskEvaluation, ModelSpec, Progress
+from flawmap.records import CascadeSpec, Cleaning, Dataset, Progress, Thresholds
 from flawmap.stages.evaluate import choose_thresholds
 from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
-from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files
+from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, write_spec
 from flawmap.tools.cascade import Cascade, Look, clean_chained, to_look
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
@@ -60,11 +61,12 @@ def train_cascade(
         masks = export_masks(prepared, entry, model, options, run.work / "masks" / "model", progress)
     with timings.measure("evaluate"):
         judged = judge_masks(masks, prepared, options, run.work, progress)
-        bundle, facts, chained = _join(labels, judged, gated, prepared, options, run, progress)
-    judged = replace(judged, bundle=bundle, test=chained, cascade=facts)
-    metrics = write_mask_results(prepared, model, judged, run, options, timings, command)
-    lines = texts.mask_training_lines(prepared, model, chained, bundle, run.path)
-    return Masked((*lines[:-2], *texts.cascade_lines(facts), *lines[-2:]), bundle, metrics)
+        chosen_chain = _choose(labels, judged, gated, options, run.work / "levels", progress)
+        judged = _join(labels, judged, chosen_chain, run, options, progress)
+    metrics = write_mask_results(model, judged, run, options, timings, command)
+    lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
+    chain_lines = texts.cascade_lines(judged.cascade or {})
+    return Masked((*lines[:-2], *chain_lines, *lines[-2:]), judged.bundle, metrics)
 
 
 def to_gate(dataset: Dataset) -> Dataset:
@@ -95,62 +97,84 @@ def choose_skip(flaw_scores: np.ndarray, flawed: np.ndarray) -> tuple[float, flo
     return threshold, float((passing < threshold).mean())
 
 
-def _join(
-    labels: Bundle,
-    judged: JudgedMasks,
-    gated: Prepared,
-    prepared: Prepared,
-    options: RunOptions,
-    run: RunFolder,
-    progress: Progress,
-) -> tuple[Bundle, dict[str, Any], MaskEvaluation]:
-    """The joined model folder, what the report says of the chain, and the chain on the test part."""
-    dataset, split = prepared.dataset, prepared.split
+@dataclass(frozen=True)
+class _Chosen:
+    """How the stages hand on, chosen on validation photos, and what was compared."""
+
+    cascade: CascadeSpec
+    band: Thresholds
+    lost_share: float
+    compared: list[dict[str, Any]]
+
+
+def _choose(
+    labels: Bundle, judged: JudgedMasks, gated: Prepared, options: RunOptions, work: Path, progress: Progress
+) -> _Chosen:
+    """The skip threshold, the labels' thresholds and the rule, each from validation photos."""
+    dataset, split = gated.dataset, gated.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
     photos = [dataset.photos[row] for row in split.validation]
     logits = run_logits(Classifier(labels, runtime), photos, options.photos, progress)
-    thresholds = choose_thresholds(
-        logits[:, :1],
-        gated.dataset.targets[split.validation][:, :1],
-        gated.dataset.labels[:1],
-        (),
-        True,
-        options.evaluate,
-        groups=[split.groups[row] for row in split.validation],
+    truth = dataset.targets[split.validation]
+    groups = [split.groups[row] for row in split.validation]
+    band = choose_thresholds(
+        logits[:, :1], truth[:, :1], dataset.labels[:1], (), True, options.evaluate, groups=groups
     )
-    looks = [to_look(row, thresholds.temperature, len(dataset.labels)) for row in logits]
-    flawed = dataset.is_flawed[split.validation]
-    skip, lost = choose_skip(np.array([look.flaw_score for look in looks]), flawed)
-    with_labels = _label_thresholds(looks, dataset.targets[split.validation])
-    segmenter = Segmenter(judged.bundle, runtime)
-    looked = Looked(segmenter, prepared, split.validation, options, run.work / "levels", progress)
-    cascade, compared = _choose_rule(looked, looks, skip, with_labels, judged, options, split.groups)
-    spec = _to_spec(labels.spec, judged.bundle.spec, cascade, replace(thresholds, threshold=skip))
+    n_labels = len(judged.bundle.spec.labels)
+    looks = [to_look(row, band.temperature, n_labels) for row in logits]
+    skip, lost_share = choose_skip(np.array([look.flaw_score for look in looks]), truth[:, 0] > 0)
+    thresholds = _label_thresholds(looks, truth[:, -n_labels:])
+    masks = Looked(
+        Segmenter(judged.bundle, runtime), judged.prepared, split.validation, options, work, progress
+    )
+    cascade, compared = _choose_rule(masks, looks, CascadeSpec(skip, "none", thresholds), judged, options)
+    return _Chosen(cascade, replace(band, threshold=skip), lost_share, compared)
+
+
+def _join(
+    labels: Bundle,
+    judged: JudgedMasks,
+    chosen: _Chosen,
+    run: RunFolder,
+    options: RunOptions,
+    progress: Progress,
+) -> JudgedMasks:
+    """The joined model folder, judged on the test part, and what the report says of the chain."""
+    spec = replace(
+        labels.spec,
+        task="cascade",
+        labels=judged.bundle.spec.labels,
+        good_labels=(),
+        thresholds=chosen.band,
+        masks=judged.bundle.spec.masks,
+        cascade=chosen.cascade,
+        agreement={"labels": labels.spec.agreement, **judged.bundle.spec.agreement},
+    )
     files = {
         MODEL: labels.model_path.read_bytes(),
         WEIGHTS: (labels.folder / WEIGHTS).read_bytes(),
         MASKS: judged.bundle.masks_path.read_bytes(),
     }
     bundle = write_files(run.model, spec, files, overwrite=True)
-    chained = _judge_chain(Cascade(bundle, runtime), prepared, options, progress)
-    spec = replace(
-        spec,
-        metrics={**judged.bundle.spec.metrics, "test": chained.metrics},
-        file_digests=bundle.spec.file_digests,
+    prepared, split = judged.prepared, judged.prepared.split
+    loaded = Cascade(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
+    rows = [int(row) for row in split.test]
+    chained = evaluate_mask_model(loaded, prepared.dataset, rows, split.groups, options, progress)
+    bundle = write_spec(
+        bundle, replace(bundle.spec, metrics={**judged.bundle.spec.metrics, "test": chained.metrics})
     )
-    bundle = write_files(run.model, spec, files, overwrite=True)
     facts = {
-        "skip_threshold": skip,
-        "lost_share": lost,
-        "rule": cascade.rule,
-        "compared": compared,
+        "skip_threshold": chosen.cascade.skip_threshold,
+        "lost_share": chosen.lost_share,
+        "rule": chosen.cascade.rule,
+        "compared": chosen.compared,
         "table": [
             {"name": name, "figures": {key: one.metrics.get(key) for key in _COMPARED}}
             for name, one in (("mask network alone", judged.test), ("chain", chained))
         ],
         **_measure_times(Cascade(bundle, RuntimeOptions(n_threads=1)), prepared, options),
     }
-    return bundle, facts, chained
+    return replace(judged, bundle=bundle, test=chained, cascade=facts)
 
 
 def _label_thresholds(looks: Sequence[Look], targets: np.ndarray) -> tuple[float, ...]:
@@ -158,81 +182,45 @@ def _label_thresholds(looks: Sequence[Look], targets: np.ndarray) -> tuple[float
     table = np.stack([look.label_scores for look in looks])
     found = []
     for scores, truth in zip(table.T, targets.astype(bool).T, strict=True):
-        candidates = np.unique(np.minimum(scores, 0.5))
-        f1 = [
-            2 * (truth & (scores >= t)).sum() / max(1, truth.sum() + (scores >= t).sum()) for t in candidates
-        ]
+        candidates = np.unique(np.clip(scores, 1e-6, 0.5))
+        said = scores >= candidates[:, None]
+        f1 = 2 * (said & truth).sum(axis=1) / np.maximum(1, truth.sum() + said.sum(axis=1))
         found.append(float(candidates[int(np.argmax(f1))]) if truth.any() else 0.5)
-    return tuple(max(one, 1e-6) for one in found)
+    return tuple(found)
 
 
 def _choose_rule(
-    looked: Looked,
-    looks: Sequence[Look],
-    skip: float,
-    label_thresholds: tuple[float, ...],
-    judged: JudgedMasks,
-    options: RunOptions,
-    groups: Sequence[str],
+    looked: Looked, looks: Sequence[Look], start: CascadeSpec, judged: JudgedMasks, options: RunOptions
 ) -> tuple[CascadeSpec, list[dict[str, Any]]]:
     """Raising areas by doubt against plain vetoing, on validation photos; the first of equals is taken."""
-    cleaning = judged.choice.cleaning
-    rules = [("none", 16.0), *(("area", most) for most in _MOST), ("veto", 16.0)]
-    tried, rows = [], []
-    for rule, most in rules:
-        cascade = CascadeSpec(skip, rule, label_thresholds, most)  # type: ignore[arg-type]
-        pairs = zip(looked.rows, looks, strict=True)
+    cleaning, dataset = judged.choice.cleaning, judged.prepared.dataset
+    groups = looked.groups(judged.prepared.split.groups)
+    raising = [replace(start, rule="area", most=most) for most in _MOST]
+    tried = [start, *raising, replace(start, rule="veto")]
+    rows: list[dict[str, Any]] = []
+    for cascade in tried:
         photos = (
             MaskedPhoto(
-                looked.dataset.photos[row].name,
+                dataset.photos[row].name,
                 looked.truth(row),
                 predicted=_chain(looked.levels(row), look, cleaning, cascade),
             )
-            for row, look in pairs
+            for row, look in zip(looked.rows, looks, strict=True)
         )
-        found = evaluate_masks(
-            photos, looked.dataset.labels, None, looked.groups(groups), options.evaluate_masks
-        )
-        value = found.metrics["severstal_score"]
-        tried.append((value, cascade))
-        rows.append(
-            {"rule": rule, "most": most, "severstal_score": value, "flaw_dice": found.metrics["flaw_dice"]}
-        )
-    best = max(range(len(tried)), key=lambda i: (tried[i][0], -i))
+        found = evaluate_masks(photos, dataset.labels, None, groups, options.evaluate_masks).metrics
+        figures = {key: found[key] for key in ("severstal_score", "flaw_dice")}
+        rows.append({"rule": cascade.rule, "most": cascade.most, **figures})
+    best = max(range(len(tried)), key=lambda i: (rows[i]["severstal_score"], -i))
     for i, row in enumerate(rows):
         row["is_chosen"] = i == best
-    return tried[best][1], rows
+    return tried[best], rows
 
 
-def _chain(levels: np.ndarray, look: Look, cleaning: Any, cascade: CascadeSpec) -> np.ndarray:
+def _chain(levels: np.ndarray, look: Look, cleaning: Cleaning, cascade: CascadeSpec) -> np.ndarray:
+    """(n_labels, H, W) bool: what the chain finds."""
     if look.flaw_score < cascade.skip_threshold:
         return np.zeros(levels.shape, bool)
     return clean_chained(levels, look, cleaning, cascade)
-
-
-def _to_spec(labels: ModelSpec, masks: ModelSpec, cascade: CascadeSpec, thresholds: Any) -> ModelSpec:
-    """The classifier's half and the masks' half as one."""
-    return replace(
-        labels,
-        task="cascade",
-        labels=masks.labels,
-        good_labels=(),
-        thresholds=thresholds,
-        masks=masks.masks,
-        cascade=cascade,
-        metrics=masks.metrics,
-        agreement={"labels": labels.agreement, **masks.agreement},
-    )
-
-
-def _judge_chain(
-    cascade: Cascade, prepared: Prepared, options: RunOptions, progress: Progress
-) -> MaskEvaluation:
-    """The joined file on the test part."""
-    split = prepared.split
-    return evaluate_mask_model(
-        cascade, prepared.dataset, [int(row) for row in split.test], split.groups, options, progress
-    )
 
 
 def _measure_times(cascade: Cascade, prepared: Prepared, options: RunOptions) -> dict[str, Any]:

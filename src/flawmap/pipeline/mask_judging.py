@@ -29,6 +29,7 @@ FLIPS_GAIN = 0.01
 class JudgedMasks:
     """The shipped file on both parts, and how its masks are made."""
 
+    prepared: Prepared
     bundle: Bundle
     choice: CleaningChoice
     flips: dict[str, float]
@@ -114,7 +115,7 @@ def judge_masks(
     validation, test = evaluations
     spec = replace(bundle.spec, metrics={"test": test.metrics, "validation": validation.metrics})
     compared = {"once": figures[False], "mirrored": figures[True]}
-    return JudgedMasks(write_spec(bundle, spec), choice, compared, validation, test)
+    return JudgedMasks(prepared, write_spec(bundle, spec), choice, compared, validation, test)
 
 
 def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:

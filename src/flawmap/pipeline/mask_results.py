@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flawmap.pipeline.mask_judging import JudgedMasks
-from flawmap.pipeline.preparing import Prepared, Timings
+from flawmap.pipeline.preparing import Timings
 from flawmap.pipeline.results import dataset_metrics, finish_run, split_metrics
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.settings import RunOptions
@@ -20,7 +20,6 @@ from flawmap.tools.runtime import Classifier, RuntimeOptions
 
 
 def write_mask_results(
-    prepared: Prepared,
     model: TrainedSegmenter,
     judged: JudgedMasks,
     run: RunFolder,
@@ -29,6 +28,7 @@ def write_mask_results(
     command: str,
 ) -> dict[str, Any]:
     """report.html, then metrics.json, whose presence says that the run is finished. Returns the latter."""
+    prepared = judged.prepared
     with timings.measure("report"):
         facts = MaskReportFacts(
             dataset=prepared.dataset,
@@ -41,7 +41,7 @@ def write_mask_results(
             choice_figures=judged.choice.figures,
             history=model.history,
             training_note=model.note,
-            pictures=_draw(prepared, judged, options),
+            pictures=_draw(judged, options),
             cascade=judged.cascade,
             file_sizes=_file_sizes(judged),
             timings=timings.seconds,
@@ -49,12 +49,12 @@ def write_mask_results(
             made_at=datetime.now(UTC).strftime("%Y-%m-%d"),
         )
         write_mask_report(facts, run.path / "report.html", options.report)
-    return finish_run(run, _to_metrics(prepared, model, judged, timings, command))
+    return finish_run(run, _to_metrics(model, judged, timings, command))
 
 
-def _draw(prepared: Prepared, judged: JudgedMasks, options: RunOptions) -> dict[str, MaskPicture]:
+def _draw(judged: JudgedMasks, options: RunOptions) -> dict[str, MaskPicture]:
     """The best, the typical and the worst test photos, with truth and found masks."""
-    dataset = prepared.dataset
+    dataset = judged.prepared.dataset
     row_of = {photo.name: row for row, photo in enumerate(dataset.photos)}
     loaded = load(judged.bundle.folder, RuntimeOptions(n_threads=options.embed.n_threads))
     assert not isinstance(loaded, Classifier)
@@ -73,9 +73,9 @@ def _file_sizes(judged: JudgedMasks) -> dict[str, int]:
 
 
 def _to_metrics(
-    prepared: Prepared, model: TrainedSegmenter, judged: JudgedMasks, timings: Timings, command: str
+    model: TrainedSegmenter, judged: JudgedMasks, timings: Timings, command: str
 ) -> dict[str, Any]:
-    spec = judged.bundle.spec
+    spec, prepared = judged.bundle.spec, judged.prepared
     return {
         "test": _evaluation(judged.test),
         "validation": _evaluation(judged.validation),

@@ -57,7 +57,7 @@ def train_masks(
         bundle = export_masks(prepared, entry, model, options, run.model, progress)
     with timings.measure("evaluate"):
         judged = judge_masks(bundle, prepared, options, run.work, progress)
-    metrics = write_mask_results(prepared, model, judged, run, options, timings, command)
+    metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
     return Masked(lines, judged.bundle, metrics)
 

@@ -1,7 +1,7 @@
 """The report's section on a chain: a classifier looks first, and the mask network only where it saw a flaw.
 
 Facts (`MaskReportFacts.cascade`): `skip_threshold`; `lost_share` of the validation photos with a flaw that
-the classifier lets pass; `rule` ("area" or "veto"); `table`, rows of {name, figures}; `ms_good` and
+the classifier lets pass; `rule` ("area", "veto" or "none"); `table`, rows of {name, figures}; `ms_good` and
 `ms_flawed`, each {chain, alone}; `compared`, rows of what else was tried.
 """
 
@@ -21,8 +21,9 @@ _FIGURES = {
 }
 _NAMES = {"chain": "Chain", "mask network alone": "Mask network alone"}
 _RULES = {
-    "area": "masks stand where their patches are large enough; the classifier is not asked again",
+    "area": "a kind that the classifier doubts needs a larger patch to be kept",
     "veto": "the classifier has a veto: masks of kinds that it does not see are dropped",
+    "none": "above the threshold the mask network decides alone",
 }
 
 

@@ -49,7 +49,9 @@ def export_segmenter(
     and may not be overwritten.
     """
     progress("export", 0, 2)
-    content = to_file(model.network, _EXAMPLE_HW, _OUTPUTS, any_size=True)
+    from flawmap.tools.backbones import spare_upsampling
+
+    content = to_file(spare_upsampling(model.network), _EXAMPLE_HW, _OUTPUTS, any_size=True)
     progress("export", 1, 2)
     assert spec.masks is not None
     agreement = check_masks(model.network, content, choose_images(photos, options), spec.masks)

@@ -10,6 +10,7 @@ from flawmap.tools.backbones.networks import (
     load_backbone,
 )
 from flawmap.tools.backbones.segmenter import SegmenterNetwork, default_depth
+from flawmap.tools.backbones.upsampling import spare_upsampling
 from flawmap.tools.backbones.walk import select, timm_entries, user_entry
 from flawmap.tools.backbones.weights import build_network, digest_of, load_weights, read_state_dict
 
@@ -30,6 +31,7 @@ __all__ = [
     "load_weights",
     "read_state_dict",
     "select",
+    "spare_upsampling",
     "timm_entries",
     "user_entry",
 ]

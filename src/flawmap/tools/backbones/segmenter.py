@@ -48,6 +48,8 @@ class SegmenterNetwork(nn.Module):
             _seed()  # so that the decoder starts alike, whether weights were loaded or not
             network = _assemble(decoder, encoder, n_labels, entry.id)
         mend_decoder(network.decoder)
+        self.n_last_channels = encoder.out_channels[-1]
+        """Of the backbone's last map."""
         self.backbone = encoder.backbone
         self._depths = encoder.depths
         self.decoder, self.head = network.decoder, network.segmentation_head

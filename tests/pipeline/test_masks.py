@@ -21,6 +21,7 @@ from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions, Train
 from flawmap.tools.masks import to_pixels
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.slow  # the same jobs, part by part, are in the default tests
 
 SIDE = 96
 KINDS = ("dark", "light")
@@ -149,7 +150,6 @@ def test_what_masks_cannot_do_is_said(trained, masked: Path, tmp_path: Path, cac
             flawmap.train(labelled, tmp_path / "run", replace(quick_options(cache), **wish))
 
 
-@pytest.mark.slow
 def test_labels_follow_from_masks(masked: Path, cache: Path, tmp_path: Path) -> None:
     options = replace(quick_options(cache), task="classification")
     trained = flawmap.train(masked, tmp_path / "labels", options)
@@ -158,7 +158,6 @@ def test_labels_follow_from_masks(masked: Path, cache: Path, tmp_path: Path) -> 
     assert trained.bundle.spec.good_labels == ("good",)
 
 
-@pytest.mark.slow
 def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path) -> None:
     trained = flawmap.train(masked, tmp_path / "chain", replace(quick_options(cache), cascade=True))
     assert {path.name for path in (trained.run / "model").iterdir()} == {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from flawmap.pipeline import texts
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.mask_evaluating import evaluate_mask_model
-from flawmap.pipeline.mask_judging import JudgedMasks, Looked, judge_masks
+from flawmap.pipeline.mask_judging import JudgedMasks, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.masking import Masked, export_masks, learn_masks
 from flawmap.pipeline.preparing import Prepared, Timings, choose
@@ -28,7 +27,6 @@ from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, wri
 from flawmap.tools.cascade import Cascade, Look, clean_chained, to_look
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
-from flawmap.tools.segmenting import Segmenter
 from flawmap.tools.zoo import BackboneEntry
 
 MAX_LOST_SHARE = 0.005
@@ -60,8 +58,8 @@ def train_cascade(
         labels = export_labels(gated, chosen, gate, options, run.work / "labels" / "model", progress)
         masks = export_masks(prepared, entry, model, options, run.work / "masks" / "model", progress)
     with timings.measure("evaluate"):
-        judged = judge_masks(masks, prepared, options, run.work, progress)
-        chosen_chain = _choose(labels, judged, gated, options, run.work / "levels", progress)
+        judged = judge_masks(masks, prepared, options, run.work / "levels", progress)
+        chosen_chain = _choose(labels, judged, gated, options, progress)
         judged = _join(labels, judged, chosen_chain, run, options, progress)
     metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
@@ -77,9 +75,7 @@ def to_gate(dataset: Dataset) -> Dataset:
     return replace(
         dataset,
         labels=(first, *dataset.labels),
-        targets=np.concatenate([dataset.is_flawed[:, None].astype(np.uint8), dataset.targets], axis=1).astype(
-            np.uint8
-        ),
+        targets=np.column_stack([dataset.is_flawed, dataset.targets]).astype(np.uint8),
         masks=(),
     )
 
@@ -108,15 +104,14 @@ class _Chosen:
 
 
 def _choose(
-    labels: Bundle, judged: JudgedMasks, gated: Prepared, options: RunOptions, work: Path, progress: Progress
+    labels: Bundle, judged: JudgedMasks, gated: Prepared, options: RunOptions, progress: Progress
 ) -> _Chosen:
     """The skip threshold, the labels' thresholds and the rule, each from validation photos."""
     dataset, split = gated.dataset, gated.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
-    photos = [dataset.photos[row] for row in split.validation]
-    logits = run_logits(Classifier(labels, runtime), photos, options.photos, progress)
+    logits = run_logits(Classifier(labels, runtime), gated.validation_photos, options.photos, progress)
     truth = dataset.targets[split.validation]
-    groups = [split.groups[row] for row in split.validation]
+    groups = judged.on_validation.groups()
     band = choose_thresholds(
         logits[:, :1], truth[:, :1], dataset.labels[:1], (), True, options.evaluate, groups=groups
     )
@@ -124,10 +119,7 @@ def _choose(
     looks = [to_look(row, band.temperature, n_labels) for row in logits]
     skip, lost_share = choose_skip(np.array([look.flaw_score for look in looks]), truth[:, 0] > 0)
     thresholds = _label_thresholds(looks, truth[:, -n_labels:])
-    masks = Looked(
-        Segmenter(judged.bundle, runtime), judged.prepared, split.validation, options, work, progress
-    )
-    cascade, compared = _choose_rule(masks, looks, CascadeSpec(skip, "none", thresholds), judged, options)
+    cascade, compared = _choose_rule(looks, CascadeSpec(skip, "none", thresholds), judged, options)
     return _Chosen(cascade, replace(band, threshold=skip), lost_share, compared)
 
 
@@ -190,11 +182,10 @@ def _label_thresholds(looks: Sequence[Look], targets: np.ndarray) -> tuple[float
 
 
 def _choose_rule(
-    looked: Looked, looks: Sequence[Look], start: CascadeSpec, judged: JudgedMasks, options: RunOptions
+    looks: Sequence[Look], start: CascadeSpec, judged: JudgedMasks, options: RunOptions
 ) -> tuple[CascadeSpec, list[dict[str, Any]]]:
     """Raising areas by doubt against plain vetoing, on validation photos; the first of equals is taken."""
-    cleaning, dataset = judged.choice.cleaning, judged.prepared.dataset
-    groups = looked.groups(judged.prepared.split.groups)
+    looked, cleaning, dataset = judged.on_validation, judged.choice.cleaning, judged.prepared.dataset
     raising = [replace(start, rule="area", most=most) for most in _MOST]
     tried = [start, *raising, replace(start, rule="veto")]
     rows: list[dict[str, Any]] = []
@@ -207,7 +198,7 @@ def _choose_rule(
             )
             for row, look in zip(looked.rows, looks, strict=True)
         )
-        found = evaluate_masks(photos, dataset.labels, None, groups, options.evaluate_masks).metrics
+        found = evaluate_masks(photos, dataset.labels, None, looked.groups(), options.evaluate_masks).metrics
         figures = {key: found[key] for key in ("severstal_score", "flaw_dice")}
         rows.append({"rule": cascade.rule, "most": cascade.most, **figures})
     best = max(range(len(tried)), key=lambda i: (rows[i]["severstal_score"], -i))

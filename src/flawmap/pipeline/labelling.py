@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from flawmap.pipeline.judging import to_probe
 from flawmap.pipeline.preparing import Chosen, Prepared
@@ -21,6 +18,7 @@ _UNCALIBRATED = Thresholds(1.0, 0.5, 0.0, 1.0, 1.0, 1.0, 0.01, "not chosen yet")
 def learn_labels(
     prepared: Prepared, chosen: Chosen, options: RunOptions, work: Path, progress: Progress
 ) -> TrainedModel:
+    """Train the chosen backbone; the best contender."""
     from flawmap.stages.train import train_classifier
 
     return train_classifier(
@@ -46,8 +44,7 @@ def export_labels(
     """The model folder, agreement checked on validation photos; not judged yet."""
     from flawmap.stages.export import export
 
-    dataset, split, best = prepared.dataset, prepared.split, chosen.ranking.chosen
-    sizes = Counter(dataset.photos[row].size_hw for row in split.train)
+    dataset, best = prepared.dataset, chosen.ranking.chosen
     spec = ModelSpec(
         task="multilabel" if dataset.is_multilabel else "classification",
         labels=dataset.labels,
@@ -56,11 +53,11 @@ def export_labels(
         cut=best.cut,
         preprocessing=chosen.entry.preprocessing,
         thresholds=_UNCALIBRATED,
-        tile_hw=max(sizes, key=lambda size: (sizes[size], size)),
+        tile_hw=prepared.tile_hw,
         licence=chosen.entry.licence,
         winner=model.winner,
-        training_digests=tuple(sorted({dataset.photos[row].digest for row in split.development})),
+        training_digests=prepared.training_digests,
         options=to_mapping(options),
     )
-    photos = [dataset.photos[row] for row in np.asarray(split.validation)]
+    photos = prepared.validation_photos
     return export(model, spec, photos, folder, replace(options.export, overwrite=True), progress)

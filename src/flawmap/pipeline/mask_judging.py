@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,14 @@ class JudgedMasks:
     """Validation figure with and without mirrored looks."""
     validation: MaskEvaluation
     test: MaskEvaluation
+    on_validation: Looked
+    """What the shipped file sees on the validation photos; on disk until the run is finished."""
     cascade: dict[str, Any] | None = None
     """What each stage of a cascade adds."""
 
 
 def is_exclusive(prepared: Prepared) -> bool:
+    """Whether a pixel carries one label at most."""
     return len(prepared.dataset.labels) > 1 and not prepared.dataset.masks_overlap
 
 
@@ -56,7 +58,8 @@ class Looked:
         folder: Path,
         progress: Progress,
     ) -> None:
-        self.folder, self.rows, self.dataset = folder, [int(row) for row in rows], prepared.dataset
+        self.folder, self.rows = folder, [int(row) for row in rows]
+        self.dataset, self._groups = prepared.dataset, prepared.split.groups
         folder.mkdir(parents=True, exist_ok=True)
         photos = [self.dataset.photos[row] for row in self.rows]
         found = run_photos(segmenter.n_threads, segmenter.probabilities, photos, options.photos, progress)
@@ -81,9 +84,9 @@ class Looked:
         for row in self.rows:
             yield MaskedPhoto(self.dataset.photos[row].name, self.truth(row), self.levels(row))
 
-    def groups(self, groups: Sequence[str]) -> list[str]:
+    def groups(self) -> list[str]:
         """The source of every photo."""
-        return [groups[row] for row in self.rows]
+        return [self._groups[row] for row in self.rows]
 
 
 def judge_masks(
@@ -93,29 +96,25 @@ def judge_masks(
     labels, split = prepared.dataset.labels, prepared.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
     cleaning_options = replace(options.cleaning, is_exclusive=is_exclusive(prepared))
-    folder = work / "levels"
     choices: dict[bool, CleaningChoice] = {}
+    looks: dict[bool, Looked] = {}
     for flips in (False, True):
         segmenter = Segmenter(_with_masks(bundle, flips=flips), runtime)
-        looked = Looked(segmenter, prepared, split.validation, options, folder / str(flips), progress)
-        choices[flips] = choose_cleaning(looked.pairs, labels, looked.groups(split.groups), cleaning_options)
+        looked = Looked(segmenter, prepared, split.validation, options, work / str(flips), progress)
+        choices[flips] = choose_cleaning(looked.pairs, labels, looked.groups(), cleaning_options)
+        looks[flips] = looked
     figures = {flips: _main_figure(choice, cleaning_options.criterion) for flips, choice in choices.items()}
     flips = figures[True] - figures[False] >= FLIPS_GAIN
-    choice = choices[flips]
+    choice, on_validation = choices[flips], looks[flips]
     bundle = _with_masks(bundle, flips=flips, cleaning=choice.cleaning)
-    segmenter = Segmenter(bundle, runtime)
-    evaluations = []
-    for part in (split.validation, split.test):
-        looked = Looked(segmenter, prepared, part, options, folder / "judged", progress)
-        groups = looked.groups(split.groups)
-        evaluations.append(
-            evaluate_masks(looked.masked(), labels, choice.cleaning, groups, options.evaluate_masks)
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    validation, test = evaluations
+    on_test = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", progress)
+    validation, test = (
+        evaluate_masks(part.masked(), labels, choice.cleaning, part.groups(), options.evaluate_masks)
+        for part in (on_validation, on_test)
+    )
     spec = replace(bundle.spec, metrics={"test": test.metrics, "validation": validation.metrics})
     compared = {"once": figures[False], "mirrored": figures[True]}
-    return JudgedMasks(prepared, write_spec(bundle, spec), choice, compared, validation, test)
+    return JudgedMasks(prepared, write_spec(bundle, spec), choice, compared, validation, test, on_validation)
 
 
 def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:

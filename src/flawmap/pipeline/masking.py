@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from flawmap.errors import BackboneError, option
 from flawmap.pipeline import texts
@@ -56,7 +53,7 @@ def train_masks(
     with timings.measure("export"):
         bundle = export_masks(prepared, entry, model, options, run.model, progress)
     with timings.measure("evaluate"):
-        judged = judge_masks(bundle, prepared, options, run.work, progress)
+        judged = judge_masks(bundle, prepared, options, run.work / "levels", progress)
     metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
     return Masked(lines, judged.bundle, metrics)
@@ -90,6 +87,7 @@ def choose_entry(options: RunOptions, progress: Progress) -> BackboneEntry:
 def learn_masks(
     prepared: Prepared, entry: BackboneEntry, options: RunOptions, work: Path, progress: Progress
 ) -> TrainedSegmenter:
+    """Train the decoder on the backbone, which --max-depth may cut earlier."""
     from flawmap.stages.train.segmenter import train_segmenter
     from flawmap.tools.backbones import default_depth
 
@@ -111,8 +109,7 @@ def export_masks(
     """The model folder, agreement checked on validation photos; not judged yet."""
     from flawmap.stages.export import export_segmenter
 
-    dataset, split = prepared.dataset, prepared.split
-    sizes = Counter(dataset.photos[row].size_hw for row in split.train)
+    dataset = prepared.dataset
     n_labels = len(dataset.labels)
     spec = ModelSpec(
         task="segmentation",
@@ -122,10 +119,10 @@ def export_masks(
         cut=Cut(model.depth, "average"),
         preprocessing=entry.preprocessing,
         thresholds=_NO_BAND,
-        tile_hw=max(sizes, key=lambda size: (sizes[size], size)),
+        tile_hw=prepared.tile_hw,
         licence=entry.licence,
         winner="fine-tuned",
-        training_digests=tuple(sorted({dataset.photos[row].digest for row in split.development})),
+        training_digests=prepared.training_digests,
         options=to_mapping(options),
         masks=MaskSpec(
             backbone_id=entry.id,
@@ -135,5 +132,5 @@ def export_masks(
             macs_per_px=model.macs_per_px,
         ),
     )
-    photos = [dataset.photos[row] for row in np.asarray(split.validation)]
+    photos = prepared.validation_photos
     return export_segmenter(model, spec, photos, folder, replace(options.export, overwrite=True), progress)

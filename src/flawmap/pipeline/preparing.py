@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from flawmap.records import (
     Audit,
     Dataset,
     Embeddings,
+    Photo,
     Progress,
     Ranking,
     Split,
@@ -55,6 +57,22 @@ class Prepared:
     embeddings: Embeddings
     """Of the backbone that the audit looks through."""
     learns_masks: bool = False
+
+    @property
+    def tile_hw(self) -> tuple[int, int]:
+        """The most frequent size of the training photos; of equals the largest."""
+        sizes = Counter(self.dataset.photos[row].size_hw for row in self.split.train)
+        return max(sizes, key=lambda size: (sizes[size], size))
+
+    @property
+    def training_digests(self) -> tuple[str, ...]:
+        """Of the training and validation photos, sorted."""
+        return tuple(sorted({self.dataset.photos[row].digest for row in self.split.development}))
+
+    @property
+    def validation_photos(self) -> list[Photo]:
+        """In the order of the split."""
+        return [self.dataset.photos[row] for row in self.split.validation]
 
 
 @dataclass(frozen=True)

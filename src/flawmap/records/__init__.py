@@ -7,6 +7,7 @@ row per photo in that order.
 from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
+from flawmap.records.inspection import CrackMeasurement, CrackPattern, Finding, Inspection, PositionSource
 from flawmap.records.masks import (
     CascadeRule,
     CascadeSpec,
@@ -33,6 +34,8 @@ __all__ = [
     "CascadeRule",
     "CascadeSpec",
     "Cleaning",
+    "CrackMeasurement",
+    "CrackPattern",
     "Cut",
     "CutCost",
     "Dataset",
@@ -40,6 +43,8 @@ __all__ = [
     "Embeddings",
     "Epoch",
     "Evaluation",
+    "Finding",
+    "Inspection",
     "LabelSuspect",
     "LinearHead",
     "MaskEvaluation",
@@ -50,6 +55,7 @@ __all__ = [
     "Photo",
     "PhotoMask",
     "Pooling",
+    "PositionSource",
     "Preprocessing",
     "Progress",
     "Ranking",

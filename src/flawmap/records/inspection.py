@@ -1,0 +1,86 @@
+"""What an inspection finds on site photos, and how large it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from flawmap.records.basics import check
+
+CrackPattern = Literal["single", "branched", "map"]
+PositionSource = Literal["camera", "pixel"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class CrackMeasurement:
+    """One crack, in pixels of the photo; millimetres only through `scale_mm_per_px`. Plain JSON values."""
+
+    length_px: float
+    """Along the centre line, branches included."""
+    area_px: int
+    width_max_px: float
+    width_mean_px: float
+    width_p95_px: float
+    width_sd_px: float
+    """Spread of the widths along the crack."""
+    width_max_u95_px: float
+    """95 % half-interval of the largest width."""
+    direction_deg: float
+    """Of the crack as a whole, 0 up to below 180: 0 lies level, 90 upright, 45 rises to the right."""
+    pattern: CrackPattern
+    n_branches: int
+    is_resolved: bool
+    """Whether the widths are large enough for this photo to show them."""
+    smallest_width_px: float
+    """The smallest width that this photo resolves."""
+    density_px_per_px2: float
+    """Length over the area of what was looked at."""
+    scale_mm_per_px: float | None = None
+
+    def __post_init__(self) -> None:
+        check(0 <= self.direction_deg < 180, "direction_deg from 0 to below 180", self.direction_deg)
+        is_scale = self.scale_mm_per_px is None or self.scale_mm_per_px > 0
+        check(is_scale, "scale_mm_per_px above 0", self.scale_mm_per_px)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One connected region of a photo that the model takes for a flaw. Plain JSON values."""
+
+    label: str
+    score: float
+    """The highest probability of the label within the region."""
+    box_xyxy: Box
+    """In pixels of the upright photo; right and bottom are exclusive."""
+    polygon: tuple[tuple[float, float], ...]
+    """(x, y) corners of the outline, in pixels of the upright photo."""
+    area_px: int
+    measurement: CrackMeasurement | None = None
+    severity: str | None = None
+    """A grade by width, of the table that the survey names."""
+    lon: float | None = None
+    lat: float | None = None
+    position_source: PositionSource | None = None
+    """Whether the position is the camera's or the finding's own."""
+
+    def __post_init__(self) -> None:
+        left, top, right, bottom = self.box_xyxy
+        check(left < right and top < bottom, "a box of some area", self.box_xyxy)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One photo looked at. `error` says why it could not be read, `reason` why it could not be assessed."""
+
+    path: str
+    width_px: int | None = None
+    height_px: int | None = None
+    assessable: bool = True
+    """False is never "clean": the photo is too blurred, too dark or too distant to be judged."""
+    reason: str = ""
+    error: str = ""
+    share_seen: float = 1.0
+    """Of the photo's pixels; less where a region of interest was given."""
+    findings: tuple[Finding, ...] = ()
+    """Highest score first."""

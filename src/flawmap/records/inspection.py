@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from flawmap.records.basics import check
 
 CrackPattern = Literal["single", "branched", "map"]
@@ -84,3 +86,16 @@ class Inspection:
     """Of the photo's pixels; less where a region of interest was given."""
     findings: tuple[Finding, ...] = ()
     """Highest score first."""
+
+
+@dataclass(frozen=True, eq=False)
+class InspectedPhoto:
+    """An inspection with the pictures that reports show of it; None where the photo was not read."""
+
+    inspection: Inspection
+    preview: np.ndarray | None = None
+    """(h, w, 3) uint8 RGB: the upright photo, at most 1600 px on its longer side."""
+    close_ups: tuple[np.ndarray, ...] = ()
+    """(h, w, 3) uint8 RGB at full size around each of the first findings, at most 480 px a side."""
+    heat: np.ndarray | None = None
+    """(h', w') float32, 0 to 1: the flaw score over the whole photo, coarsely."""

@@ -7,7 +7,14 @@ row per photo in that order.
 from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
-from flawmap.records.inspection import CrackMeasurement, CrackPattern, Finding, InspectedPhoto, Inspection, PositionSource
+from flawmap.records.inspection import (
+    CrackMeasurement,
+    CrackPattern,
+    Finding,
+    InspectedPhoto,
+    Inspection,
+    PositionSource,
+)
 from flawmap.records.masks import (
     CascadeRule,
     CascadeSpec,

@@ -59,7 +59,7 @@ def test_what_turns_the_photo_turns_its_mask(marked: Marked, turns: bool) -> Non
             inputs, masks = batches.source.vary(stored, targets, torch.Generator().manual_seed(seed))
             assert torch.equal(tell_apart(inputs), masks) and masks.dtype == torch.float32
             seen.update(mask.numpy().tobytes() for mask in masks)
-    assert len(seen) > len(batches.rows) * (4 if turns else 2)
+    assert len(seen) > batches.n_crops * (4 if turns else 2)
 
 
 def test_colours_change_and_masks_do_not(marked: Marked) -> None:
@@ -179,8 +179,35 @@ def test_devices_share_everything_in_even_batches_of_two_or_more(
 
 
 def test_large_photos_are_seen_as_often_as_they_are_large(marked: Marked) -> None:
-    counts = np.bincount(CropBatches(marked, np.arange(5), OPTIONS, 0).rows)
-    assert counts.tolist() == [3, 1, 1, 4, 1]
+    assert count_crops(CropBatches(marked, np.arange(5), OPTIONS, 0)).tolist() == [3, 1, 1, 4, 1]
+
+
+def count_crops(batches: CropBatches, epoch: int = 0) -> np.ndarray:
+    """Crops of each photo in an epoch."""
+    batches.set_epoch(epoch)
+    return np.bincount(
+        [row for _, _, rows in batches for row in rows.tolist()], minlength=len(batches.marked.masks)
+    )
+
+
+def test_good_photos_take_their_share_and_take_turns() -> None:
+    flawed, good = pixel_at((64, 64), (0, 3, 3)), pixel_at((64, 64))
+    batches = CropBatches(marked_of([flawed] * 6 + [good] * 14), np.arange(20), OPTIONS, 0)
+    epochs = [count_crops(batches, epoch) for epoch in range(12)]
+    assert all(counts[:6].tolist() == [1] * 6 and counts[6:].sum() == 2 for counts in epochs)
+    assert (np.sum(epochs, axis=0)[6:] > 0).sum() > 8
+    everything = CropBatches(batches.marked, np.arange(20), replace(OPTIONS, good_share=1.0), 0)
+    assert count_crops(everything).tolist() == [1] * 20
+    only_flaws = CropBatches(batches.marked, np.arange(20), replace(OPTIONS, good_share=0.0), 0)
+    assert count_crops(only_flaws)[6:].sum() == 0
+
+
+def test_photos_of_a_rare_label_come_more_often() -> None:
+    common, rare = pixel_at((64, 64), (0, 3, 3)), pixel_at((64, 64), (1, 3, 3))
+    batches = CropBatches(marked_of([common] * 90 + [rare] * 10), np.arange(100), OPTIONS, 0)
+    counts = count_crops(batches)
+    assert (counts[:90] == 1).all()
+    assert counts[90:].mean() == pytest.approx(np.sqrt(0.5 / 0.1), abs=0.5)
 
 
 @pytest.mark.parametrize("n_devices", [1, 2])
@@ -244,6 +271,7 @@ def test_photos_that_do_not_fit_into_memory_give_the_same_crops(tmp_path: Path) 
         {"crop_px": 100},
         {"crop_px": 32},
         {"flaw_share": 1.5},
+        {"good_share": -0.1},
         {"epochs": -1},
         {"learning_rate": 0.0},
         {"patience": -1},

@@ -90,7 +90,9 @@ def _to_targets(stored: torch.Tensor) -> torch.Tensor:
 class CropBatches:
     """Crops drawn anew each epoch, by (seed, epoch) alone; as many per photo as would cover it once.
 
-    No batch holds a single crop: normalisation after a decoder's pooling over the photo needs two.
+    Photos with a rare label come more often, and photos without a flaw, which teach little, are left to at
+    most `good_share` of an epoch, others in each. No batch holds a single crop: normalisation after a
+    decoder's pooling over the photo needs two.
     """
 
     def __init__(self, marked: Marked, rows: np.ndarray, options: MaskTrainOptions, seed: int) -> None:
@@ -100,8 +102,16 @@ class CropBatches:
         height, width = (_crop_side(sides, options.crop_px) for sides in sizes.T)
         is_square = options.augment.turns  # a turned batch has to keep its shape
         self.crop_hw = (min(height, width), min(height, width)) if is_square else (height, width)
-        share = sizes.prod(axis=1) / math.prod(self.crop_hw)
-        self.rows = np.repeat(rows, np.maximum(1, np.ceil(share - 0.25).astype(int)))
+        n_crops = np.maximum(1, np.ceil(sizes.prod(axis=1) / math.prod(self.crop_hw) - 0.25).astype(int))
+        shows = np.array([[len(runs) > 0 for runs in marked.masks[row].runs] for row in rows])
+        is_flawed = shows.any(axis=1)
+        factors = _repeat_factors(shows[is_flawed])
+        part = np.random.default_rng((seed & 0xFFFFFFFF, 1)).random(len(factors))
+        self._flawed = np.repeat(rows[is_flawed], np.floor(factors * n_crops[is_flawed] + part).astype(int))
+        self._good = np.repeat(rows[~is_flawed], n_crops[~is_flawed])
+        share = options.good_share
+        most_good = len(self._good) if share == 1 else round(len(self._flawed) * share / (1 - share))
+        self._n_good = min(len(self._good), most_good) if len(self._flawed) else len(self._good)
         self.rank, self.n_devices, self.epoch = 0, 1, 0
 
     batch_sampler = None
@@ -120,21 +130,27 @@ class CropBatches:
         return self
 
     @property
+    def n_crops(self) -> int:
+        """Of an epoch."""
+        return len(self._flawed) + self._n_good
+
+    @property
     def _n_each(self) -> int:
         """Crops of one device; some come twice where they do not share out evenly."""
-        return max(2, -(-len(self.rows) // self.n_devices))
+        return max(2, -(-self.n_crops // self.n_devices))
 
     def __len__(self) -> int:
         return min(-(-self._n_each // self.options.batch_size), self._n_each // 2)
 
     def __iter__(self) -> Iterator[Batch]:
         draw = np.random.default_rng((self.seed & 0xFFFFFFFF, self.epoch))
-        order = draw.permutation(len(self.rows))
+        drawn = np.concatenate([self._flawed, draw.permutation(self._good)[: self._n_good]])
+        order = draw.permutation(self.n_crops)
         seeds = draw.integers(1 << 62, size=len(order))
         mine = np.resize(order, self._n_each * self.n_devices)[self.rank :: self.n_devices]
         for places in np.array_split(mine, len(self)):
-            crops = [self._crop(int(self.rows[i]), np.random.default_rng(seeds[i])) for i in places]
-            rows = torch.from_numpy(self.rows[places].astype(np.int64))
+            crops = [self._crop(int(drawn[i]), np.random.default_rng(seeds[i])) for i in places]
+            rows = torch.from_numpy(drawn[places].astype(np.int64))
             yield torch.from_numpy(np.stack(crops)), torch.zeros(len(rows), 0), rows
 
     def _crop(self, row: int, draw: np.random.Generator) -> np.ndarray:
@@ -148,6 +164,17 @@ class CropBatches:
         else:
             top, left = (int(draw.integers(room[i] + 1)) for i in (0, 1))
         return self.marked.cut(row, (top, left, top + self.crop_hw[0], left + self.crop_hw[1]))
+
+
+def _repeat_factors(shows: np.ndarray) -> np.ndarray:
+    """(n, n_labels) bool, which labels each flawed photo shows → (n,) how often it comes, 1 or more.
+
+    By its rarest label: sqrt(even share / the label's share of the photos), as Gupta et al. (LVIS, CVPR 2019)
+    repeat photos of rare classes; the even share is one part in as many as there are labels.
+    """
+    shares = np.maximum(shows.mean(axis=0), 1e-9) if len(shows) else np.ones(shows.shape[1])
+    of_label = np.maximum(1.0, np.sqrt(1 / (shows.shape[1] * shares)))
+    return np.where(shows, of_label, 1.0).max(axis=1)
 
 
 def _crop_side(sides: np.ndarray, crop_px: int) -> int:

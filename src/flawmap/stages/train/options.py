@@ -62,6 +62,8 @@ class MaskTrainOptions:
     flaw_share: float = 0.5
     """Of a flawed photo's crops, the share that lies over a flaw; its label is drawn evenly among those
     of the photo, so that small flaws beside large ones are seen."""
+    good_share: float = 0.25
+    """Of an epoch's crops at most this share comes from photos without a flaw; 1: all of them, each time."""
     frozen_stages: int = 0
     """Early stages of the backbone that stay as they are; each spares time and costs some accuracy, because
     thin flaws are seen by the early ones."""
@@ -94,8 +96,9 @@ class MaskTrainOptions:
             )
         if self.crop_px < 64 or self.crop_px % 32:
             raise OptionError(f"crop_px is {self.crop_px}; it must be a multiple of 32, 64 or more")
-        if not 0 <= self.flaw_share <= 1:
-            raise OptionError(f"flaw_share is {self.flaw_share}; it must lie between 0 and 1")
+        for name in ("flaw_share", "good_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
         if (self.epochs or 0) < 0:
             raise OptionError("epochs must not be negative")
         _check_choices(self)

@@ -56,7 +56,7 @@ def train_segmenter(
         crop_hw = train.crop_hw
         phase = Phase(
             name="masks",
-            n_epochs=options.n_epochs(len(train.rows), int(macs_per_px * crop_hw[0] * crop_hw[1])),
+            n_epochs=options.n_epochs(train.n_crops, int(macs_per_px * crop_hw[0] * crop_hw[1])),
             patience=options.patience,
             seed=train.seed,
             weight_decay=options.weight_decay,
@@ -78,7 +78,7 @@ def train_segmenter(
         crop_hw=crop_hw,
         macs_per_px=macs_per_px,
         n_parameters=sum(p.numel() for p in network.parameters()),
-        note=f"{len(train.rows)} crops of {crop_hw[1]} × {crop_hw[0]} pixels an epoch, in {phase.precision}",
+        note=f"{train.n_crops} crops of {crop_hw[1]} × {crop_hw[0]} pixels an epoch, in {phase.precision}",
     )
 
 

@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,10 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("FLAWMAP_DATA") or ROOT.parent / "shared" / "data")
-HELD_BACK = 0.25
+from running import DATA, HELD_BACK, run_flawmap, split_arguments
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ GOALS = (
 
 def main() -> int:
     """Print a row per set and seed; exit code 1 where a figure is below its goal."""
-    ours, for_train = _split_arguments(sys.argv[1:])
+    ours, for_train = split_arguments(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sets", nargs="*", default=[goal.name for goal in GOALS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one held-back part for each")
@@ -78,9 +73,9 @@ def measure(goal: Goal, seed: int, folder: Path, for_train: list[str]) -> bool:
     held_back = lay_out(goal.name, seed, folder)
     run, figures = folder / "run", folder / "figures.json"
     start = time.monotonic()
-    _flawmap("train", folder / "train", "--out", run, "--seed", seed, "--quiet", "--overwrite", *for_train)
+    run_flawmap("train", folder / "train", "--out", run, "--seed", seed, "--quiet", "--overwrite", *for_train)
     minutes = (time.monotonic() - start) / 60
-    _flawmap("evaluate", run, folder / "held-back", "--json", figures)
+    run_flawmap("evaluate", run, folder / "held-back", "--json", figures)
     found = json.loads(figures.read_text(encoding="utf-8"))
     spec = json.loads((run / "model" / "flawmap.json").read_text(encoding="utf-8"))
     megabytes = (run / "model" / "model.onnx").stat().st_size / 1e6
@@ -142,22 +137,6 @@ def _concrete_sources() -> dict[str, str]:
         with (DATA / "concrete-tiles-photos.csv").open(encoding="utf-8", newline="") as file:
             _SOURCES.update({row["file"]: row["photo"] for row in csv.DictReader(file)})
     return _SOURCES
-
-
-def _split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    if "--" not in arguments:
-        return arguments, []
-    at = arguments.index("--")
-    return arguments[:at], arguments[at + 1 :]
-
-
-def _flawmap(*arguments: object) -> None:
-    """Run the command as a user would; 1 (done, but photos were left out) counts as done."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flawmap", *map(str, arguments)], capture_output=True, text=True
-    )
-    if done.returncode not in (0, 1):
-        sys.exit(f"flawmap {arguments[0]} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("FLAWMAP_DATA") or ROOT.parent / "shared" / "data")
-HELD_BACK = 0.25
+from running import DATA, HELD_BACK, run_flawmap, split_arguments
 
 
 @dataclass(frozen=True)
@@ -48,20 +43,19 @@ GOALS = (
 
 def main() -> int:
     """Print a row per set and figure; exit code 1 where a figure is below its goal."""
-    arguments = sys.argv[1:]
-    at = arguments.index("--") if "--" in arguments else len(arguments)
+    ours, for_train = split_arguments(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("sets", nargs="*", default=[goal.name for goal in GOALS])
     parser.add_argument("--seed", type=int, default=0, help="of the part that is held back")
     parser.add_argument("--keep", type=Path, help="keep the runs in this folder")
-    asked = parser.parse_args(arguments[:at])
+    asked = parser.parse_args(ours)
     print(f"{'set':<20} photos  held back  figure         got  {'95 %':<14}  wanted  minutes")
     is_good = True
     for goal in GOALS:
         if goal.name in asked.sets and (DATA / goal.name).is_dir():
             with tempfile.TemporaryDirectory() as scratch:
                 folder = asked.keep / goal.name if asked.keep else Path(scratch)
-                is_good &= measure(goal, asked.seed, folder, arguments[at + 1 :])
+                is_good &= measure(goal, asked.seed, folder, for_train)
         elif goal.name in asked.sets:
             print(f"skipped, not in {DATA}: {goal.name} (set FLAWMAP_DATA)")
     return 0 if is_good else 1
@@ -72,9 +66,11 @@ def measure(goal: Goal, seed: int, folder: Path, for_train: list[str]) -> bool:
     n_train, n_held = lay_out(goal, seed, folder)
     run, figures = folder / "run", folder / "figures.json"
     start = time.monotonic()
-    _flawmap("train", folder / "train", "--out", run, "--quiet", "--overwrite", *goal.arguments, *for_train)
+    run_flawmap(
+        "train", folder / "train", "--out", run, "--quiet", "--overwrite", *goal.arguments, *for_train
+    )
     minutes = (time.monotonic() - start) / 60
-    _flawmap("evaluate", run, folder / "held-back", "--json", figures)
+    run_flawmap("evaluate", run, folder / "held-back", "--json", figures)
     found = json.loads(figures.read_text(encoding="utf-8"))
     for figure, wanted in goal.wanted:
         low, high = found["interval95"][figure]
@@ -116,15 +112,6 @@ def lay_out(goal: Goal, seed: int, folder: Path) -> tuple[int, int]:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-def _flawmap(*arguments: object) -> None:
-    """Run the command as a user would; 1 (done, but photos were left out) counts as done."""
-    done = subprocess.run(
-        [sys.executable, "-m", "flawmap", *map(str, arguments)], capture_output=True, text=True
-    )
-    if done.returncode not in (0, 1):
-        sys.exit(f"flawmap {arguments[0]} ended with {done.returncode}:\n{done.stderr}{done.stdout}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from flawmap.tools.masks import to_photo_mask
 from flawmap.tools.photos import PhotoOptions
 
 STILL = AugmentOptions(0, 0, 0, 0)
-OPTIONS = MaskTrainOptions(crop_px=64, batch_size=4, augment=STILL)
+OPTIONS = MaskTrainOptions(crop_px=64, batch_size=4, augment=STILL, zoom=0, rotate_deg=0)
 
 
 def draw_mask(rng: np.random.Generator, hw: tuple[int, int], n_labels: int = 2) -> np.ndarray:
@@ -67,6 +67,22 @@ def test_colours_change_and_masks_do_not(marked: Marked) -> None:
     stored, targets, _ = next(iter(batches))
     inputs, masks = batches.source.vary(stored, targets, torch.Generator().manual_seed(0))
     assert set(masks.unique().tolist()) == {0.0, 1.0} and inputs.unique().numel() > 20
+
+
+def test_what_warps_the_photo_warps_its_mask() -> None:
+    mask = np.zeros((1, 64, 96), bool)
+    mask[0, 20:40, 30:60] = True
+    batches = CropBatches(marked_of([mask] * 4), np.arange(4), replace(OPTIONS, crop_px=96), 3)
+    warping = stage.Layers(STILL, zoom=0.4, rotate_deg=40)
+    stored, targets, _ = next(iter(batches))
+    inputs, masks = warping.vary(stored, targets, torch.Generator().manual_seed(1))
+    torch.testing.assert_close((inputs[:, :1] - 90) / 110, masks, atol=1e-4, rtol=0)
+    areas = masks.sum(dim=(1, 2, 3)) / 600
+    assert areas.max() - areas.min() > 0.3 and areas.min() > 1 / 1.4**2 - 0.05 and areas.max() < 1.4**2 + 0.05
+    again = warping.vary(stored, targets, torch.Generator().manual_seed(1))[1]
+    assert torch.equal(masks, again)
+    upright = masks.amax(dim=(1, 3)).sum(dim=1) * masks.amax(dim=(1, 2)).sum(dim=1) / masks.sum(dim=(1, 2, 3))
+    assert upright.max() > 1.3  # the box around a turned mask is larger than the mask
 
 
 def test_small_photos_are_filled_up_by_mirroring(marked: Marked) -> None:
@@ -272,6 +288,8 @@ def test_photos_that_do_not_fit_into_memory_give_the_same_crops(tmp_path: Path) 
         {"crop_px": 32},
         {"flaw_share": 1.5},
         {"good_share": -0.1},
+        {"zoom": -0.1},
+        {"rotate_deg": -1.0},
         {"epochs": -1},
         {"learning_rate": 0.0},
         {"patience": -1},

@@ -19,7 +19,7 @@ from flawmap.errors import BackboneError, DatasetError, OptionError
 from flawmap.records import Dataset, Photo, PhotoMask, Split, TrainedSegmenter
 from flawmap.stages.train.augment import AugmentOptions
 from flawmap.stages.train.options import MaskTrainOptions
-from flawmap.stages.train.segmenter import train_segmenter
+from flawmap.stages.train.segmenter import refit_segmenter, train_segmenter
 from flawmap.tools.masks import to_photo_mask
 from flawmap.tools.zoo import bundled_entries
 
@@ -96,6 +96,23 @@ def test_a_training_tells_what_it_did(trained: tuple[Path, TrainedSegmenter]) ->
     assert not model.network.training and not any(p.requires_grad for p in model.network.parameters())
     assert model.n_parameters > 50_000 and model.macs_per_px > 100
     assert list((folder / "work" / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_at_last_the_validation_photos_are_learnt_too(trained: tuple[Path, TrainedSegmenter]) -> None:
+    folder, model = trained
+    dataset, split = draw_dataset(folder / "photos")
+    before = state_of(model)
+
+    def refit(share: float) -> TrainedSegmenter:
+        options = dataclasses.replace(QUICK, refit_share=share)
+        return refit_segmenter(model, dataset, split, options, folder / f"refit-{share}")
+
+    final = refit(3.0)
+    assert "6 epochs on training and validation photos together" in final.note
+    assert state_of(model) == before != state_of(final)
+    assert final.history == model.history and final.validation_f1 == model.validation_f1
+    assert not any(p.requires_grad for p in final.network.parameters())
+    assert refit(0.0) is model
 
 
 def test_what_is_new_learns_statistics_and_the_backbone_keeps_its_own(

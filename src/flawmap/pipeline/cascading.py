@@ -12,9 +12,9 @@ import numpy as np
 from flawmap.pipeline import texts
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.mask_evaluating import evaluate_mask_model
-from flawmap.pipeline.mask_judging import JudgedMasks, judge_masks
+from flawmap.pipeline.mask_judging import JudgedMasks
 from flawmap.pipeline.mask_results import write_mask_results
-from flawmap.pipeline.masking import Masked, export_masks, learn_masks
+from flawmap.pipeline.masking import Masked, make_masks
 from flawmap.pipeline.preparing import Prepared, Timings, choose
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
@@ -50,21 +50,28 @@ def train_cascade(
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
     gated = replace(prepared, dataset=to_gate(prepared.dataset))
-    chosen = choose(gated, options, timings, progress)
+    chosen = choose(gated, _for_gate(options), timings, progress)
     with timings.measure("train"):
         gate = learn_labels(gated, chosen, options, run.work / "labels", progress)
-        model = learn_masks(prepared, entry, options, run.work / "masks", progress)
     with timings.measure("export"):
         labels = export_labels(gated, chosen, gate, options, run.work / "labels" / "model", progress)
-        masks = export_masks(prepared, entry, model, options, run.work / "masks" / "model", progress)
+    work = run.work / "masks"
+    model, judged = make_masks(prepared, entry, work, work / "model", options, timings, progress)
     with timings.measure("evaluate"):
-        judged = judge_masks(masks, prepared, options, run.work / "levels", progress)
         chosen_chain = _choose(labels, judged, gated, options, progress)
         judged = _join(labels, judged, chosen_chain, run, options, progress)
     metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
     chain_lines = texts.cascade_lines(judged.cascade or {})
     return Masked((*lines[:-2], *chain_lines, *lines[-2:]), judged.bundle, metrics)
+
+
+def _for_gate(options: RunOptions) -> RunOptions:
+    """The first stage runs on every photo to spare the last one: where nothing else is asked for, the
+    cheapest classifier within one standard error of the best."""
+    if options.rank.prefer != "balanced":
+        return options
+    return replace(options, rank=replace(options.rank, prefer="speed"))
 
 
 def to_gate(dataset: Dataset) -> Dataset:
@@ -111,7 +118,7 @@ def _choose(
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
     logits = run_logits(Classifier(labels, runtime), gated.validation_photos, options.photos, progress)
     truth = dataset.targets[split.validation]
-    groups = judged.on_validation.groups()
+    groups = judged.chosen.on_validation.groups()
     band = choose_thresholds(
         logits[:, :1], truth[:, :1], dataset.labels[:1], (), True, options.evaluate, groups=groups
     )
@@ -185,7 +192,11 @@ def _choose_rule(
     looks: Sequence[Look], start: CascadeSpec, judged: JudgedMasks, options: RunOptions
 ) -> tuple[CascadeSpec, list[dict[str, Any]]]:
     """Raising areas by doubt against plain vetoing, on validation photos; the first of equals is taken."""
-    looked, cleaning, dataset = judged.on_validation, judged.choice.cleaning, judged.prepared.dataset
+    looked, cleaning, dataset = (
+        judged.chosen.on_validation,
+        judged.chosen.choice.cleaning,
+        judged.prepared.dataset,
+    )
     raising = [replace(start, rule="area", most=most) for most in _MOST]
     tried = [start, *raising, replace(start, rule="veto")]
     rows: list[dict[str, Any]] = []

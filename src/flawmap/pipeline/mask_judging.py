@@ -25,18 +25,26 @@ FLIPS_GAIN = 0.01
 
 
 @dataclass(frozen=True)
-class JudgedMasks:
-    """The shipped file on both parts, and how its masks are made."""
+class MaskChoice:
+    """How masks are made, chosen on what a file sees on the validation photos."""
 
-    prepared: Prepared
-    bundle: Bundle
     choice: CleaningChoice
+    has_flips: bool
     flips: dict[str, float]
     """Validation figure with and without mirrored looks."""
     validation: MaskEvaluation
-    test: MaskEvaluation
     on_validation: Looked
-    """What the shipped file sees on the validation photos; on disk until the run is finished."""
+    """What the file sees on the validation photos; on disk until the run is finished."""
+
+
+@dataclass(frozen=True)
+class JudgedMasks:
+    """The shipped file on the test part, and how its masks are made."""
+
+    prepared: Prepared
+    bundle: Bundle
+    chosen: MaskChoice
+    test: MaskEvaluation
     cascade: dict[str, Any] | None = None
     """What each stage of a cascade adds."""
 
@@ -89,10 +97,10 @@ class Looked:
         return [self._groups[row] for row in self.rows]
 
 
-def judge_masks(
+def choose_masks(
     bundle: Bundle, prepared: Prepared, options: RunOptions, work: Path, progress: Progress
-) -> JudgedMasks:
-    """Choose the cleaning on validation, then read the test part once; both go into the model folder."""
+) -> MaskChoice:
+    """Thresholds, cleaning and mirrored looks, by the validation part alone."""
     labels, split = prepared.dataset.labels, prepared.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
     cleaning_options = replace(options.cleaning, is_exclusive=is_exclusive(prepared))
@@ -105,16 +113,30 @@ def judge_masks(
         looks[flips] = looked
     figures = {flips: _main_figure(choice, cleaning_options.criterion) for flips, choice in choices.items()}
     flips = figures[True] - figures[False] >= FLIPS_GAIN
-    choice, on_validation = choices[flips], looks[flips]
-    bundle = _with_masks(bundle, flips=flips, cleaning=choice.cleaning)
-    on_test = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", progress)
-    validation, test = (
-        evaluate_masks(part.masked(), labels, choice.cleaning, part.groups(), options.evaluate_masks)
-        for part in (on_validation, on_test)
+    choice, looked = choices[flips], looks[flips]
+    validation = evaluate_masks(
+        looked.masked(), labels, choice.cleaning, looked.groups(), options.evaluate_masks
     )
-    spec = replace(bundle.spec, metrics={"test": test.metrics, "validation": validation.metrics})
     compared = {"once": figures[False], "mirrored": figures[True]}
-    return JudgedMasks(prepared, write_spec(bundle, spec), choice, compared, validation, test, on_validation)
+    return MaskChoice(choice, flips, compared, validation, looked)
+
+
+def judge_masks(
+    bundle: Bundle,
+    chosen: MaskChoice,
+    prepared: Prepared,
+    options: RunOptions,
+    work: Path,
+    progress: Progress,
+) -> JudgedMasks:
+    """Read the test part, once, with masks made as chosen; all goes into the model folder."""
+    labels, split, cleaning = prepared.dataset.labels, prepared.split, chosen.choice.cleaning
+    runtime = RuntimeOptions(n_threads=options.embed.n_threads)
+    bundle = _with_masks(bundle, flips=chosen.has_flips, cleaning=cleaning)
+    looked = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", progress)
+    test = evaluate_masks(looked.masked(), labels, cleaning, looked.groups(), options.evaluate_masks)
+    metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
+    return JudgedMasks(prepared, write_spec(bundle, replace(bundle.spec, metrics=metrics)), chosen, test)
 
 
 def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:

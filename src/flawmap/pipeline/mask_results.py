@@ -36,9 +36,9 @@ def write_mask_results(
             split=prepared.split,
             spec=judged.bundle.spec,
             test=judged.test,
-            validation=judged.validation,
-            choice_rows=judged.choice.compared,
-            choice_figures=judged.choice.figures,
+            validation=judged.chosen.validation,
+            choice_rows=judged.chosen.choice.compared,
+            choice_figures=judged.chosen.choice.figures,
             history=model.history,
             training_note=model.note,
             pictures=_draw(judged, options),
@@ -78,7 +78,7 @@ def _to_metrics(
     spec, prepared = judged.bundle.spec, judged.prepared
     return {
         "test": _evaluation(judged.test),
-        "validation": _evaluation(judged.validation),
+        "validation": _evaluation(judged.chosen.validation),
         **dataset_metrics(prepared),
         "split": split_metrics(prepared),
         "training": {
@@ -93,10 +93,10 @@ def _to_metrics(
             "note": model.note,
         },
         "cleaning": {
-            "chosen": judged.choice.cleaning,
-            "compared": judged.choice.compared,
-            "figures": judged.choice.figures,
-            "flips": judged.flips,
+            "chosen": judged.chosen.choice.cleaning,
+            "compared": judged.chosen.choice.compared,
+            "figures": judged.chosen.choice.figures,
+            "flips": judged.chosen.flips,
         },
         "cascade": judged.cascade,
         "model": {

@@ -8,7 +8,7 @@ from typing import Any
 
 from flawmap.errors import BackboneError, option
 from flawmap.pipeline import texts
-from flawmap.pipeline.mask_judging import is_exclusive, judge_masks
+from flawmap.pipeline.mask_judging import JudgedMasks, choose_masks, is_exclusive, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.preparing import Prepared, Timings, select_entries
 from flawmap.pipeline.runfolder import RunFolder
@@ -48,15 +48,40 @@ def train_masks(
     progress: Progress,
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
-    with timings.measure("train"):
-        model = learn_masks(prepared, entry, options, run.work, progress)
-    with timings.measure("export"):
-        bundle = export_masks(prepared, entry, model, options, run.model, progress)
-    with timings.measure("evaluate"):
-        judged = judge_masks(bundle, prepared, options, run.work / "levels", progress)
+    model, judged = make_masks(prepared, entry, run.work, run.model, options, timings, progress)
     metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
     return Masked(lines, judged.bundle, metrics)
+
+
+def make_masks(
+    prepared: Prepared,
+    entry: BackboneEntry,
+    work: Path,
+    folder: Path,
+    options: RunOptions,
+    timings: Timings,
+    progress: Progress,
+) -> tuple[TrainedSegmenter, JudgedMasks]:
+    """Learn, decide on validation, learn the validation photos too, and judge what ships on the test part."""
+    from flawmap.stages.train.segmenter import refit_segmenter
+
+    with timings.measure("train"):
+        model = learn_masks(prepared, entry, options, work, progress)
+    with timings.measure("export"):
+        bundle = export_masks(prepared, entry, model, options, folder, progress)
+    with timings.measure("evaluate"):
+        chosen = choose_masks(bundle, prepared, options, work / "levels", progress)
+    with timings.measure("train"):
+        final = refit_segmenter(
+            model, prepared.dataset, prepared.split, options.train_masks, work / "refit", progress
+        )
+    if final.network is not model.network:
+        with timings.measure("export"):
+            bundle = export_masks(prepared, entry, final, options, folder, progress)
+    with timings.measure("evaluate"):
+        judged = judge_masks(bundle, chosen, prepared, options, work / "levels", progress)
+    return final, judged
 
 
 def choose_entry(options: RunOptions, progress: Progress) -> BackboneEntry:

@@ -1,8 +1,8 @@
 """Augmentation of a whole batch at once: flips, and one 3×4 colour matrix per photo.
 
 Brightness, contrast, saturation and hue are affine maps of RGB, so one photo's four changes are a single
-matrix and a batch is a single multiplication. Nothing is zoomed, shifted or cropped, because a crack may
-touch only the edge of a tile.
+matrix and a batch is a single multiplication. Nothing is zoomed, shifted or cropped for a classifier, because
+a crack may touch only the edge of a tile; where masks move along, `warp` turns and zooms.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.nn import functional as F
 
 from flawmap.errors import OptionError
 from flawmap.stages.train.options import AugmentOptions
@@ -103,3 +104,19 @@ def turn_and_flip(images: torch.Tensor, options: AugmentOptions, generator: torc
             chosen = quarters == quarter
             result[chosen] = result[chosen].rot90(quarter, dims=(1, 2))
     return result
+
+
+def warp(images: torch.Tensor, zoom: float, rotate_deg: float, generator: torch.Generator) -> torch.Tensor:
+    """(n, h, w, c) → the same shape in float32, each turned by up to ± rotate_deg about its middle and made
+    larger or smaller by a factor of up to 1 + zoom; what comes into view at the border is mirrored."""
+    n, height, width, _ = images.shape
+    angle, growth = 2 * torch.rand(2, n, generator=generator) - 1
+    scale = torch.exp(-growth * math.log1p(zoom))
+    cosine, sine = (scale * f(angle * math.radians(rotate_deg)) for f in (torch.cos, torch.sin))
+    maps = torch.zeros(n, 2, 3)
+    maps[:, 0, 0] = maps[:, 1, 1] = cosine
+    maps[:, 0, 1], maps[:, 1, 0] = -sine * height / width, sine * width / height
+    grid = F.affine_grid(maps.to(images.device), [n, 1, height, width], align_corners=False)
+    values = images.permute(0, 3, 1, 2).to(torch.float32)
+    seen = F.grid_sample(values, grid, padding_mode="reflection", align_corners=False)
+    return seen.permute(0, 2, 3, 1)

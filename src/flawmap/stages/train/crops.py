@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from flawmap.records import Photo, PhotoMask, Progress, no_progress
-from flawmap.stages.train.augment import recolour, to_network_input, turn_and_flip
+from flawmap.stages.train.augment import recolour, to_network_input, turn_and_flip, warp
 from flawmap.stages.train.mask_objective import NOT_COUNTED
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
 from flawmap.stages.train.sources import Batch, Pair, generator_for
@@ -66,11 +66,13 @@ def read_marked(
 class Layers:
     """Stored batches are (n, h, w, 3 + n_labels) uint8: what turns the photo turns its mask."""
 
-    def __init__(self, options: AugmentOptions) -> None:
-        self.options = options
+    def __init__(self, options: AugmentOptions, zoom: float = 0.0, rotate_deg: float = 0.0) -> None:
+        self.options, self.zoom, self.rotate_deg = options, zoom, rotate_deg
 
     def vary(self, stored: torch.Tensor, targets: torch.Tensor, generator: torch.Generator) -> Pair:
         turned = turn_and_flip(stored, self.options, generator)
+        if self.zoom or self.rotate_deg:
+            turned = warp(turned, self.zoom, self.rotate_deg, generator)
         return recolour(turned[..., :3], self.options, generator), _to_targets(turned)
 
     def plain(self, stored: torch.Tensor, targets: torch.Tensor) -> Pair:
@@ -83,7 +85,7 @@ class Layers:
 
 
 def _to_targets(stored: torch.Tensor) -> torch.Tensor:
-    """(n, n_labels, h, w) float32."""
+    """(n, n_labels, h, w) float32; between 0 and 1 where a warped mask has its edge."""
     return stored[..., 3:].permute(0, 3, 1, 2).to(torch.float32)
 
 
@@ -96,7 +98,7 @@ class CropBatches:
     """
 
     def __init__(self, marked: Marked, rows: np.ndarray, options: MaskTrainOptions, seed: int) -> None:
-        self.source = Layers(options.augment)
+        self.source = Layers(options.augment, options.zoom, options.rotate_deg)
         self.marked, self.options, self.seed = marked, options, seed
         sizes = np.array([marked.masks[row].size_hw for row in rows])
         height, width = (_crop_side(sides, options.crop_px) for sides in sizes.T)

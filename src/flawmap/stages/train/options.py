@@ -73,8 +73,15 @@ class MaskTrainOptions:
     weight_decay: float = 0.01
     patience: int = 30
     """Epochs without a better validation score after which training ends."""
+    refit_share: float = 0.3
+    """When all that validation decides is decided, the network goes on with the validation photos too, for
+    this share of the epochs; 0: it does not."""
     batch_size: int = 8
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    zoom: float = 0.3
+    """Crops are shown larger or smaller by a factor of up to 1 + zoom, mask alike; 0: as they are."""
+    rotate_deg: float = 30.0
+    """Crops are turned by up to this much to either side; 0: not at all."""
     logger: Literal["wandb", "mlflow"] | None = None
     """Where the curves go besides TensorBoard's events."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -84,7 +91,15 @@ class MaskTrainOptions:
     """Decoded photos are held in memory up to this size; beyond it each is read when it is needed."""
 
     def __post_init__(self) -> None:
-        for name in ("teramacs", "patience", "memory_gb", "weight_decay", "frozen_stages"):
+        for name in (
+            "teramacs",
+            "patience",
+            "memory_gb",
+            "weight_decay",
+            "frozen_stages",
+            "zoom",
+            "rotate_deg",
+        ):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name in ("learning_rate", "backbone_learning_rate"):

@@ -5,6 +5,8 @@ The test part is never read here.
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +21,7 @@ from flawmap.tools.zoo import BackboneEntry
 
 if TYPE_CHECKING:
     from flawmap.stages.train.crops import CropBatches, PieceBatches
+    from flawmap.stages.train.loop import Phase
     from flawmap.tools.backbones import SegmenterNetwork
 
 
@@ -39,7 +42,7 @@ def train_segmenter(
     training, PhotoError for a photo that can no longer be read, BackboneError for a backbone that the decoder
     cannot stand on.
     """
-    from flawmap.stages.train.loop import Learner, Phase, reproducible, run_phase
+    from flawmap.stages.train.loop import Learner, reproducible, run_phase
     from flawmap.stages.train.mask_objective import MaskObjective
     from flawmap.tools.backbones import SegmenterNetwork, default_depth
 
@@ -51,21 +54,11 @@ def train_segmenter(
     network.freeze(options.frozen_stages)
     claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{entry.key}|{depth}"})
     with reproducible(options.seed):
-        train, validation = _make_batches(dataset, split, options, progress)
+        train, validation = _make_batches(dataset, split, split.train, options, progress)
         macs_per_px = _count_macs(network)
         crop_hw = train.crop_hw
-        phase = Phase(
-            name="masks",
-            n_epochs=options.n_epochs(train.n_crops, int(macs_per_px * crop_hw[0] * crop_hw[1])),
-            patience=options.patience,
-            seed=train.seed,
-            weight_decay=options.weight_decay,
-            learning_rates=(("backbone.", options.backbone_learning_rate), ("", options.learning_rate)),
-            accelerator=options.accelerator,
-            logger=options.logger,
-            trained_norms=("decoder.", "head."),
-            precision=_precision(options),
-        )
+        n_epochs = options.n_epochs(train.n_crops, int(macs_per_px * crop_hw[0] * crop_hw[1]))
+        phase = _phase("masks", n_epochs, options, train.seed)
         learner = Learner(network, train, validation, MaskObjective(options.loss), phase)
         score, history = run_phase(learner, out, progress)
     return TrainedSegmenter(
@@ -82,6 +75,62 @@ def train_segmenter(
     )
 
 
+def refit_segmenter(
+    model: TrainedSegmenter,
+    dataset: Dataset,
+    split: Split,
+    options: MaskTrainOptions,
+    out: Path,
+    progress: Progress = no_progress,
+) -> TrainedSegmenter:
+    """A trained segmenter that goes on learning, with its validation photos too.
+
+    Everything that validation decides has to be decided before, with `model`: the returned one has seen those
+    photos. It starts from the kept state, at half the rates, for `refit_share` of the epochs, and is returned
+    only where it then fits the validation photos, now its own, better than before; `model` is left as it is.
+    Resumes like train_segmenter(); raises what it raises.
+    """
+    from flawmap.stages.train.loop import Learner, reproducible, run_phase
+    from flawmap.stages.train.mask_objective import MaskObjective
+
+    n_epochs = round(options.refit_share * len(model.history))
+    if n_epochs == 0:
+        return model
+    network = copy.deepcopy(model.network).requires_grad_(True)
+    network.freeze(options.frozen_stages)
+    claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{model.backbone_id}|{model.depth}"})
+    with reproducible(options.seed):
+        train, validation = _make_batches(dataset, split, split.development, options, progress)
+        phase = _phase("all photos", n_epochs, options, train.seed, rate=0.5)
+        learner = Learner(network, train, validation, MaskObjective(options.loss), phase)
+        score, _ = run_phase(learner, out, progress)
+    if score.f1 <= model.validation_f1:
+        return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
+    return replace(
+        model,
+        network=network.eval().requires_grad_(False),
+        note=f"{model.note}; at last {n_epochs} epochs on training and validation photos together",
+    )
+
+
+def _phase(name: str, n_epochs: int, options: MaskTrainOptions, seed: int, rate: float = 1.0) -> Phase:
+    from flawmap.stages.train.loop import Phase
+
+    rates = (("backbone.", rate * options.backbone_learning_rate), ("", rate * options.learning_rate))
+    return Phase(
+        name=name,
+        n_epochs=n_epochs,
+        patience=options.patience,
+        seed=seed,
+        weight_decay=options.weight_decay,
+        learning_rates=rates,
+        accelerator=options.accelerator,
+        logger=options.logger,
+        trained_norms=("decoder.", "head."),
+        precision=_precision(options),
+    )
+
+
 def _refuse_no_flaws(dataset: Dataset, split: Split) -> None:
     for name, rows in (("training", split.train), ("validation", split.validation)):
         if not dataset.targets[rows].any():
@@ -92,8 +141,9 @@ def _refuse_no_flaws(dataset: Dataset, split: Split) -> None:
 
 
 def _make_batches(
-    dataset: Dataset, split: Split, options: MaskTrainOptions, progress: Progress
+    dataset: Dataset, split: Split, learnt: np.ndarray, options: MaskTrainOptions, progress: Progress
 ) -> tuple[CropBatches, PieceBatches]:
+    """Crops of the photos to learn from, and the validation photos."""
     from flawmap.stages.train.crops import CropBatches, PieceBatches, loop_seed, read_marked
 
     rows = split.development
@@ -101,15 +151,13 @@ def _make_batches(
     largest = max(photo.size_hw[0] * photo.size_hw[1] for photo in photos)
     decoding = PhotoOptions(max_megapixels=largest / 1e6 + 1)
     marked = read_marked(photos, masks, options.memory_gb, decoding, progress)
-    train_rows, validation_rows = (np.searchsorted(rows, part) for part in (split.train, split.validation))
+    train_rows, validation_rows = (np.searchsorted(rows, part) for part in (learnt, split.validation))
     crops = CropBatches(marked, train_rows, options, loop_seed(options.seed))
     return crops, PieceBatches(marked, validation_rows)
 
 
 def _count_macs(network: SegmenterNetwork) -> float:
     """Multiply-accumulates per pixel of one forward pass."""
-    import copy
-
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

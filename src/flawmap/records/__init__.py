@@ -33,6 +33,7 @@ from flawmap.records.model import (
     TrainedModel,
     TrainedSegmenter,
 )
+from flawmap.records.survey import PartVerdict, Survey, SurveyMeta, SurveyModel, SurveyPart, SurveyRow
 
 __all__ = [
     "Answer",
@@ -60,6 +61,7 @@ __all__ = [
     "MaskSpec",
     "ModelSpec",
     "Part",
+    "PartVerdict",
     "Photo",
     "PhotoMask",
     "Pooling",
@@ -68,6 +70,11 @@ __all__ = [
     "Progress",
     "Ranking",
     "Split",
+    "Survey",
+    "SurveyMeta",
+    "SurveyModel",
+    "SurveyPart",
+    "SurveyRow",
     "Thresholds",
     "TrainedModel",
     "TrainedSegmenter",

@@ -1,13 +1,13 @@
 """Thousands of photos → one Survey, whatever happens on the way, and its files.
 
-The journal holds what is finished; the same command given again does only what is missing. What comes out does
-not depend on the number of threads, on the order, or on how often it was stopped.
+The journal holds what is finished; the same command given again does only what is missing. What comes out
+does not depend on the number of threads, on the order, or on how often it was stopped.
 """
 
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.parts import name_parts, to_parts
-from flawmap.stages.survey.pictures import PictureFolder
+from flawmap.stages.survey.pictures import PictureFolder, draw_kept
 from flawmap.stages.survey.plain import to_document
 from flawmap.stages.survey.running import Look, run_survey
 from flawmap.stages.survey.writing import write_findings, write_workbook
@@ -18,6 +18,7 @@ __all__ = [
     "Look",
     "PictureFolder",
     "SurveyOptions",
+    "draw_kept",
     "name_parts",
     "run_survey",
     "to_document",

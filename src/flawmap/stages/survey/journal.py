@@ -1,8 +1,8 @@
 """journal.sqlite: what is finished of a survey. One row per photo, which is there whole or not at all.
 
-SQLite's write-ahead log takes a kill at any moment: what was committed is there when the file is opened again,
-what was not is looked at again. Rows are added in the order in which photos are finished; they are read back
-by name, so that the order leaves no trace.
+SQLite's write-ahead log takes a kill at any moment: what was committed is there when the file is opened
+again, what was not is looked at again. Rows are added in the order in which photos are finished; they are
+read back by name, so that the order leaves no trace.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ class Journal:
     def stamps(self) -> dict[str, Stamp]:
         """Of the photos that need not be looked at again, by name: all but those that could not be read."""
         rows = self._connection.execute(
-            "SELECT name, digest, n_bytes, mtime_ns FROM photos WHERE error = '' AND model = ? AND options = ?",
+            "SELECT name, digest, n_bytes, mtime_ns FROM photos "
+            "WHERE error = '' AND model = ? AND options = ?",
             (self._model, self._options),
         )
         return {name: Stamp(digest, n_bytes, mtime_ns) for name, digest, n_bytes, mtime_ns in rows}

@@ -24,8 +24,8 @@ def name_parts(names: Iterable[str], part_by: str | None) -> dict[str, str]:
     found = {name: pattern.search(name) for name in names}
     if names and not any(found.values()):
         raise OptionError(
-            f"{option('--part-by')}: '{part_by}' fits no photo, such as {names[0]}. Its first group names the "
-            "part."
+            f"{option('--part-by')}: '{part_by}' fits no photo, such as {names[0]}. Its first group names "
+            "the part."
         )
     return {name: _part_of(match) or name for name, match in found.items()}
 

@@ -1,4 +1,4 @@
-"""Pictures of a survey: overlays and heat maps as files, and small ones that the journal keeps for reports."""
+"""Pictures of a survey: overlays and heat maps as files, and small ones that the journal keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from flawmap.records import Finding, InspectedPhoto
+from flawmap.records import Finding, InspectedPhoto, Inspection
 from flawmap.tools.files import write_file
 
 KEPT_PX = 900
@@ -93,6 +93,16 @@ def draw_findings(image: np.ndarray, findings: Iterable[Finding], scale: float) 
         draw.rectangle((x, y, x + width + 2 * pad, y + height + 2 * pad), fill=_OUTLINE)
         draw.text((x + pad - left, y + pad - top), str(number), fill=_INK, font=font)
     return np.asarray(picture)
+
+
+def draw_kept(photo: bytes, inspection: Inspection) -> bytes:
+    """A kept photo (see to_kept_pictures) with the findings drawn in, as JPEG."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(photo)) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    scale = pixels.shape[1] / (inspection.width_px or pixels.shape[1])
+    return to_jpeg(draw_findings(pixels, inspection.findings, scale), _JPEG_QUALITY)
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

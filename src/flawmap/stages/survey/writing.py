@@ -1,7 +1,7 @@
 """The files of findings, each written whole or not at all, all from one Survey.
 
-In every table a text that a spreadsheet would run as a formula stays a text: CSV writes an apostrophe before it
-("./" before a path, which names the same file), the workbook marks it as text.
+In every table a text that a spreadsheet would run as a formula stays a text: CSV writes an apostrophe before
+it ("./" before a path, which names the same file), the workbook marks it as text.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def write_findings(survey: Survey, folder: Path) -> None:
 
 
 def to_rows(survey: Survey) -> list[dict[str, Any]]:
-    """A row per finding: the photo, the finding's number on its overlay, and all its values but the outline."""
+    """A row per finding: the photo, the finding's number on its overlay, all its values but the outline."""
     rows = []
     for row in survey.rows:
         for number, finding in enumerate(row.inspection.findings, start=1):

@@ -1,0 +1,213 @@
+"""Site photos to findings, measurements and a report to sign."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flawmap.errors import OptionError, option
+from flawmap.pipeline.using import Outcome
+from flawmap.records import (
+    InspectedPhoto,
+    Progress,
+    Survey,
+    SurveyMeta,
+    SurveyModel,
+    SurveyRow,
+    Unreadable,
+    no_progress,
+)
+from flawmap.stages.predict import list_photos, name_photos
+from flawmap.stages.report import (
+    ShownFinding,
+    SurveyFacts,
+    SurveyReportOptions,
+    write_survey_pdf,
+    write_survey_report,
+)
+from flawmap.stages.survey import (
+    JOURNAL,
+    Journal,
+    Look,
+    PictureFolder,
+    SurveyOptions,
+    draw_kept,
+    name_parts,
+    run_survey,
+    to_parts,
+    write_findings,
+    write_workbook,
+)
+from flawmap.tools.bundle import Bundle
+from flawmap.tools.options import read_options
+from flawmap.tools.positions import read_camera_position
+
+_OURS = (
+    "overlays",
+    "heat",
+    "findings.json",
+    "findings.csv",
+    "findings.geojson",
+    "findings.coco.json",
+    "findings.xlsx",
+    "parts.csv",
+    "report.html",
+    "report.pdf",
+    JOURNAL,
+    f"{JOURNAL}-wal",
+    f"{JOURNAL}-shm",
+)
+"""Files of a survey, the journal last: without it a folder is not flawmap's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected(Outcome):
+    """Outcome of `inspect`. Photos that could not be read are `left_out`."""
+
+    survey: Survey
+    """Every photo with its findings; `survey.worst_first()` ranks these."""
+
+
+def locate(look: Look) -> Look:
+    """A look whose findings have the position of the camera, unless they have one of their own."""
+
+    def located(path: Path) -> InspectedPhoto:
+        seen = look(path)
+        findings = seen.inspection.findings
+        position = read_camera_position(path) if any(one.lon is None for one in findings) else None
+        if position is None:
+            return seen
+        placed = tuple(
+            one
+            if one.lon is not None
+            else replace(one, lon=position[0], lat=position[1], position_source="camera")
+            for one in findings
+        )
+        return replace(seen, inspection=replace(seen.inspection, findings=placed))
+
+    return located
+
+
+def survey_photos(
+    given: Sequence[Path | str],
+    out: Path,
+    look: Look,
+    asked: Mapping[str, Any],
+    options: SurveyOptions,
+    *,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> tuple[SurveyRow, ...]:
+    """Look at all photos that `out` has no record of, and give back what is known of each.
+
+    `asked` is as for Journal. Raises OptionError where `out` holds somebody else's files, or a survey that
+    was begun for something else.
+    """
+    names = name_photos(given)
+    photos = {_printable(names[path]): Path(path) for path in list_photos(given)}
+    parts = name_parts(photos, options.part_by)
+    _prepare_folder(out, overwrite=overwrite)
+    with Journal(out, asked) as journal:
+        pictures = PictureFolder(out, photos, heatmaps=options.heatmaps)
+        run_survey(photos, locate(look), journal, pictures, options, progress)
+        found = journal.inspections(photos)
+    return tuple(
+        SurveyRow(name, replace(found[name], path=_printable(str(photos[name]))), parts[name])
+        for name in sorted(found)
+    )
+
+
+def hand_over(
+    survey: Survey,
+    out: Path,
+    asked: Mapping[str, Any],
+    options: SurveyReportOptions,
+    progress: Progress = no_progress,
+) -> None:
+    """Write every file of a survey. Raises MissingExtraError where flawmap[inspect] is not installed."""
+    facts = SurveyFacts(survey, to_parts(survey), _shown(survey, out, asked, options.n_worst))
+    write_findings(survey, out)
+    progress("write reports", 0, 3)
+    write_survey_report(facts, out / "report.html", options)
+    progress("write reports", 1, 3)
+    write_survey_pdf(facts, out / "report.pdf", options)
+    progress("write reports", 2, 3)
+    write_workbook(survey, out / "findings.xlsx")
+    progress("write reports", 3, 3)
+
+
+def describe_model(bundle: Bundle) -> SurveyModel:
+    """What a survey says of the model that looked."""
+    from flawmap import __version__
+
+    spec = bundle.spec
+    digests = sorted(spec.file_digests.items())
+    run = bundle.folder.resolve()
+    return SurveyModel(
+        name=run.parent.name if run.name == "model" else run.name,
+        task=spec.task,
+        labels=spec.labels,
+        good_labels=spec.good_labels,
+        backbone=spec.backbone_id,
+        digest=" ".join(digest for _, digest in digests),
+        flawmap_version=__version__,
+        test=_own_test(spec.metrics.get("test") or {}),
+    )
+
+
+def read_meta(path: Path | str | None) -> SurveyMeta:
+    """The file for `--meta`. Raises OptionError for a key that is unknown, with the nearest spelling."""
+    return SurveyMeta() if path is None else read_options(Path(path), SurveyMeta)
+
+
+def left_out(rows: Sequence[SurveyRow]) -> tuple[Unreadable, ...]:
+    """Photos that could not be read."""
+    return tuple(
+        Unreadable(row.inspection.path, row.inspection.error) for row in rows if row.inspection.error
+    )
+
+
+def _own_test(test: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a model's test that a survey repeats."""
+    keys = ("n", "recall", "precision", "f1", "auroc", "dice", "interval95", "intervals_reliable")
+    kept = {key: test[key] for key in keys if key in test}
+    if "interval95" in kept:
+        kept["interval95"] = {key: span for key, span in kept["interval95"].items() if key in keys}
+    return kept
+
+
+def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) -> tuple[ShownFinding, ...]:
+    """The worst findings with the pictures that the journal keeps."""
+    shown = []
+    with Journal(out, asked) as journal:
+        for row, i in survey.worst_first()[:n_worst]:
+            photo = journal.picture(row.name, "photo")
+            overlay = None if photo is None else draw_kept(photo, row.inspection)
+            close_up = journal.picture(row.name, "close-up", i)
+            shown.append(ShownFinding(row, i + 1, overlay, photo, close_up))
+    return tuple(shown)
+
+
+def _prepare_folder(out: Path, *, overwrite: bool) -> None:
+    """Make it, or, with `overwrite`, clear what an earlier survey left. Never touches other files."""
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"{out} is a file; {option('--out')} wants a folder that flawmap may make")
+    if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL).is_file():
+        raise OptionError(
+            f"{out} holds files that are not a flawmap survey; choose another folder for {option('--out')}"
+        )
+    if overwrite:
+        for name in _OURS:
+            place = out / name
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
+
+
+def _printable(text: str) -> str:
+    """File names that are not valid text with their bytes spelt out, so that every file can hold them."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -180,10 +180,13 @@ def _own_test(test: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) -> tuple[ShownFinding, ...]:
-    """The worst findings with the pictures that the journal keeps."""
+    """The worst finding of each of the worst photos, with the pictures that the journal keeps."""
+    worst: dict[str, tuple[SurveyRow, int]] = {}
+    for row, i in survey.worst_first():
+        worst.setdefault(row.name, (row, i))
     shown = []
     with Journal(out, asked) as journal:
-        for row, i in survey.worst_first()[:n_worst]:
+        for row, i in list(worst.values())[:n_worst]:
             photo = journal.picture(row.name, "photo")
             overlay = None if photo is None else draw_kept(photo, row.inspection)
             close_up = journal.picture(row.name, "close-up", i)

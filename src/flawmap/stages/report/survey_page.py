@@ -45,7 +45,6 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
         },
         "meta": words.meta_rows(survey),
         "cards": _cards(facts, options),
-        "n_findings": survey.n_findings,
         "parts": [_part_row(part) for part in facts.parts[: options.n_listed]],
         "n_parts": len(facts.parts),
         "rows": rows[: options.n_listed],

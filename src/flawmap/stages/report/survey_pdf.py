@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,8 @@ from flawmap.stages.report.survey_page import photo_rows, test_rows
 from flawmap.stages.report.wording import count, number, plural
 
 _TEMPLATE = "survey.typ"
+_BOXES_MM = ((110.0, 55.0), (57.0, 55.0))
+"""Room for an overlay and for a close-up: three findings fill a page."""
 _BLANK = ""
 """A field of the signature that is filled in by hand."""
 
@@ -66,20 +69,31 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
 
 def _card(shown: ShownFinding, index: int, root: Path) -> dict[str, Any]:
     finding, n_findings = shown.finding, len(shown.row.inspection.findings)
-    pictures = {"overlay": shown.overlay, "close_up": shown.close_up}
-    names = {}
-    for kind, content in pictures.items():
-        names[kind] = None if content is None else f"{kind}-{index}.jpg"
-        if content is not None:
-            (root / f"{kind}-{index}.jpg").write_bytes(content)
+    contents = {f"overlay-{index}.jpg": shown.overlay, f"close-up-{index}.jpg": shown.close_up}
+    pictures = [
+        _picture(root / name, content, box)
+        for (name, content), box in zip(contents.items(), _BOXES_MM, strict=True)
+        if content is not None
+    ]
     return {
         "name": shown.row.name,
         "label": finding.label,
         "severity": finding.severity or "",
         "line": f"score {number(finding.score, 2)}, finding {shown.number} of {n_findings} on this photo",
         "sizes": words.size_lines(finding),
-        **names,
+        "pictures": pictures,
     }
+
+
+def _picture(path: Path, content: bytes, box_mm: tuple[float, float]) -> dict[str, Any]:
+    """Write a picture and say how large it is printed, so that it fits (width, height)."""
+    from PIL import Image
+
+    path.write_bytes(content)
+    with Image.open(io.BytesIO(content)) as image:
+        scale = min(box_mm[0] / image.width, box_mm[1] / image.height)
+        size = {"width_mm": round(image.width * scale, 2), "height_mm": round(image.height * scale, 2)}
+    return {"file": path.name, **size}
 
 
 def _own_test(test: dict[str, Any]) -> list[tuple[str, str]]:

@@ -171,8 +171,11 @@ def _sizes(survey: Survey) -> list[dict[str, str]]:
     least = [length_text(one.smallest_width_px, one.scale_mm_per_px) for one in _ends(sizes)]
     text = f"The smallest width that these photos resolve is {listed(sorted(set(least)), 'to')}. "
     are = "is" if n_thin == 1 else "are"
-    text += f"{count(n_thin)} of {plural(len(sizes), 'measured crack')} {are} thinner; for those only this "
-    text += "bound is given. ± is a 95 % interval of the measurement in the photo."
+    thin = (
+        f"{count(n_thin)} of {plural(len(sizes), 'measured crack')} {are} thinner; for those only this bound"
+    )
+    text += f"{thin} is given. " if n_thin else "Every measured crack is wider. "
+    text += "± is a 95 % interval of the measurement in the photo."
     found.append({"level": "warn" if n_thin else "", "title": "Widths", "text": text})
     if any(one.scale_mm_per_px is None for one in sizes):
         text = "Sizes without a scale are in pixels of the photo and say nothing about millimetres."

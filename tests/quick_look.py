@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from flawmap.records import (
     Survey,
     SurveyMeta,
     SurveyModel,
-    SurveyRow,
 )
 from flawmap.stages.survey import (
     Journal,
@@ -109,9 +109,9 @@ def make_survey(
     with Journal(folder, asked) as journal:
         pictures = PictureFolder(folder, photos, heatmaps=chosen.heatmaps)
         run_survey(photos, slow_look if "--slow" in sys.argv else look, journal, pictures, chosen)
-        found = journal.inspections(photos)
+        found = journal.rows(photos)
     parts = name_parts(photos, part_by)
-    rows = tuple(SurveyRow(name, found[name], parts[name]) for name in sorted(found))
+    rows = tuple(replace(row, part=parts[row.name]) for row in found)
     return Survey(
         rows, MODEL, asked["options"], SurveyMeta(structure="Bridge 7"), GRADES, "A test's own grades."
     )

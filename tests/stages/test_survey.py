@@ -124,10 +124,11 @@ def test_no_photo_stops_a_survey_but_what_concerns_all_does(tmp_path: Path) -> N
     with Journal(tmp_path / "out", ASKED) as journal:
         folder = PictureFolder(tmp_path / "out", photos, heatmaps=False)
         run_survey(photos, fails, journal, folder, SurveyOptions())
-        found = journal.inspections(photos)
+        rows = journal.rows(photos)
+    found = {row.name: row.inspection for row in rows}
     assert len(found) == 5 and not found[dark].assessable and found[dark].reason == "too dark"
     assert "bug in flawmap" in found[bug].error and found[broken].error and found["gone.png"].error
-    survey = Survey(tuple(SurveyRow(name, found[name]) for name in sorted(found)), quick_look.MODEL)
+    survey = Survey(rows, quick_look.MODEL)
     assert len(survey.unreadable) == 3 and [row.name for row in survey.not_assessable] == [dark]
 
     def gone(path: Path) -> InspectedPhoto:
@@ -245,3 +246,21 @@ def test_the_worst_finding_is_first_by_grade_then_width() -> None:
     wide = replace(CRACK, measurement=quick_look.measure(9.0, 10.0, 0.25))
     survey = survey_of(fine, CRACK, wide)
     assert [i for _, i in survey.worst_first()] == [2, 1, 0]
+
+
+def test_findings_have_the_position_that_the_photo_says(tmp_path: Path) -> None:
+    photos = draw_survey(tmp_path / "photos", 3)
+    first, second, third = photos.values()
+    exif = Image.Exif()
+    position = {1: "S", 2: (47.0, 30.0, 36.0), 3: "E", 4: (7.0, 15.0, 0.0)}
+    exif[0x8825] = position
+    for path in (first, second):
+        with Image.open(path) as image:
+            image.save(path, exif=exif)
+    exif[0x8825] = position | {2: (97.0, 0.0, 0.0)}
+    with Image.open(third) as image:
+        image.save(third, exif=exif)
+    document = to_document(make_survey(photos, tmp_path / "out"))["photos"]
+    assert [photo["camera_lat"] for photo in document] == [-47.51, -47.51, None]
+    found = document[1]["findings"][0]
+    assert (found["lon"], found["lat"], found["position_source"]) == (7.25, -47.51, "camera")

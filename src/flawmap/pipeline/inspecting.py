@@ -11,7 +11,6 @@ from typing import Any
 from flawmap.errors import OptionError, option
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
-    InspectedPhoto,
     Progress,
     Survey,
     SurveyMeta,
@@ -43,7 +42,6 @@ from flawmap.stages.survey import (
 )
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import read_options
-from flawmap.tools.positions import read_camera_position
 
 _OURS = (
     "overlays",
@@ -71,26 +69,6 @@ class Inspected(Outcome):
     """Every photo with its findings; `survey.worst_first()` ranks these."""
 
 
-def locate(look: Look) -> Look:
-    """A look whose findings have the position of the camera, unless they have one of their own."""
-
-    def located(path: Path) -> InspectedPhoto:
-        seen = look(path)
-        findings = seen.inspection.findings
-        position = read_camera_position(path) if any(one.lon is None for one in findings) else None
-        if position is None:
-            return seen
-        placed = tuple(
-            one
-            if one.lon is not None
-            else replace(one, lon=position[0], lat=position[1], position_source="camera")
-            for one in findings
-        )
-        return replace(seen, inspection=replace(seen.inspection, findings=placed))
-
-    return located
-
-
 def survey_photos(
     given: Sequence[Path | str],
     out: Path,
@@ -112,12 +90,14 @@ def survey_photos(
     _prepare_folder(out, overwrite=overwrite)
     with Journal(out, asked) as journal:
         pictures = PictureFolder(out, photos, heatmaps=options.heatmaps)
-        run_survey(photos, locate(look), journal, pictures, options, progress)
-        found = journal.inspections(photos)
-    return tuple(
-        SurveyRow(name, replace(found[name], path=_printable(str(photos[name]))), parts[name])
-        for name in sorted(found)
-    )
+        run_survey(photos, look, journal, pictures, options, progress)
+        rows = journal.rows(photos)
+    return tuple(_as_given(row, photos[row.name], parts[row.name]) for row in rows)
+
+
+def _as_given(row: SurveyRow, path: Path, part: str) -> SurveyRow:
+    """The journal's row with the path of this call, which may name the same folder in another way."""
+    return replace(row, part=part, inspection=replace(row.inspection, path=_printable(str(path))))
 
 
 def hand_over(

@@ -56,6 +56,8 @@ class SurveyRow:
     inspection: Inspection
     part: str = ""
     """Of the structure or batch; "" where parts were not asked for."""
+    camera_lon_lat: tuple[float, float] | None = None
+    """Degrees, WGS 84: where the photo says that it was taken."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.errors import OptionError, option
-from flawmap.records import CrackMeasurement, Finding, Inspection
+from flawmap.records import CrackMeasurement, Finding, Inspection, SurveyRow
 from flawmap.tools.files import make_parents
 from flawmap.tools.plain import to_plain
 
@@ -25,7 +25,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS survey (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS photos (
   name TEXT PRIMARY KEY, digest TEXT, n_bytes INTEGER, mtime_ns INTEGER, model TEXT, options TEXT, error TEXT,
-  inspection TEXT
+  inspection TEXT, lon REAL, lat REAL
 );
 CREATE TABLE IF NOT EXISTS pictures (
   name TEXT, kind TEXT, number INTEGER, jpeg BLOB, PRIMARY KEY (name, kind, number)
@@ -51,6 +51,7 @@ class Finished:
     inspection: Inspection
     pictures: Mapping[tuple[str, int], bytes]
     """(kind, number) → JPEG: ("photo", 0) and ("close-up", i) of finding i."""
+    camera_lon_lat: tuple[float, float] | None = None
 
 
 class Journal:
@@ -118,8 +119,8 @@ class Journal:
         execute("DELETE FROM pictures WHERE name = ?", (done.name,))
         self._connection.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?)", pictures)
         execute(
-            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, found.error, _text(found)),
+            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, found.error, _text(found), *(done.camera_lon_lat or (None, None))),
         )
         execute("COMMIT")
 
@@ -132,11 +133,20 @@ class Journal:
         )
         return {name: Stamp(digest, n_bytes, mtime_ns) for name, digest, n_bytes, mtime_ns in rows}
 
-    def inspections(self, names: Iterable[str]) -> dict[str, Inspection]:
-        """Of the named photos that are finished."""
+    def rows(self, names: Iterable[str]) -> tuple[SurveyRow, ...]:
+        """The named photos that are finished, sorted by name."""
         wanted = set(names)
-        rows = self._connection.execute("SELECT name, inspection FROM photos ORDER BY name")
-        return {name: to_inspection(json.loads(text)) for name, text in rows if name in wanted}
+        rows = self._connection.execute("SELECT name, inspection, lon, lat FROM photos")
+        found = {
+            name: SurveyRow(
+                name,
+                _to_inspection(json.loads(text)),
+                camera_lon_lat=None if lon is None else (lon, lat),
+            )
+            for name, text, lon, lat in rows
+            if name in wanted
+        }
+        return tuple(found[name] for name in sorted(found))
 
     def picture(self, name: str, kind: str, number: int = 0) -> bytes | None:
         """A JPEG that was kept, or None."""
@@ -146,7 +156,7 @@ class Journal:
         return None if row is None else row[0]
 
 
-def to_inspection(values: Mapping[str, Any]) -> Inspection:
+def _to_inspection(values: Mapping[str, Any]) -> Inspection:
     """The record from what the journal keeps of it."""
     return Inspection(**{**values, "findings": tuple(map(_to_finding, values["findings"]))})
 

@@ -41,6 +41,8 @@ def to_photo(row: SurveyRow) -> dict[str, Any]:
         "error": found.error,
         "share_seen": _rounded("share_seen", found.share_seen),
     }
+    lon, lat = row.camera_lon_lat or (None, None)
+    photo |= {"camera_lon": _rounded("lon", lon), "camera_lat": _rounded("lat", lat)}
     if row.part:
         photo["part"] = row.part
     return photo | {"findings": [to_finding(finding) for finding in found.findings]}

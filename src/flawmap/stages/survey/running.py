@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 from flawmap.errors import FlawmapError, PhotoError
@@ -12,6 +13,7 @@ from flawmap.records import InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.survey.journal import Finished, Journal, Stamp
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.pictures import PictureFolder, to_kept_pictures
+from flawmap.tools.positions import read_camera_position
 from flawmap.tools.runtime import map_ordered, n_usable_cores
 
 Look = Callable[[Path], InspectedPhoto]
@@ -44,9 +46,11 @@ def run_survey(
         return name, _read_stamp(photos[name])
 
     def work(name: str, stamp: Stamp) -> Finished:
-        seen = _look_at(look, photos[name])
+        position = read_camera_position(photos[name])
+        seen = _place(_look_at(look, photos[name]), position)
         pictures.write(name, seen)
-        return Finished(name, stamp, seen.inspection, to_kept_pictures(seen, options.max_close_ups))
+        kept = to_kept_pictures(seen, options.max_close_ups)
+        return Finished(name, stamp, seen.inspection, kept, position)
 
     def tasks() -> Iterator[tuple[str, Stamp]]:
         nonlocal n_done
@@ -98,6 +102,18 @@ def _look_at(look: Look, path: Path) -> InspectedPhoto:
     except Exception as error:
         reason = f"a bug in flawmap, please report it: {type(error).__name__}: {error}"
     return InspectedPhoto(Inspection(path=str(path), assessable=False, error=" ".join(reason.split())))
+
+
+def _place(seen: InspectedPhoto, camera_lon_lat: tuple[float, float] | None) -> InspectedPhoto:
+    """Findings without a position of their own get the camera's, and say so."""
+    if camera_lon_lat is None or not seen.inspection.findings:
+        return seen
+    lon, lat = camera_lon_lat
+    placed = tuple(
+        one if one.lon is not None else replace(one, lon=lon, lat=lat, position_source="camera")
+        for one in seen.inspection.findings
+    )
+    return replace(seen, inspection=replace(seen.inspection, findings=placed))
 
 
 def _is_untouched(path: Path, before: Stamp | None) -> bool:

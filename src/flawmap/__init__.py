@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
+    from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FlawmapError",
+    "InspectOptions",
     "RunOptions",
     "audit",
     "convert",
@@ -30,6 +32,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fetch",
+    "inspect",
     "load",
     "predict",
     "rank",
@@ -41,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "errors": ("FlawmapError",),
+    "pipeline.inspecting": ("InspectOptions", "inspect"),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),

@@ -56,7 +56,7 @@ _IN_PYTHON = {
     "--out": "out=…",
     "--masks": "masks=…",
     "--overwrite": "overwrite=True",
-    "--part-by": "part_by=…",
+    "--part-by": "options.survey.part_by",
     "--resize-masks": "options.dataset.resize_masks",
     "--resume": "resume=True",
     "--task": "options.task",

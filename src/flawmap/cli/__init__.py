@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import flawmap
+from flawmap.cli import surveys
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
@@ -50,6 +51,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 done, but photos were left out; 2 something for you to change; 70 a bug.",
 )
 app.add_typer(data_app, name="data")
+app.command()(surveys.inspect)
 
 
 @app.command()

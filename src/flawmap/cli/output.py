@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from flawmap import RunOptions
     from flawmap.pipeline.using import Outcome
     from flawmap.records import Progress
+
+T = TypeVar("T")
 
 
 class ProgressLines:
@@ -132,9 +134,15 @@ def to_names(text: str | None) -> tuple[str, ...] | None:
 def resolve_options(config: Path | None, **flags: Any) -> RunOptions:
     """The defaults, then the TOML file, then the flags that were given ("rank__prefer" is [rank] prefer)."""
     from flawmap import RunOptions
+
+    return resolve(RunOptions, config, **flags)
+
+
+def resolve(kind: type[T], config: Path | None, **flags: Any) -> T:
+    """As resolve_options, for options of any kind."""
     from flawmap.tools.options import changed, read_options
 
-    options = read_options(config, RunOptions) if config else RunOptions()
+    options = read_options(config, kind) if config else kind()
     for name, value in flags.items():
         if value is not None:
             options = changed(options, name.split("__"), value)

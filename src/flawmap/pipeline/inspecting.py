@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import OptionError, option
+from flawmap.errors import OptionError, option, require_extra
+from flawmap.pipeline.inspectors import InspectOptions, open_look
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
     Progress,
     Survey,
     SurveyMeta,
-    SurveyModel,
     SurveyRow,
     Unreadable,
     no_progress,
@@ -40,7 +40,6 @@ from flawmap.stages.survey import (
     write_findings,
     write_workbook,
 )
-from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import read_options
 
 _OURS = (
@@ -67,6 +66,38 @@ class Inspected(Outcome):
 
     survey: Survey
     """Every photo with its findings; `survey.worst_first()` ranks these."""
+
+
+def inspect(
+    model: Path | str,
+    photos: Path | str | Sequence[Path | str],
+    out: Path | str,
+    options: InspectOptions | None = None,
+    *,
+    meta: Path | str | SurveyMeta | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Inspected:
+    """Look at site photos, folders of photos or patterns; write findings, pictures and reports into `out`.
+
+    What is finished is kept: the same call does only what is missing. `meta` is what the reports say of the
+    survey, or a TOML file of it. A photo that cannot be read or judged is listed, never counted clean.
+    """
+    from flawmap.pipeline.texts import survey_lines
+
+    options = options or InspectOptions()
+    given = [photos] if isinstance(photos, str | Path) else list(photos)
+    out = Path(out)
+    require_handing_over()
+    told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
+    looking = open_look(model, options)
+    asked = {"model": looking.model.digest, "options": looking.options}
+    rows = survey_photos(
+        given, out, looking.look, asked, options.survey, overwrite=overwrite, progress=progress
+    )
+    survey = Survey(rows, looking.model, looking.options, told, looking.grades, looking.grading_note)
+    hand_over(survey, out, asked, options.report, progress)
+    return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
 
 
 def survey_photos(
@@ -119,23 +150,10 @@ def hand_over(
     progress("write reports", 3, 3)
 
 
-def describe_model(bundle: Bundle) -> SurveyModel:
-    """What a survey says of the model that looked."""
-    from flawmap import __version__
-
-    spec = bundle.spec
-    digests = sorted(spec.file_digests.items())
-    run = bundle.folder.resolve()
-    return SurveyModel(
-        name=run.parent.name if run.name == "model" else run.name,
-        task=spec.task,
-        labels=spec.labels,
-        good_labels=spec.good_labels,
-        backbone=spec.backbone_id,
-        digest=" ".join(digest for _, digest in digests),
-        flawmap_version=__version__,
-        test=_own_test(spec.metrics.get("test") or {}),
-    )
+def require_handing_over() -> None:
+    """Raise MissingExtraError, before any photo is looked at, where the reports could not be written."""
+    for module in ("jinja2", "openpyxl", "typst"):
+        require_extra(module, "inspect")
 
 
 def read_meta(path: Path | str | None) -> SurveyMeta:
@@ -148,15 +166,6 @@ def left_out(rows: Sequence[SurveyRow]) -> tuple[Unreadable, ...]:
     return tuple(
         Unreadable(row.inspection.path, row.inspection.error) for row in rows if row.inspection.error
     )
-
-
-def _own_test(test: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a model's test that a survey repeats."""
-    keys = ("n", "recall", "precision", "f1", "auroc", "dice", "interval95", "intervals_reliable")
-    kept = {key: test[key] for key in keys if key in test}
-    if "interval95" in kept:
-        kept["interval95"] = {key: span for key, span in kept["interval95"].items() if key in keys}
-    return kept
 
 
 def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) -> tuple[ShownFinding, ...]:

@@ -1,0 +1,55 @@
+"""The commands for site photos: inspect a structure or a batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import flawmap
+from flawmap.cli.arguments import ModelArgument, Quiet, Threads
+from flawmap.cli.output import finish, resolve, shown_progress
+
+
+def inspect(
+    model: ModelArgument,
+    photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or patterns.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The survey folder to write: reports, findings, overlays.")
+    ],
+    meta: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with structure, element, span, inspector, date, scale, notes."),
+    ] = None,
+    part_by: Annotated[
+        str | None,
+        typer.Option(help="Regular expression on the photo's name; its first group names the part shown."),
+    ] = None,
+    heatmaps: Annotated[
+        bool | None, typer.Option("--heatmaps", help="Also write heat/: the flaw score over each photo.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew; the survey that is there goes.")
+    ] = False,
+    threads: Threads = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with options; flags go before it.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Find flaws on site photos; write findings and a report to sign.
+
+    Stopped at any moment and given again, it does only what is missing. A photo that cannot be read or judged
+    is listed, never counted clean.
+    """
+    options = resolve(
+        flawmap.InspectOptions,
+        config,
+        survey__n_threads=threads,
+        survey__part_by=part_by,
+        survey__heatmaps=heatmaps,
+    )
+    with shown_progress(quiet) as progress:
+        result = flawmap.inspect(
+            model, photos, out, options, meta=meta, overwrite=overwrite, progress=progress
+        )
+    finish(result)

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
+    from flawmap.pipeline.comparing import CompareOptions, compare
     from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
     from flawmap.pipeline.settings import RunOptions
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from flawmap.tools.photos import read_image
 
 __all__ = [
+    "CompareOptions",
     "FlawmapError",
     "InspectOptions",
     "RunOptions",
     "audit",
+    "compare",
     "convert",
     "draw_sample",
     "evaluate",
@@ -44,6 +47,7 @@ __all__ = [
 
 _HOMES = {
     "errors": ("FlawmapError",),
+    "pipeline.comparing": ("CompareOptions", "compare"),
     "pipeline.inspecting": ("InspectOptions", "inspect"),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
     "pipeline.settings": ("RunOptions",),

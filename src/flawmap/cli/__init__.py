@@ -52,6 +52,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command()(surveys.inspect)
+app.command()(surveys.compare)
 
 
 @app.command()

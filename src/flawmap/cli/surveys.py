@@ -1,4 +1,4 @@
-"""The commands for site photos: inspect a structure or a batch."""
+"""The commands for site photos: inspect a structure or a batch, and compare two inspections."""
 
 from __future__ import annotations
 
@@ -53,3 +53,27 @@ def inspect(
             model, photos, out, options, meta=meta, overwrite=overwrite, progress=progress
         )
     finish(result)
+
+
+def compare(
+    old: Annotated[Path, typer.Argument(help="The survey folder of the earlier inspection.")],
+    new: Annotated[Path, typer.Argument(help="The survey folder of the later inspection.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every finding to this file.")
+    ] = None,
+    max_distance_m: Annotated[
+        float | None,
+        typer.Option(help="Between cameras of photos that are paired by position.  [default: 10]", min=0.1),
+    ] = None,
+) -> None:
+    """Tell what is new, grown or unchanged between two surveys.
+
+    Photos are paired by name, else by position, and only where the pictures themselves can be aligned; what
+    cannot be told is said.
+    """
+    from flawmap.tools.options import changed
+
+    options = flawmap.CompareOptions()
+    if max_distance_m is not None:
+        options = changed(options, ["max_distance_m"], max_distance_m)
+    finish(flawmap.compare(old, new, options, json_file=json_file))

@@ -4,6 +4,8 @@ The journal holds what is finished; the same command given again does only what 
 does not depend on the number of threads, on the order, or on how often it was stopped.
 """
 
+from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, compare_surveys
+from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.parts import name_parts, to_parts
@@ -14,12 +16,17 @@ from flawmap.stages.survey.writing import write_findings, write_workbook
 
 __all__ = [
     "JOURNAL",
+    "LIMITS",
+    "Change",
+    "CompareOptions",
     "Journal",
     "Look",
     "PictureFolder",
     "SurveyOptions",
+    "compare_surveys",
     "draw_kept",
     "name_parts",
+    "read_survey",
     "run_survey",
     "to_document",
     "to_parts",

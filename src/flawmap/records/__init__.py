@@ -14,6 +14,7 @@ from flawmap.records.inspection import (
     InspectedPhoto,
     Inspection,
     PositionSource,
+    ProfileWidth,
 )
 from flawmap.records.masks import (
     CascadeRule,
@@ -65,6 +66,7 @@ __all__ = [
     "Pooling",
     "PositionSource",
     "Preprocessing",
+    "ProfileWidth",
     "Progress",
     "Ranking",
     "Split",

@@ -15,6 +15,20 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
+class ProfileWidth:
+    """How wide a crack is on one line across it. Plain JSON values; millimetres are None without a scale."""
+
+    width_px: float
+    width_mm: float | None
+    u95_px: float
+    """95 % half-interval."""
+    u95_mm: float | None
+    is_resolved: bool
+    """False where the crack is narrower than a pixel, or not seen at all: the width then rests on how dark an
+    open crack is taken to be."""
+
+
+@dataclass(frozen=True)
 class CrackMeasurement:
     """One crack, in pixels of the photo; millimetres only through `scale_mm_per_px`. Plain JSON values."""
 

@@ -42,8 +42,8 @@ def measure_profile(
     n_apart = sum(not width.is_resolved for width in widths)
     if n_apart:
         lines.append(
-            f"{n_apart} of {len(widths)} not resolved (narrower than a pixel, or not seen): their widths rest "
-            "on how dark an open crack is taken to be"
+            f"{n_apart} of {len(widths)} not resolved (narrower than a pixel, or not seen): these rest on "
+            "how dark an open crack is taken to be"
         )
     return MeasuredProfiles(lines=tuple(lines), widths=widths)
 

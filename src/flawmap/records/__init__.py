@@ -15,6 +15,7 @@ from flawmap.records.inspection import (
     Inspection,
     PositionSource,
     ProfileWidth,
+    WidthSource,
 )
 from flawmap.records.masks import (
     CascadeRule,
@@ -74,5 +75,6 @@ __all__ = [
     "TrainedModel",
     "TrainedSegmenter",
     "Unreadable",
+    "WidthSource",
     "no_progress",
 ]

@@ -25,7 +25,7 @@ _CLEARANCE_PX = 2.0
 """Beyond the edges, where blur still darkens the surface."""
 _EDGE_U95_PX = 0.5
 """Both edges fall somewhere within a pixel."""
-_DARK_RANGE = (0.05, 0.35)
+_DARK_RANGE = (0.1, 0.4)
 """How dark open cracks are against the surface around them, from soot-black to lit or dusty."""
 _EDGE_LEVELS = (0.4, 0.5, 0.6)
 """Of the depth. Where the crack has clear edges, the width hardly depends on the level; a shaded or broken
@@ -40,9 +40,9 @@ class ProfileOptions:
 
     search_px: float = 8.0
     """The crack lies within this distance of the middle; of two alike, the one nearer the middle is it."""
-    dark_ratio: float = 0.2
+    dark_ratio: float = 0.25
     """Grey value of an open crack over that of the surface, where the crack is too narrow to show its own."""
-    most_blur_px: float = 1.2
+    most_blur_px: float = 1.5
     """Standard deviation of the strongest blur that a photo in focus has."""
     resolved_px: float = 1.0
     """Widths under this are told apart: they rest on `dark_ratio` alone."""
@@ -66,7 +66,9 @@ class Widths:
     right: np.ndarray
     """Where the profile is at half its depth."""
     blur_px: np.ndarray
-    """Standard deviation of the blur, were the edges sharp; an upper bound where they are not."""
+    """Standard deviation of the blur, from how the edges rise; more than it where they are shaded or broken."""
+    half_px: np.ndarray
+    """Distance between the two."""
     dark_ratio: np.ndarray
     """The darkest value over that of the surface."""
     is_seen: np.ndarray
@@ -109,8 +111,8 @@ def measure_widths(profiles: np.ndarray, options: ProfileOptions | None = None) 
         u95,
         left,
         right,
-        # Two edges of a Gaussian blur are 4 × 0.2533 standard deviations wider at 60 % than at 40 %.
-        blur_px=(high - low) / 1.013,
+        half_px=half,
+        blur_px=_blur(half, high - low),
         dark_ratio=np.clip(dip.darkest / np.maximum(surface, 1e-9), 0, 1),
         is_seen=(dip.depth > 0) & (dip.depth >= _SEEN_AT * dip.unrest()),
     )
@@ -177,7 +179,17 @@ class _Dip:
         )
         near = at >= np.floor(left)[:, None] - _CLEARANCE_PX
         near &= at <= np.ceil(right)[:, None] + _CLEARANCE_PX
-        return (np.clip(surface - self.values, 0, None) * near).sum(axis=1), self.surfaces.mean(axis=0)
+        found = (np.clip(surface - self.values, 0, None) * near).sum(axis=1)
+        # Of noise, the half that is darker than the surface was counted too: 0.4 deviations a sample.
+        n_surface = near.sum(axis=1) - (right - left)
+        return np.maximum(found - 0.4 * self.noise() * n_surface, 0), self.surfaces.mean(axis=0)
+
+    def noise(self) -> np.ndarray:
+        """(n,) standard deviation of the noise from sample to sample, which a surface's texture is not."""
+        steps = np.abs(np.diff(self.values, axis=1))
+        return (
+            1.4826 / 2**0.5 * np.nan_to_num(_median_where(steps, self.outside[:, 1:] & self.outside[:, :-1]))
+        )
 
     def unrest(self) -> np.ndarray:
         """(n,) standard deviation of the surface, from the median deviation: a stain does not count."""
@@ -215,19 +227,32 @@ def _median_where(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def _least_width(half: np.ndarray, blur_px: float) -> np.ndarray:
-    """The width of the box that a Gaussian blur makes `half` wide at half its depth; 0 below the blur's own."""
-    widths, halves = _blurred_boxes()
+    """The width of the box that a Gaussian blur makes `half` wide at half depth; 0 below the blur's own."""
+    widths, halves, _ = _blurred_boxes()
     of_blur = half / blur_px
     return np.where(of_blur > halves[-1], half, blur_px * np.interp(of_blur, halves, widths))
 
 
+def _blur(half: np.ndarray, rise: np.ndarray) -> np.ndarray:
+    """The blur of a box that is `half` wide at half depth and wider by `rise` at 60 % than at 40 %."""
+    _, halves, rises = _blurred_boxes()
+    share = rise / np.maximum(half, 1e-9)
+    # The wider the box the smaller its share; beyond the table both edges are blurred by themselves.
+    by_box = half / np.interp(-share, -rises / halves, halves)
+    return np.where(share < rises[-1] / halves[-1], rise / rises[-1], by_box)
+
+
 @cache
-def _blurred_boxes() -> tuple[np.ndarray, np.ndarray]:
-    """Widths of boxes, and how wide they are at half depth after a blur of 1; from 6 on the two are equal."""
+def _blurred_boxes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of boxes after a Gaussian blur of 1: the width before, at half depth, and from 40 % to 60 % of it."""
     from scipy.special import erf
 
-    widths, away = np.linspace(0.01, 6, 200), np.linspace(0, 6, 2401)
+    widths, away = np.linspace(0.01, 6, 200), np.linspace(0, 7, 2801)
     middle = widths[:, None] / 2
     shapes = erf((middle + away) / 2**0.5) + erf((middle - away) / 2**0.5)
-    halves = [2 * np.interp(-shape[0] / 2, -shape, away) for shape in shapes]
-    return np.array([0.0, *widths]), np.array([halves[0], *halves])
+
+    def wide_at(level: float) -> np.ndarray:
+        found = [2 * np.interp(-(1 - level) * shape[0], -shape, away) for shape in shapes]
+        return np.array([found[0], *found])
+
+    return np.array([0.0, *widths]), wide_at(0.5), wide_at(0.6) - wide_at(0.4)

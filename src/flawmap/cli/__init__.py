@@ -39,6 +39,7 @@ from flawmap.cli.arguments import (
     Weights,
 )
 from flawmap.cli.data import data_app
+from flawmap.cli.measuring import add_commands as add_measuring
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
 app = typer.Typer(
@@ -374,6 +375,9 @@ def zoo(
         json_file=json_file,
     ):
         print(line)
+
+
+add_measuring(app)
 
 
 def _version(value: bool) -> None:

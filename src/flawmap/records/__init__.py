@@ -14,6 +14,8 @@ from flawmap.records.inspection import (
     InspectedPhoto,
     Inspection,
     PositionSource,
+    ProfileWidth,
+    WidthSource,
 )
 from flawmap.records.masks import (
     CascadeRule,
@@ -67,6 +69,7 @@ __all__ = [
     "Pooling",
     "PositionSource",
     "Preprocessing",
+    "ProfileWidth",
     "Progress",
     "Ranking",
     "Split",
@@ -79,5 +82,6 @@ __all__ = [
     "TrainedModel",
     "TrainedSegmenter",
     "Unreadable",
+    "WidthSource",
     "no_progress",
 ]

@@ -98,7 +98,8 @@ options = replace(options, rank=replace(options.rank, prefer="size"))
 """
 INSPECT_OPTIONS = """## Options of inspections
 
-`flawmap.InspectOptions` holds those of `inspect` in the same way, `flawmap.CompareOptions` those of `compare`.
+`flawmap.InspectOptions` holds those of `inspect` in the same way, `flawmap.CompareOptions` those of
+`compare`.
 """
 HANDED_ON = {("rank", "cache"), ("export", "overwrite")}
 """Options that a run sets by itself, as it does every `photos` but the data set's."""

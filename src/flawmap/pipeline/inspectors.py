@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flawmap.records import SurveyModel
+from flawmap.pipeline.sizing import ScaleOptions, measure_findings
+from flawmap.records import InspectedPhoto, SurveyModel
 from flawmap.stages.inspection import InspectionOptions, inspect_photo, open_inspector
+from flawmap.stages.measure import MeasureOptions
 from flawmap.stages.report import SurveyReportOptions
 from flawmap.stages.survey import Look, SurveyOptions
 from flawmap.tools.bundle import Bundle, read_bundle
@@ -20,6 +22,8 @@ class InspectOptions:
     """What an inspection may be told. Keys of a TOML file: a table for each of these."""
 
     inspection: InspectionOptions = field(default_factory=InspectionOptions)
+    measure: MeasureOptions = field(default_factory=MeasureOptions)
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
     survey: SurveyOptions = field(default_factory=SurveyOptions)
     report: SurveyReportOptions = field(default_factory=SurveyReportOptions)
 
@@ -41,11 +45,14 @@ def open_look(model: Path | str, options: InspectOptions) -> Looking:
     """Raises BundleError for a folder that holds no model, OptionError for one that finds nothing."""
     bundle = read_bundle(model)
     inspector = open_inspector(bundle.folder, options.inspection)
-    return Looking(
-        look=lambda path: inspect_photo(inspector, path),
-        model=describe_model(bundle),
-        options={"inspection": to_mapping(options.inspection)},
-    )
+    is_coarse = bundle.spec.masks is None
+
+    def look(path: Path) -> InspectedPhoto:
+        seen = inspect_photo(inspector, path)
+        return measure_findings(seen, path, options.measure, options.scale, is_coarse=is_coarse)
+
+    asked = {name: to_mapping(getattr(options, name)) for name in ("inspection", "measure", "scale")}
+    return Looking(look, describe_model(bundle), asked)
 
 
 def describe_model(bundle: Bundle) -> SurveyModel:

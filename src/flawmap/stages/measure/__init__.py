@@ -10,6 +10,7 @@ from flawmap.stages.measure.cracks import (
 )
 from flawmap.stages.measure.profile_files import Profile, measure_profiles, read_profiles
 from flawmap.stages.measure.profiles import ProfileOptions, Widths, measure_widths
+from flawmap.stages.measure.tracing import trace_crack
 
 __all__ = [
     "LocatedCrack",
@@ -24,4 +25,5 @@ __all__ = [
     "measure_widths",
     "read_profiles",
     "to_grey",
+    "trace_crack",
 ]

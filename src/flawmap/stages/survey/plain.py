@@ -10,7 +10,13 @@ from flawmap.stages.survey.parts import to_parts
 from flawmap.tools.plain import to_plain
 
 _DIGITS = {"_px": 3, "_mm": 4, "_deg": 2, "lon": 7, "lat": 7}
-_MEASURED = tuple(f.name for f in fields(CrackMeasurement) if f.name not in ("area_px", "scale_mm_per_px"))
+_MEASURED = tuple(f.name for f in fields(CrackMeasurement) if f.name != "area_px")
+_IN_MM = (
+    *(f"{name.removesuffix('_px')}_mm" for name in _MEASURED if name.endswith("_px")),
+    "density_mm_per_mm2",
+    "area_mm2",
+)
+"""Names of CrackMeasurement.to_mm(); `area_mm2` is the crack's own, not that of a classifier's region."""
 
 
 def to_document(survey: Survey) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def to_finding(finding: Finding) -> dict[str, Any]:
         "polygon": [list(point) for point in finding.polygon],
         "area_px": finding.area_px,
     }
-    values |= _measured(finding.measurement, finding.area_px)
+    values |= _measured(finding.measurement)
     values |= {
         "severity": finding.severity,
         "lon": finding.lon,
@@ -67,21 +73,11 @@ def to_finding(finding: Finding) -> dict[str, Any]:
     return {key: _rounded(key, value) for key, value in values.items()}
 
 
-def _measured(measured: CrackMeasurement | None, area_px: int) -> dict[str, Any]:
-    """A crack's sizes under their own names; without a measurement every one is null."""
+def _measured(measured: CrackMeasurement | None) -> dict[str, Any]:
+    """A crack's sizes under their own names; what is not known is null."""
     values = {name: getattr(measured, name) if measured else None for name in _MEASURED}
-    scale = measured.scale_mm_per_px if measured else None
-    values["scale_mm_per_px"] = scale
-    for name in ("area_px", *_MEASURED):
-        value = area_px if name == "area_px" else values[name]
-        if name == "area_px":
-            values["area_mm2"] = None if scale is None else value * scale**2
-        elif name == "density_px_per_px2":
-            values["density_mm_per_mm2"] = None if scale is None or value is None else value / scale
-        elif name.endswith("_px"):
-            in_mm = None if scale is None or value is None else value * scale
-            values[f"{name.removesuffix('_px')}_mm"] = in_mm
-    return values
+    in_mm = measured.to_mm() if measured else {}
+    return values | {name: in_mm.get(name) for name in _IN_MM}
 
 
 def _rounded(key: str, value: Any) -> Any:

@@ -80,6 +80,33 @@ class CrackMeasurement:
 
 
 @dataclass(frozen=True)
+class FindingSpec:
+    """When a place of a large photo is a finding, and which photos can be judged; travels with the model.
+
+    Chosen on validation tiles alone. Plain JSON values.
+    """
+
+    least_score: float
+    """Of a window in the finding."""
+    least_area_px: int
+    """Of a finding, in pixels of the photo."""
+    chosen_by: str
+    n_flawed: int = 0
+    """Photos (sources of tiles) that the choice was made on; 0: a default."""
+    n_clean: int = 0
+    share_found: float | None = None
+    """Of the flawed photos, at this choice."""
+    n_false: int | None = None
+    """Clean photos with a finding, at this choice."""
+    least_sharpness: float | None = None
+    """Photos below are too blurred; see tools.sharpness."""
+
+    def __post_init__(self) -> None:
+        check(0 < self.least_score < 1, "least_score between 0 and 1", self.least_score)
+        check(self.least_area_px >= 0, "least_area_px of 0 or more", self.least_area_px)
+
+
+@dataclass(frozen=True)
 class Finding:
     """One connected region of a photo that the model takes for a flaw. Plain JSON values."""
 

@@ -90,7 +90,7 @@ def inspect(
     out = Path(out)
     require_handing_over()
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
-    looking = open_look(model, options)
+    looking = open_look(model, options, len(list_photos(given)))
     asked = {"model": looking.model.digest, "options": looking.options}
     rows = survey_photos(
         given, out, looking.look, asked, options.survey, overwrite=overwrite, progress=progress

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from flawmap.errors import OptionError
 from flawmap.pipeline.sizing import ScaleOptions, measure_findings
-from flawmap.records import InspectedPhoto, SurveyModel
-from flawmap.stages.inspection import InspectionOptions, inspect_photo, open_inspector
+from flawmap.records import InspectedPhoto, ModelSpec, SurveyModel
+from flawmap.stages.inspection import InspectOptions as LookOptions
+from flawmap.stages.inspection import inspect_photo, open_inspector
 from flawmap.stages.measure import MeasureOptions
 from flawmap.stages.report import SurveyReportOptions
 from flawmap.stages.survey import Look, SurveyOptions
-from flawmap.tools.bundle import Bundle, read_bundle
+from flawmap.tools.bundle import Bundle, digest_of
 from flawmap.tools.options import to_mapping
+from flawmap.tools.plain import to_plain
 
 
 @dataclass(frozen=True)
 class InspectOptions:
     """What an inspection may be told. Keys of a TOML file: a table for each of these."""
 
-    inspection: InspectionOptions = field(default_factory=InspectionOptions)
+    inspection: LookOptions = field(default_factory=LookOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
     scale: ScaleOptions = field(default_factory=ScaleOptions)
     survey: SurveyOptions = field(default_factory=SurveyOptions)
@@ -41,18 +45,42 @@ class Looking:
     grading_note: str = ""
 
 
-def open_look(model: Path | str, options: InspectOptions) -> Looking:
-    """Raises BundleError for a folder that holds no model, OptionError for one that finds nothing."""
-    bundle = read_bundle(model)
-    inspector = open_inspector(bundle.folder, options.inspection)
-    is_coarse = bundle.spec.masks is None
+def open_look(model: Path | str, options: InspectOptions, n_photos: int) -> Looking:
+    """Raises BundleError for a folder that holds no model, or one that cannot inspect."""
+    inspection = options.inspection
+    if inspection.runtime.n_threads is None and n_photos > 1:  # photos run side by side instead
+        inspection = replace(inspection, runtime=replace(inspection.runtime, n_threads=1))
+    inspector = open_inspector(model, inspection)
+    is_coarse = inspector.bundle.spec.masks is None
 
     def look(path: Path) -> InspectedPhoto:
         seen = inspect_photo(inspector, path)
-        return measure_findings(seen, path, options.measure, options.scale, is_coarse=is_coarse)
+        return measure_findings(
+            seen, path, options.measure, options.scale, inspection.photos, is_coarse=is_coarse
+        )
 
+    return Looking(look, describe_model(inspector.bundle), _decisive(options))
+
+
+def _decisive(options: InspectOptions) -> dict[str, Any]:
+    """The options that decide findings, without those that only say how fast or where."""
     asked = {name: to_mapping(getattr(options, name)) for name in ("inspection", "measure", "scale")}
-    return Looking(look, describe_model(bundle), asked)
+    for table, names in (("runtime", ("n_threads", "cache")), ("photos", ("n_threads", "memo"))):
+        for name in names:
+            del asked["inspection"][table][name]
+    if (region := options.inspection.region) is not None:
+        asked["inspection"]["region_digest"] = _digest_region(region)
+    return asked
+
+
+def _digest_region(region: Path) -> str:
+    """Of a region's file, or of all files of its folder."""
+    files = sorted(path for path in region.rglob("*") if path.is_file()) if region.is_dir() else [region]
+    try:
+        parts = [f"{path.name} {digest_of(path.read_bytes())}" for path in files]
+    except OSError as error:
+        raise OptionError(f"cannot read the region of interest {region}: {error.strerror}") from error
+    return digest_of("\n".join(parts).encode())
 
 
 def describe_model(bundle: Bundle) -> SurveyModel:
@@ -66,10 +94,26 @@ def describe_model(bundle: Bundle) -> SurveyModel:
         labels=spec.labels,
         good_labels=spec.good_labels,
         backbone=spec.backbone_id,
-        digest=" ".join(digest for _, digest in sorted(spec.file_digests.items())),
+        digest=_digest_model(spec),
         flawmap_version=__version__,
         test=_own_test(spec.metrics.get("test") or {}),
     )
+
+
+def _digest_model(spec: ModelSpec) -> str:
+    """Of all in a model folder that decides its answers."""
+    names = (
+        "file_digests",
+        "labels",
+        "good_labels",
+        "preprocessing",
+        "thresholds",
+        "tile_hw",
+        "masks",
+        "cascade",
+    )
+    decisive = {name: to_plain(getattr(spec, name)) for name in (*names, "findings")}
+    return digest_of(json.dumps(decisive, sort_keys=True).encode())
 
 
 def _own_test(test: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,9 +44,9 @@ def measure_findings(
     path: Path,
     options: MeasureOptions,
     scale: ScaleOptions,
+    photos: PhotoOptions,
     *,
     is_coarse: bool,
-    read: Callable[[Path], np.ndarray] | None = None,
 ) -> InspectedPhoto:
     """The findings that are cracks get a measurement. `is_coarse`: the outlines are those of a classifier,
     within which the crack is traced first. A photo too large to be held keeps its findings unmeasured.
@@ -55,7 +54,7 @@ def measure_findings(
     if not seen.inspection.findings:
         return seen
     try:
-        image = read(path) if read else read_image(path, PhotoOptions())
+        image = read_image(path, photos)
     except PhotoError:
         return seen
     mm_per_px = _find_scale(path, image.shape[:2], scale)

@@ -16,7 +16,7 @@ from flawmap.tools.bundle import Bundle, read_bundle
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
-from flawmap.tools.regions import Region, find_region
+from flawmap.tools.regions import find_region
 from flawmap.tools.runtime import RuntimeOptions
 
 CLOSE_UP_PX, MOST_CLOSE_UPS = 480, 12

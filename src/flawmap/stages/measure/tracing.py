@@ -41,10 +41,9 @@ def trace_crack(grey: np.ndarray, region: np.ndarray) -> np.ndarray:
     labels, n = ndimage.label(marked, np.ones((3, 3), bool))
     if n == 0:
         return marked
-    extents = [
-        np.hypot(*(side.stop - side.start for side in place)) for place in ndimage.find_objects(labels)
-    ]
-    is_kept = np.array([False, *(np.array(extents) >= max(_LEAST_PX, _LEAST_SHARE * max(extents)))])
+    places = ndimage.find_objects(labels)
+    extents = np.array([np.hypot(*(side.stop - side.start for side in place)) for place in places])
+    is_kept = np.array([False, *(extents >= max(_LEAST_PX, _LEAST_SHARE * extents.max()))])
     return is_kept[labels]
 
 

@@ -33,6 +33,7 @@ from flawmap.stages.survey import (
     Look,
     PictureFolder,
     SurveyOptions,
+    cut_close_up,
     draw_kept,
     name_parts,
     run_survey,
@@ -178,7 +179,7 @@ def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) ->
         for row, i in list(worst.values())[:n_worst]:
             photo = journal.picture(row.name, "photo")
             overlay = None if photo is None else draw_kept(photo, row.inspection)
-            close_up = journal.picture(row.name, "close-up", i)
+            close_up = journal.picture(row.name, "close-up", i) or cut_close_up(row.inspection, i)
             shown.append(ShownFinding(row, i + 1, overlay, photo, close_up))
     return tuple(shown)
 

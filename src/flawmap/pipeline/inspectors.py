@@ -103,7 +103,6 @@ def describe_model(bundle: Bundle) -> SurveyModel:
 def _digest_model(spec: ModelSpec) -> str:
     """Of all in a model folder that decides its answers."""
     names = (
-        "file_digests",
         "labels",
         "good_labels",
         "preprocessing",
@@ -111,8 +110,9 @@ def _digest_model(spec: ModelSpec) -> str:
         "tile_hw",
         "masks",
         "cascade",
+        "findings",
     )
-    decisive = {name: to_plain(getattr(spec, name)) for name in (*names, "findings")}
+    decisive = {name: to_plain(getattr(spec, name)) for name in ("file_digests", *names)}
     return digest_of(json.dumps(decisive, sort_keys=True).encode())
 
 

@@ -83,7 +83,11 @@ def _measure(
     looked_at_px = image.shape[0] * image.shape[1]
     scale = None if mm_per_px is None else Scale.uniform(mm_per_px)
     found = measure_crack(mask, grey, options, scale, looked_at_px)
-    return found if found.length_px >= _LEAST_SLENDERNESS * found.width_mean_px else None
+    if found.length_px < _LEAST_SLENDERNESS * found.width_mean_px:
+        return None
+    # A traced line is as thick as the scale that shows it best, not as the crack.
+    area_px = round(found.length_px * found.width_mean_px)
+    return replace(found, area_px=area_px) if is_coarse else found
 
 
 def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]) -> np.ndarray:

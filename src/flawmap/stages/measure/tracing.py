@@ -15,7 +15,7 @@ _N_SCALES = 3
 _MOST_PX = 2_000_000
 """Larger crops are looked at from the next coarser scale on: their cracks are long, if not wide."""
 _STRONG, _WEAK = 99.5, 97.0
-"""Percentiles of the surface's own ridges: a crack is above the first somewhere, above the second all along."""
+"""Percentiles of the surface's own ridges: a crack passes the first somewhere, the second all along."""
 _LEAST_PX = 15.0
 _LEAST_SHARE = 0.15
 """Pieces shorter than either (in the length of the longest) are grains and specks."""

@@ -9,7 +9,7 @@ from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.parts import name_parts, to_parts
-from flawmap.stages.survey.pictures import PictureFolder, draw_kept
+from flawmap.stages.survey.pictures import PictureFolder, cut_close_up, draw_kept
 from flawmap.stages.survey.plain import to_document
 from flawmap.stages.survey.running import Look, run_survey
 from flawmap.stages.survey.writing import write_findings, write_workbook
@@ -24,6 +24,7 @@ __all__ = [
     "PictureFolder",
     "SurveyOptions",
     "compare_surveys",
+    "cut_close_up",
     "draw_kept",
     "name_parts",
     "read_survey",

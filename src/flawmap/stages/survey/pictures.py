@@ -9,12 +9,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from flawmap.errors import PhotoError
 from flawmap.records import Finding, InspectedPhoto, Inspection
 from flawmap.tools.files import write_file
+from flawmap.tools.photos import read_image
 
 KEPT_PX = 900
 """Longer side of the photo that is kept for reports."""
 _OUTLINE, _CASING, _INK = (240, 228, 66), (20, 24, 30), (20, 24, 30)
+_CLOSE_UP_PX = 480
 _JPEG_QUALITY, _KEPT_QUALITY = 88, 80
 
 
@@ -103,6 +106,19 @@ def draw_kept(photo: bytes, inspection: Inspection) -> bytes:
         pixels = np.asarray(image.convert("RGB"))
     scale = pixels.shape[1] / (inspection.width_px or pixels.shape[1])
     return to_jpeg(draw_findings(pixels, inspection.findings, scale), _JPEG_QUALITY)
+
+
+def cut_close_up(inspection: Inspection, index: int) -> bytes | None:
+    """A finding's surroundings at full size, as JPEG, from the photo where it lay; None where it has gone."""
+    try:
+        image = read_image(inspection.path)
+    except PhotoError:
+        return None
+    left, top, right, bottom = inspection.findings[index].box_xyxy
+    height, width = image.shape[:2]
+    x = max(0, min(round((left + right - _CLOSE_UP_PX) / 2), width - _CLOSE_UP_PX))
+    y = max(0, min(round((top + bottom - _CLOSE_UP_PX) / 2), height - _CLOSE_UP_PX))
+    return to_jpeg(image[y : y + _CLOSE_UP_PX, x : x + _CLOSE_UP_PX], _KEPT_QUALITY)
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -11,8 +11,9 @@ from flawmap.tools.plain import to_plain
 
 _DIGITS = {"_px": 3, "_mm": 4, "_deg": 2, "lon": 7, "lat": 7}
 _MEASURED = tuple(f.name for f in fields(CrackMeasurement) if f.name != "area_px")
+_LENGTHS = tuple(name for name in _MEASURED if name.endswith("_px") and name != "scale_mm_per_px")
 _IN_MM = (
-    *(f"{name.removesuffix('_px')}_mm" for name in _MEASURED if name.endswith("_px")),
+    *(f"{name.removesuffix('_px')}_mm" for name in _LENGTHS),
     "density_mm_per_mm2",
     "area_mm2",
 )

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
-    from flawmap.pipeline.measuring import measure_profile
+    from flawmap.pipeline.measuring import marker, measure, measure_profile
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
     from flawmap.pipeline.using import evaluate, explain, load, predict
@@ -32,6 +32,8 @@ __all__ = [
     "explain",
     "fetch",
     "load",
+    "marker",
+    "measure",
     "measure_profile",
     "predict",
     "rank",
@@ -44,7 +46,7 @@ __all__ = [
 _HOMES = {
     "errors": ("FlawmapError",),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
-    "pipeline.measuring": ("measure_profile",),
+    "pipeline.measuring": ("marker", "measure", "measure_profile"),
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),
     "pipeline.using": ("evaluate", "explain", "load", "predict"),

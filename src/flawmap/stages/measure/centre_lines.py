@@ -1,4 +1,4 @@
-"""The centre lines of a crack's mask: its skeleton as a graph, freed of spurs, smoothed, sampled a pixel apart."""
+"""The centre lines of a mask: its skeleton as a graph, freed of spurs, smoothed, a point at every pixel."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _EIGHT = np.ones((3, 3), bool)
 _SPUR_WIDTHS, _SPUR_PX = 1.0, 3.0
 """A side branch no longer than this many widths, and so many pixels, is an unevenness of the mask's edge."""
 _SMOOTH_PX, _SMOOTH_WIDTHS = 2.0, 0.25
-"""Standard deviation of the smoothing along the line: a skeleton goes in steps of a pixel, and wanders the more
-the wider the mask is."""
+"""Standard deviation of the smoothing along the line: a skeleton goes in steps of a pixel, and wanders the
+more the wider the mask is."""
 
 
 @dataclass(frozen=True, eq=False)

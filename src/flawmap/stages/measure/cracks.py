@@ -1,8 +1,8 @@
 """A crack's mask, and the photo under it → length, widths, direction, branches, pattern.
 
 The mask tells where the crack runs; how wide it is, the photo tells: grey values are read across the centre
-line, averaged over a few pixels along it, and measured as every profile is. Where fewer than half of them show
-a dark line, or there is no photo, the mask itself is read in the same way.
+line, averaged over a few pixels along it, and measured as every profile is. Where fewer than half of them
+show a dark line, or there is no photo, the mask itself is read in the same way.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def measure_cracks(
     options: MeasureOptions | None = None,
     scale: Scale | None = None,
 ) -> MeasuredCracks:
-    """Every connected crack (corners connect) of an (H, W) bool mask, with (H, W) grey values of the photo."""
+    """Every connected crack (corners connect) of an (H, W) bool mask; with the photo's grey values, (H, W)."""
     from scipy import ndimage
 
     _check_shapes(mask, grey)
@@ -209,7 +209,7 @@ def _moved(lines: CentreLines, origin_xy: tuple[int, int]) -> CentreLines:
 def _read_on(
     grey: np.ndarray, lines: CentreLines, options: MeasureOptions
 ) -> list[tuple[np.ndarray, np.ndarray, Widths]]:
-    """Per branch: points, unit normals and widths, of the readings that show a dark line within the picture."""
+    """Per branch: points, unit normals and widths, of readings that show a dark line within the picture."""
     from scipy import ndimage
 
     found = []

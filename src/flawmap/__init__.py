@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flawmap.pipeline.comparing import CompareOptions, compare
     from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
-    from flawmap.pipeline.measuring import measure_profile
+    from flawmap.pipeline.measuring import marker, measure, measure_profile
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
     from flawmap.pipeline.using import evaluate, explain, load, predict
@@ -38,6 +38,8 @@ __all__ = [
     "fetch",
     "inspect",
     "load",
+    "marker",
+    "measure",
     "measure_profile",
     "predict",
     "rank",
@@ -52,7 +54,7 @@ _HOMES = {
     "pipeline.comparing": ("CompareOptions", "compare"),
     "pipeline.inspecting": ("InspectOptions", "inspect"),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
-    "pipeline.measuring": ("measure_profile",),
+    "pipeline.measuring": ("marker", "measure", "measure_profile"),
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),
     "pipeline.using": ("evaluate", "explain", "load", "predict"),

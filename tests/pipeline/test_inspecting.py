@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ from PIL import Image, ImageDraw
 
 import flawmap
 from flawmap.errors import OptionError
-from flawmap.pipeline.sizing import ScaleOptions, measure_findings
+from flawmap.pipeline.sizing import measure_findings
 from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
 from flawmap.stages.measure import MeasureOptions, trace_crack
 from flawmap.stages.survey import SurveyOptions
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.scale import ScaleOptions
 
 for module in ("jinja2", "openpyxl", "typst", "skimage"):
     pytest.importorskip(module)
@@ -130,5 +130,3 @@ def test_a_scale_comes_from_the_lens_or_not_at_all(tmp_path: Path) -> None:
         assert found.measurement is not None
         scales.append(found.measurement.scale_mm_per_px)
     assert scales[1] is None and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
-    with pytest.raises(OptionError):
-        replace(ScaleOptions(), distance_m=-1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 import flawmap
 from flawmap.cli.arguments import ModelArgument, Quiet, Threads
+from flawmap.cli.measuring import DistanceM, ExposureName, FocalMm, Grading, MarkerMm, MmPerPx, SensorWidthMm
 from flawmap.cli.output import finish, resolve, shown_progress
 
 
@@ -21,6 +23,19 @@ def inspect(
     meta: Annotated[
         Path | None,
         typer.Option(help="TOML file with structure, element, span, inspector, date, scale, notes."),
+    ] = None,
+    mm_per_px: MmPerPx = None,
+    distance_m: DistanceM = None,
+    focal_mm: FocalMm = None,
+    sensor_width_mm: SensorWidthMm = None,
+    marker_mm: MarkerMm = None,
+    grading: Grading = None,
+    exposure: ExposureName = None,
+    region: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to look: a polygon (.json) or mask (.png), or a folder with one per camera folder."
+        ),
     ] = None,
     part_by: Annotated[
         str | None,
@@ -41,13 +56,25 @@ def inspect(
     Stopped at any moment and given again, it does only what is missing. A photo that cannot be read or judged
     is listed, never counted clean.
     """
+    from flawmap.errors import OptionError, option
+    from flawmap.tools.grading import GradingOptions
+    from flawmap.tools.scale import ScaleOptions
+
+    if exposure is not None and grading is None:
+        raise OptionError(f"{option('--exposure')} is of use with a grading table only; name one")
+    scale = ScaleOptions(mm_per_px, distance_m, focal_mm, sensor_width_mm, marker_mm)
     options = resolve(
         flawmap.InspectOptions,
         config,
+        inspection__region=region,
         survey__n_threads=threads,
         survey__part_by=part_by,
         survey__heatmaps=heatmaps,
     )
+    if scale != ScaleOptions():
+        options = replace(options, scale=scale)
+    if grading is not None:
+        options = replace(options, grading=GradingOptions(grading, exposure))
     with shown_progress(quiet) as progress:
         result = flawmap.inspect(
             model, photos, out, options, meta=meta, overwrite=overwrite, progress=progress

@@ -10,6 +10,7 @@ from typing import Any
 
 from flawmap.errors import OptionError, option, require_extra
 from flawmap.pipeline.inspectors import InspectOptions, open_look
+from flawmap.pipeline.sizing import Grading, grade_row
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
     Progress,
@@ -41,6 +42,7 @@ from flawmap.stages.survey import (
     write_findings,
     write_workbook,
 )
+from flawmap.tools.grading import read_grading
 from flawmap.tools.options import read_options
 
 _OURS = (
@@ -91,12 +93,16 @@ def inspect(
     out = Path(out)
     require_handing_over()
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
+    grading = None if options.grading is None else Grading(*read_grading(options.grading))
     looking = open_look(model, options, len(list_photos(given)))
     asked = {"model": looking.model.digest, "options": looking.options}
     rows = survey_photos(
         given, out, looking.look, asked, options.survey, overwrite=overwrite, progress=progress
     )
-    survey = Survey(rows, looking.model, looking.options, told, looking.grades, looking.grading_note)
+    survey = Survey(rows, looking.model, dict(looking.options), told)
+    if grading is not None:
+        rows = tuple(grade_row(row, grading) for row in rows)
+        survey = replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
     hand_over(survey, out, asked, options.report, progress)
     return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
 

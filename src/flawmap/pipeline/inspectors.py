@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.errors import OptionError
-from flawmap.pipeline.sizing import ScaleOptions, measure_findings
+from flawmap.pipeline.sizing import measure_findings
 from flawmap.records import InspectedPhoto, ModelSpec, SurveyModel
 from flawmap.stages.inspection import InspectOptions as LookOptions
 from flawmap.stages.inspection import inspect_photo, open_inspector
@@ -17,8 +17,10 @@ from flawmap.stages.measure import MeasureOptions
 from flawmap.stages.report import SurveyReportOptions
 from flawmap.stages.survey import Look, SurveyOptions
 from flawmap.tools.bundle import Bundle, digest_of
+from flawmap.tools.grading import GradingOptions
 from flawmap.tools.options import to_mapping
 from flawmap.tools.plain import to_plain
+from flawmap.tools.scale import ScaleOptions
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class InspectOptions:
     inspection: LookOptions = field(default_factory=LookOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
     scale: ScaleOptions = field(default_factory=ScaleOptions)
+    grading: GradingOptions | None = None
+    """A table of grades by width; None: nothing is graded."""
     survey: SurveyOptions = field(default_factory=SurveyOptions)
     report: SurveyReportOptions = field(default_factory=SurveyReportOptions)
 
@@ -40,9 +44,6 @@ class Looking:
     model: SurveyModel
     options: Mapping[str, Any]
     """Plain JSON values."""
-    grades: tuple[str, ...] = ()
-    """What a severity may be, mildest first."""
-    grading_note: str = ""
 
 
 def open_look(model: Path | str, options: InspectOptions, n_photos: int) -> Looking:

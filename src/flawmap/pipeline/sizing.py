@@ -7,36 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.errors import OptionError, PhotoError
-from flawmap.records import CrackMeasurement, Finding, InspectedPhoto
+from flawmap.errors import PhotoError
+from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, SurveyRow
 from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace_crack
+from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photos import PhotoOptions, read_image
-from flawmap.tools.scale import Lens, Scale, check_scale, read_lens, to_mm_per_px
+from flawmap.tools.scale import Scale, ScaleOptions, find_scale, read_lens
 
 _SURFACE_PX = 48
 """Of surface around a finding that measuring may look at."""
 _LEAST_SLENDERNESS = 4.0
 """A crack is at least this many times as long as it is wide; anything else has an area, but no width."""
-
-
-@dataclass(frozen=True)
-class ScaleOptions:
-    """How large a pixel is on the surface: the same for all photos, or by each photo's lens."""
-
-    mm_per_px: float | None = None
-    distance_m: float | None = None
-    """From the lens to the surface, the same for all photos, taken straight on."""
-    focal_mm: float | None = None
-    """Else from the photo's EXIF."""
-    sensor_width_mm: float | None = None
-    """Else from the photo's EXIF."""
-
-    def __post_init__(self) -> None:
-        check_scale(self.mm_per_px)
-        for name in ("distance_m", "focal_mm", "sensor_width_mm"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise OptionError(f"{name} is {value}; a number above 0 was wanted")
 
 
 def measure_findings(
@@ -57,16 +38,52 @@ def measure_findings(
         image = read_image(path, photos)
     except PhotoError:
         return seen
-    mm_per_px = _find_scale(path, image.shape[:2], scale)
+    found_scale = _find_scale(scale, image, path)
     found = tuple(
-        replace(one, measurement=_measure(one, image, options, mm_per_px, is_coarse))
+        replace(one, measurement=_measure(one, image, options, found_scale, is_coarse))
         for one in seen.inspection.findings
     )
     return replace(seen, inspection=replace(seen.inspection, findings=found))
 
 
+@dataclass(frozen=True)
+class Grading:
+    """How widths in millimetres become a severity."""
+
+    table: GradingTable
+    exposure: Exposure | None
+
+    @property
+    def grades(self) -> tuple[str, ...]:
+        """What a severity may be, mildest first."""
+        if self.exposure is None:
+            return tuple(band.name for band in self.table.bands)
+        limit_mm = self.exposure.limit_mm
+        widths = (limit_mm / 2, limit_mm * 2)
+        return tuple(grade_width(width, 0.0, self.table, self.exposure).name for width in widths)
+
+    @property
+    def note(self) -> str:
+        return f"{self.table.title}. {self.table.limits} Source: {self.table.source}"
+
+    def grade(self, finding: Finding) -> Finding:
+        """With its severity, where its width is known in millimetres."""
+        sizes = finding.measurement
+        if sizes is None or sizes.scale_mm_per_px is None:
+            return finding
+        told = sizes.to_mm()
+        widths = (told["width_max_mm"], told["width_max_u95_mm"])
+        return replace(finding, severity=grade_width(*widths, self.table, self.exposure).name)
+
+
+def grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
+    """A photo of a survey with its findings graded."""
+    findings = tuple(grading.grade(one) for one in row.inspection.findings)
+    return replace(row, inspection=replace(row.inspection, findings=findings))
+
+
 def _measure(
-    finding: Finding, image: np.ndarray, options: MeasureOptions, mm_per_px: float | None, is_coarse: bool
+    finding: Finding, image: np.ndarray, options: MeasureOptions, scale: Scale | None, is_coarse: bool
 ) -> CrackMeasurement | None:
     """The sizes of one finding; None where it is no crack."""
     left, top, right, bottom = (round(value) for value in finding.box_xyxy)
@@ -81,8 +98,8 @@ def _measure(
     if mask.sum() < options.least_area_px:
         return None
     looked_at_px = image.shape[0] * image.shape[1]
-    scale = None if mm_per_px is None else Scale.uniform(mm_per_px)
-    found = measure_crack(mask, grey, options, scale, looked_at_px)
+    moved = None if scale is None else scale.moved(left, top)
+    found = measure_crack(mask, grey, options, moved, looked_at_px)
     if found.length_px < _LEAST_SLENDERNESS * found.width_mean_px:
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.
@@ -102,12 +119,15 @@ def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]
     return np.array(canvas)
 
 
-def _find_scale(path: Path, size_hw: tuple[int, ...], scale: ScaleOptions) -> float | None:
-    """Of one photo; None where its EXIF does not say what is missing."""
-    if scale.mm_per_px is not None or scale.distance_m is None:
-        return scale.mm_per_px
-    told = read_lens(path, (size_hw[0], size_hw[1]))
-    lens = Lens(scale.focal_mm or told.focal_mm, scale.sensor_width_mm or told.sensor_width_mm)
-    if lens.focal_mm is None or lens.sensor_width_mm is None:
+def _find_scale(options: ScaleOptions, image: np.ndarray, path: Path) -> Scale | None:
+    """Of one photo; None where it shows no marker, or its EXIF does not say what is missing: its sizes then
+    stay in pixels, which the reports tell."""
+    if options.distance_m is not None:
+        told = read_lens(path, (image.shape[0], image.shape[1]))
+        needed = (options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
+        if None in needed:
+            return None
+    try:
+        return find_scale(options, image, path)
+    except PhotoError:
         return None
-    return to_mm_per_px(scale.distance_m, lens, (size_hw[0], size_hw[1]))

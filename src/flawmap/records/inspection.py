@@ -25,8 +25,8 @@ class ProfileWidth:
     """95 % half-interval."""
     u95_mm: float | None
     is_resolved: bool
-    """False where the crack is narrower than a pixel, or not seen at all: the width then rests on how dark an
-    open crack is taken to be."""
+    """False where the crack is narrower than a pixel, or not seen at all: the width then rests on how dark
+    an open crack is taken to be."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,9 @@ class CrackMeasurement:
         scale = self.scale_mm_per_px
         if scale is None:
             return {}
-        lengths = (f.name for f in fields(self) if f.name.endswith("_px") and f.name != "area_px")
-        found = {f"{name.removesuffix('_px')}_mm": scale * getattr(self, name) for name in lengths}
+        names = [f.name.removesuffix("_px") for f in fields(self) if f.name.endswith("_px")]
+        lengths = [name for name in names if name not in ("area", "scale_mm_per")]
+        found = {f"{name}_mm": scale * getattr(self, f"{name}_px") for name in lengths}
         density = {"density_mm_per_mm2": self.density_px_per_px2 / scale}
         return found | {"area_mm2": scale**2 * self.area_px} | density
 

@@ -65,6 +65,57 @@ def _stretch(homography: np.ndarray, xy: np.ndarray, directions: np.ndarray) -> 
 
 
 @dataclass(frozen=True)
+class ScaleOptions:
+    """Where a photo's scale comes from: one of these, or none at all."""
+
+    mm_per_px: float | None = None
+    distance_m: float | None = None
+    """From the lens to the surface, taken straight on; with `focal_mm` and `sensor_width_mm` where the
+    photo's EXIF does not have them."""
+    focal_mm: float | None = None
+    sensor_width_mm: float | None = None
+    """Along the photo's longer side."""
+    marker_mm: float | None = None
+    """Width of the marker's black square that each photo shows."""
+
+    def __post_init__(self) -> None:
+        check_scale(self.mm_per_px)
+        given = [name for name in ("mm_per_px", "distance_m", "marker_mm") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)} are both given; one source of the scale was wanted")
+        if self.distance_m is None and (self.focal_mm is not None or self.sensor_width_mm is not None):
+            raise OptionError(f"a lens gives no scale by itself; give {option('--distance-m')} too")
+
+    @property
+    def needs_photo(self) -> bool:
+        """Whether the scale is read off the photo."""
+        return self.distance_m is not None or self.marker_mm is not None
+
+
+def find_scale(
+    options: ScaleOptions, image: np.ndarray | None = None, photo: Path | None = None
+) -> Scale | None:
+    """The scale of a photo, (H, W, 3) uint8 RGB and the file it came from; None where none is asked for.
+
+    Raises OptionError for what is missing, PhotoError where the photo shows no marker.
+    """
+    if options.mm_per_px is not None:
+        return Scale.uniform(options.mm_per_px)
+    if not options.needs_photo:
+        return None
+    if image is None:
+        raise OptionError(f"the scale is to be read off the photo; give {option('--photo')}")
+    if options.marker_mm is not None:
+        from flawmap.tools.markers import find_marker_scale
+
+        return find_marker_scale(image, options.marker_mm)
+    size_hw = (image.shape[0], image.shape[1])
+    told = Lens() if photo is None else read_lens(photo, size_hw)
+    lens = Lens(options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
+    return Scale.uniform(to_mm_per_px(float(options.distance_m or 0), lens, size_hw))
+
+
+@dataclass(frozen=True)
 class Lens:
     """What a photo was taken with, as far as it is known."""
 

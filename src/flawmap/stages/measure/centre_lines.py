@@ -1,4 +1,4 @@
-"""The centre lines of a crack's mask: its skeleton as a graph, freed of spurs, smoothed, sampled a pixel apart."""
+"""The centre lines of a mask: its skeleton as a graph, freed of spurs, smoothed, a point at every pixel."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _EIGHT = np.ones((3, 3), bool)
 _SPUR_WIDTHS, _SPUR_PX = 1.0, 3.0
 """A side branch no longer than this many widths, and so many pixels, is an unevenness of the mask's edge."""
 _SMOOTH_PX, _SMOOTH_WIDTHS = 2.0, 0.25
-"""Standard deviation of the smoothing along the line: a skeleton goes in steps of a pixel, and wanders the more
-the wider the mask is."""
+"""Standard deviation of the smoothing along the line: a skeleton goes in steps of a pixel, and wanders the
+more the wider the mask is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,19 +203,41 @@ def _turned(edge: _Edge) -> _Edge:
 
 def _to_line(edge: _Edge, distance: np.ndarray) -> CentreLine:
     """Smoothed, a point about every pixel, in the (x, y) of the mask before it was padded."""
-    rows, columns = np.round(edge.points).astype(np.int64).T
+    is_loop = edge.nodes[0] == edge.nodes[1] and len(edge.points) > 1
+    is_free = (edge.nodes[0] < 0 and not is_loop, edge.nodes[1] < 0 and not is_loop)
+    points = _cut_ends(edge.points, is_free, distance)
+    rows, columns = np.round(points).astype(np.int64).T
     radii = distance[rows, columns]
-    yx = _smooth(edge.points, _SMOOTH_PX + _SMOOTH_WIDTHS * 2 * float(np.median(radii)))
+    yx = _smooth(points, _SMOOTH_PX + _SMOOTH_WIDTHS * 2 * float(np.median(radii)))
     steps = np.hypot(*np.diff(yx, axis=0).T)
     along = np.concatenate([[0.0], np.cumsum(steps)])
     length = float(along[-1])
     at = np.linspace(0, length, max(1, round(length)) + 1) if length > 0 else np.zeros(1)
     xy = np.stack([np.interp(at, along, yx[:, 1]), np.interp(at, along, yx[:, 0])], axis=1) - 1
-    is_loop = edge.nodes[0] == edge.nodes[1] and len(yx) > 1
-    is_free = (edge.nodes[0] < 0 and not is_loop, edge.nodes[1] < 0 and not is_loop)
-    # A skeleton ends about half a width before the mask does.
-    length += sum(float(radius) for free, radius in zip(is_free, (radii[0], radii[-1]), strict=True) if free)
-    return CentreLine(xy, _tangents(xy), np.interp(at, along, radii), length, is_free)
+    tangents = _tangents(xy)
+    for end, sense in ((0, -1), (-1, 1)):
+        if is_free[end]:
+            length += _reach(distance, xy[end] + 1, sense * tangents[end])
+    return CentreLine(xy, tangents, np.interp(at, along, radii), length, is_free)
+
+
+def _cut_ends(points: np.ndarray, is_free: tuple[bool, bool], distance: np.ndarray) -> np.ndarray:
+    """Without the last one and a half half-widths at free ends, where a skeleton turns into a corner of the
+    mask; all of it, where that would be more than a third."""
+    rows, columns = np.round(points).astype(np.int64).T
+    n_cut = int(1.5 * np.median(distance[rows, columns]))
+    if 3 * n_cut * sum(is_free) > len(points):
+        return points
+    return points[n_cut * is_free[0] : len(points) - n_cut * is_free[1]]
+
+
+def _reach(distance: np.ndarray, xy: np.ndarray, direction: np.ndarray) -> float:
+    """How far it is from a point in the mask, straight on, to the mask's end."""
+    steps = np.arange(0.5, 4 * distance.max() + 2, 0.5)
+    columns, rows = np.round(xy[:, None] + direction[:, None] * steps).astype(np.int64)
+    is_in = (rows >= 0) & (columns >= 0) & (rows < distance.shape[0]) & (columns < distance.shape[1])
+    is_in[is_in] = distance[rows[is_in], columns[is_in]] > 0
+    return float(steps[np.argmin(is_in)]) if not is_in.all() else float(steps[-1])
 
 
 def _smooth(points: np.ndarray, sigma_px: float) -> np.ndarray:

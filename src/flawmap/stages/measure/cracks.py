@@ -1,8 +1,8 @@
 """A crack's mask, and the photo under it → length, widths, direction, branches, pattern.
 
 The mask tells where the crack runs; how wide it is, the photo tells: grey values are read across the centre
-line, averaged over a few pixels along it, and measured as every profile is. Where fewer than half of them show
-a dark line, or there is no photo, the mask itself is read in the same way.
+line, averaged over a few pixels along it, and measured as every profile is. Where fewer than half of them
+show a dark line, or there is no photo, the mask itself is read in the same way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in grey, ITU-R BT.601."""
 _BLUR_RANGE_PX, _BLUR_MARGIN = (0.4, 2.0), 1.05
 """Of photos that can be measured; the margin keeps the least width below the true one."""
-_SHOWN_AT, _SHOWN_READINGS = 4.0, 10
+_SHOWN_AT, _SHOWN_READINGS = 3.6, 10
 """A crack shows its own darkness where it is this many times as wide as its blur, in so many readings."""
 _TILE_READINGS = 20_000
 """Profiles measured at a time, so that memory stays small."""
@@ -116,7 +116,7 @@ def measure_cracks(
     options: MeasureOptions | None = None,
     scale: Scale | None = None,
 ) -> MeasuredCracks:
-    """Every connected crack (corners connect) of an (H, W) bool mask, with (H, W) grey values of the photo."""
+    """Every connected crack (corners connect) of an (H, W) bool mask; with the photo's grey values, (H, W)."""
     from scipy import ndimage
 
     _check_shapes(mask, grey)
@@ -166,8 +166,8 @@ def _read(
         options = _learnt([widths for _, _, widths in found], options)
         found = _read_on(grey, lines, options)
     else:
-        # The mask as a photo of a black crack.
-        found = _read_on(np.where(mask, np.float32(0), np.float32(255)), lines, options)
+        black = replace(options, profile=replace(options.profile, dark_ratio=0))
+        found = _read_on(_to_photo(mask), lines, black)
     if not found:
         found = [_by_area(mask, lines)]
     xy, normals = (np.concatenate([part[i] for part in found]) for i in (0, 1))
@@ -176,6 +176,13 @@ def _read(
     return _Readings(
         xy + origin_xy, normals, widths, from_photo, _moved(lines, origin_xy), scale, int(mask.sum())
     )
+
+
+def _to_photo(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32: its crack in black on white, as blurred as a photo in focus is."""
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(np.where(mask, np.float32(0), np.float32(255)), 0.7)
 
 
 def _learnt(found: Sequence[Widths], options: MeasureOptions) -> MeasureOptions:
@@ -202,7 +209,7 @@ def _moved(lines: CentreLines, origin_xy: tuple[int, int]) -> CentreLines:
 def _read_on(
     grey: np.ndarray, lines: CentreLines, options: MeasureOptions
 ) -> list[tuple[np.ndarray, np.ndarray, Widths]]:
-    """Per branch: points, unit normals and widths, of the readings that show a dark line within the picture."""
+    """Per branch: points, unit normals and widths, of readings that show a dark line within the picture."""
     from scipy import ndimage
 
     found = []
@@ -235,7 +242,7 @@ def _read_branch(
     widths = measure_widths(profiles, profile_options)
     steady = ndimage.median_filter(widths.width_px, n_along, mode="nearest")
     widths = replace(widths, width_px=steady)
-    is_kept = widths.is_seen & _is_inside(at, widths, splines.shape) & ~_is_near_end(line, part)
+    is_kept = widths.is_seen & _is_inside(at, widths, splines.shape) & ~_is_at_junction(line, part)
     return xy[is_kept], normals[is_kept], widths.take(is_kept)
 
 
@@ -249,17 +256,12 @@ def _is_inside(at: np.ndarray, widths: Widths, size_hw: tuple[int, ...]) -> np.n
     return is_inside
 
 
-def _is_near_end(line: CentreLine, part: slice) -> np.ndarray:
-    """(n,) where the line lies within another branch, which would be measured too, or at a free end, where a
-    skeleton turns into one of the mask's corners. A line too short to spare its ends keeps them."""
-    along, radius = np.arange(len(line.xy), dtype=float), 1.5 * float(np.median(line.radius_px))
-    if len(line.xy) <= 4 * radius + 4:
-        return np.zeros(len(line.xy[part]), bool)
+def _is_at_junction(line: CentreLine, part: slice) -> np.ndarray:
+    """(n,) where the line lies within another branch, which would be measured too."""
+    along = np.arange(len(line.xy), dtype=float)
     is_near = np.zeros(len(line.xy), bool)
     for is_free, away, end in zip(line.is_free, (along, along[::-1]), (0, -1), strict=True):
-        if is_free:
-            is_near |= away < radius
-        elif not _is_loop(line):
+        if not is_free and not _is_loop(line):
             is_near |= away < 1.5 * line.radius_px[end] + 2
     return is_near[part]
 

@@ -66,7 +66,7 @@ class Widths:
     right: np.ndarray
     """Where the profile is at half its depth."""
     blur_px: np.ndarray
-    """Standard deviation of the blur, from how the edges rise; more than it where they are shaded or broken."""
+    """Standard deviation of the blur, from how the edges rise; more where they are shaded or broken."""
     half_px: np.ndarray
     """Distance between the two."""
     dark_ratio: np.ndarray

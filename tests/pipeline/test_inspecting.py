@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 from PIL import Image, ImageDraw
 
 import flawmap
+import quick_look
 from flawmap.errors import OptionError
-from flawmap.pipeline.sizing import measure_findings
+from flawmap.pipeline.sizing import Grading, measure_findings
 from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
 from flawmap.stages.measure import MeasureOptions, trace_crack
 from flawmap.stages.survey import SurveyOptions
 from flawmap.tools.bundle import Bundle
+from flawmap.tools.grading import GradingOptions, read_grading
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.scale import ScaleOptions
 
@@ -130,3 +133,18 @@ def test_a_scale_comes_from_the_lens_or_not_at_all(tmp_path: Path) -> None:
         assert found.measurement is not None
         scales.append(found.measurement.scale_mm_per_px)
     assert scales[1] is None and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
+
+
+def test_cracks_are_graded_by_their_width_in_millimetres() -> None:
+    measured = quick_look.measure(4.0, 100.0, 0.5)
+    finding = Finding("crack", 0.9, (0.0, 0.0, 100.0, 4.0), (), 400, measured)
+    bands = Grading(*read_grading(GradingOptions("bre-251")))
+    graded = bands.grade(finding).severity
+    assert graded in bands.grades and len(bands.grades) == 6
+    wider = replace(finding, measurement=quick_look.measure(40.0, 100.0, 0.5))
+    assert bands.grades.index(bands.grade(wider).severity or "") > bands.grades.index(graded or "")
+    bare = replace(finding, measurement=quick_look.measure(4.0, 100.0, None))
+    assert bands.grade(bare).severity is None
+    limit = Grading(*read_grading(GradingOptions("eurocode-2", "XC3")))
+    assert limit.grade(wider).severity == limit.grades[1] and "above" in limit.grades[1]
+    assert "Source" in bands.note

@@ -102,6 +102,10 @@ def test_another_model_or_other_options_are_told(tmp_path: Path) -> None:
         make_survey(photos, tmp_path / "out", asked={**ASKED, "model": "other"})
     with pytest.raises(OptionError, match=r"look.window_px \(64, now 32\)"):
         make_survey(photos, tmp_path / "out", asked={**ASKED, "options": {"look": {"window_px": 32}}})
+    with Journal(
+        tmp_path / "out", {**ASKED, "options": {"look": {"window_px": 64, "later": None}}}
+    ) as journal:
+        assert len(journal.stamps()) == 2  # an option that is not given is none
     with Journal(tmp_path / "out", ASKED), pytest.raises(OptionError, match="another inspection"):
         Journal(tmp_path / "out", ASKED)
     (tmp_path / "out" / "journal.sqlite").write_bytes(b"no database" * 100)

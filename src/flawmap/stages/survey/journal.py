@@ -99,14 +99,14 @@ class Journal:
 
     def _check(self, asked: Mapping[str, Any]) -> None:
         before = {k: json.loads(v) for k, v in self._connection.execute("SELECT key, value FROM survey")}
-        different = [key for key in asked if key in before and before[key] != to_plain(asked[key])]
+        different = [key for key in asked if key in before and _given(before[key]) != _given(asked[key])]
         if different:
             raise OptionError(
                 f"the survey in {self.path.parent} was begun with another {_told(before, asked, different)}; "
                 f"ask for the same to go on with it, pass {option('--overwrite')} to begin anew, or name "
                 f"another {option('--out')}"
             )
-        rows = [(key, _text(value)) for key, value in asked.items()]
+        rows = [(key, _text(_given(value))) for key, value in asked.items()]
         self._connection.executemany("INSERT OR REPLACE INTO survey VALUES (?, ?)", rows)
 
     def add(self, done: Finished) -> None:
@@ -171,11 +171,19 @@ def _to_finding(values: Mapping[str, Any]) -> Finding:
     return Finding(**{**values, **exact})
 
 
+def _given(value: Any) -> Any:
+    """Plain values without what was not asked for, so that an option added later changes nothing by itself."""
+    plain = to_plain(value)
+    if isinstance(plain, dict):
+        return {key: _given(inner) for key, inner in plain.items() if inner is not None}
+    return plain
+
+
 def _told(before: Mapping[str, Any], asked: Mapping[str, Any], different: list[str]) -> str:
     """What differs, as a person would name it: the options one by one."""
     told = [key for key in different if key != "options"]
     if "options" in different:
-        was, now = _flat(before["options"]), _flat(to_plain(asked["options"]))
+        was, now = _flat(_given(before["options"])), _flat(_given(asked["options"]))
         keys = [key for key in sorted(was | now) if was.get(key) != now.get(key)]
         told += [f"{key} ({was.get(key)}, now {now.get(key)})" for key in keys[:3]]
         told += [f"{len(keys) - 3} more options"] if len(keys) > 3 else []
@@ -195,4 +203,4 @@ def _text(value: Any) -> str:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.blake2b(_text(value).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_text(_given(value)).encode(), digest_size=16).hexdigest()

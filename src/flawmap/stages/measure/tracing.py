@@ -37,14 +37,14 @@ def trace_crack(grey: np.ndarray, region: np.ndarray) -> np.ndarray:
     if surface.size < _LEAST_SURFACE_PX:
         surface = ridges.ravel()
     weak, strong = np.percentile(surface, (_WEAK, _STRONG))
-    marked = apply_hysteresis_threshold(ridges, weak, strong) & region
-    labels, n = ndimage.label(marked, np.ones((3, 3), bool))
-    if n == 0:
+    marked = np.asarray(apply_hysteresis_threshold(ridges, weak, strong), bool) & region
+    labels = np.asarray(ndimage.label(marked, np.ones((3, 3), bool))[0])  # type: ignore[index]
+    if not labels.any():
         return marked
     places = ndimage.find_objects(labels)
     extents = np.array([np.hypot(*(side.stop - side.start for side in place)) for place in places])
-    is_kept = np.array([False, *(extents >= max(_LEAST_PX, _LEAST_SHARE * extents.max()))])
-    return is_kept[labels]
+    is_kept = np.concatenate([[False], extents >= max(_LEAST_PX, _LEAST_SHARE * extents.max())])
+    return np.isin(labels, np.flatnonzero(is_kept))
 
 
 def _find_ridges(grey: np.ndarray) -> np.ndarray:
@@ -60,8 +60,8 @@ def _find_ridges(grey: np.ndarray) -> np.ndarray:
         small = downscale_local_mean(grey, (2**level, 2**level)) if level else grey
         if min(small.shape) < 8:
             break
-        found = sato(small, sigmas=[_SIGMA_PX], black_ridges=True, mode="reflect")
+        found = np.asarray(sato(small, sigmas=[_SIGMA_PX], mode="reflect"))  # type: ignore[arg-type]
         full = [side * 2**level for side in small.shape]
-        large = resize(found, full, order=1) if level else found
+        large = np.asarray(resize(found, full, order=1)) if level else found
         strongest = np.maximum(strongest, large[: grey.shape[0], : grey.shape[1]])
     return strongest

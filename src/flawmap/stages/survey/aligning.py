@@ -44,7 +44,7 @@ def align_photos(first: np.ndarray, second: np.ndarray) -> Alignment | None:
     import cv2
 
     small = [_to_grey(one) for one in (first, second)]
-    finder = cv2.SIFT_create(nfeatures=3000)
+    finder: Any = cv2.SIFT_create(nfeatures=3000)  # type: ignore[attr-defined] # its stubs lack it
     found = [finder.detectAndCompute(one, None) for one in small]
     if any(descriptors is None or len(descriptors) < 2 for _, descriptors in found):
         return None

@@ -161,13 +161,22 @@ def _judge(
     unit = "mm" if was["width_max_mm"] is not None and now["width_max_mm"] is not None else "px"
     factor = 1.0 if unit == "mm" else px_ratio
     width, length, half = (f"{key}_{unit}" for key in ("width_max", "length", "width_max_u95"))
-    sizes = (was[width] * factor, now[width], was[length] * factor, now[length])
+    was_width, was_length = was[width] * factor, was[length] * factor
     is_sure = was["is_resolved"] and now["is_resolved"]
-    is_wider = is_sure and sizes[1] - sizes[0] > math.hypot(was[half] * factor, now[half])
+    is_wider = is_sure and now[width] - was_width > math.hypot(was[half] * factor, now[half])
     is_whole = not (_leaves(was, old_photo) or _leaves(now, new_photo))
-    is_longer = is_whole and sizes[3] > sizes[2] * (1 + options.least_growth)
+    is_longer = is_whole and now[length] > was_length * (1 + options.least_growth)
     why = " and ".join(word for word, is_so in (("wider", is_wider), ("longer", is_longer)) if is_so)
-    return Change("grown" if why else "unchanged", why, *names, *(round(size, 4) for size in sizes), unit)
+    return Change(
+        "grown" if why else "unchanged",
+        why,
+        *names,
+        old_width_max=round(was_width, 4),
+        new_width_max=now[width],
+        old_length=round(was_length, 4),
+        new_length=now[length],
+        unit=unit,
+    )
 
 
 def _one_sided(kind: Kind, reason: str, photo: dict[str, Any], index: int, side: str) -> Change:
@@ -222,9 +231,8 @@ def _leaves(finding: dict[str, Any], photo: dict[str, Any]) -> bool:
 
 def _distance_m(one: dict[str, Any], other: dict[str, Any]) -> float:
     """Between two cameras, over short ways; infinite where a position is not known."""
-    places = [(photo.get("camera_lon"), photo.get("camera_lat")) for photo in (one, other)]
-    (lon_a, lat_a), (lon_b, lat_b) = places
-    if None in (lon_a, lat_a, lon_b, lat_b):
+    if any(photo.get("camera_lon") is None for photo in (one, other)):
         return math.inf
+    (lon_a, lat_a), (lon_b, lat_b) = ((photo["camera_lon"], photo["camera_lat"]) for photo in (one, other))
     east = math.radians(lon_b - lon_a) * math.cos(math.radians((lat_a + lat_b) / 2))
     return _EARTH_M * math.hypot(east, math.radians(lat_b - lat_a))

@@ -102,7 +102,8 @@ class Journal:
         different = [key for key in asked if key in before and _given(before[key]) != _given(asked[key])]
         if different:
             raise OptionError(
-                f"the survey in {self.path.parent} was begun with another {_told(before, asked, different)}; "
+                f"the survey in {self.path.parent} was begun with another "
+                f"{_told(before, asked, different)}; "
                 f"ask for the same to go on with it, pass {option('--overwrite')} to begin anew, or name "
                 f"another {option('--out')}"
             )
@@ -172,7 +173,7 @@ def _to_finding(values: Mapping[str, Any]) -> Finding:
 
 
 def _given(value: Any) -> Any:
-    """Plain values without what was not asked for, so that an option added later changes nothing by itself."""
+    """Plain values without what was not asked for, so that an option added later changes nothing."""
     plain = to_plain(value)
     if isinstance(plain, dict):
         return {key: _given(inner) for key, inner in plain.items() if inner is not None}

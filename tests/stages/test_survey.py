@@ -45,21 +45,26 @@ def run_in(source: Path, target: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
-def test_killed_at_any_moment_it_ends_with_the_findings_of_an_undisturbed_run(tmp_path: Path) -> None:
-    photos = draw_survey(tmp_path / "photos", 120)
+@pytest.mark.parametrize(
+    ("n_photos", "n_kills"), [(120, 4), pytest.param(2000, 10, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_killed_at_any_moment_it_ends_with_the_findings_of_an_undisturbed_run(
+    n_photos: int, n_kills: int, tmp_path: Path
+) -> None:
+    photos = draw_survey(tmp_path / "photos", n_photos)
     write_findings(make_survey(photos, tmp_path / "whole"), tmp_path / "whole")
     rng = random.Random(5)
-    for _ in range(4):
+    for _ in range(n_kills):
         running = run_in(tmp_path / "photos", tmp_path / "broken")
         while not (tmp_path / "broken" / "journal.sqlite").is_file():
             time.sleep(0.01)
-        time.sleep(rng.uniform(0.0, 0.35))
+        time.sleep(rng.uniform(0.0, 0.003 * n_photos / n_kills * 4))
         assert running.poll() is None, "it was done before it was killed"
         running.send_signal(signal.SIGKILL)
         running.wait()
     assert run_in(tmp_path / "photos", tmp_path / "broken").wait() == 0
     assert texts(tmp_path / "whole") == texts(tmp_path / "broken")
-    assert len(json.loads((tmp_path / "whole" / "findings.json").read_text())["photos"]) == 120
+    assert len(json.loads((tmp_path / "whole" / "findings.json").read_text())["photos"]) == n_photos
 
 
 def test_threads_and_order_leave_no_trace(tmp_path: Path) -> None:

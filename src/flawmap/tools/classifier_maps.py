@@ -49,21 +49,22 @@ class DenseClassifier:
         self.bundle, self.spec = bundle, bundle.spec
         self.scale = tile_scale(self.spec)
         self._head = bundle.head
+        self._dense: DenseNetwork | None = None
         try:
-            self._network: DenseNetwork | Classifier = DenseNetwork(bundle.model_path, options)
+            self._dense = DenseNetwork(bundle.model_path, options)
         except NotLocalError:
-            self._network = Classifier(bundle, options)
+            self._crops = Classifier(bundle, options)
 
     @property
     def is_dense(self) -> bool:
         """Whether one pass serves all windows; else each is a crop."""
-        return isinstance(self._network, DenseNetwork)
+        return self._dense is not None
 
     def score(self, read: ReadRows, size_hw: tuple[int, int]) -> ScoreMaps:
         """Scores of a photo of `size_hw`, read row by row. The same bits whatever the number of threads."""
-        if isinstance(self._network, DenseNetwork):
-            return self._score_densely(self._network, read, size_hw)
-        return self._score_crops(self._network, read, size_hw)
+        if self._dense is not None:
+            return self._score_densely(self._dense, read, size_hw)
+        return self._score_crops(self._crops, read, size_hw)
 
     def score_image(self, image: np.ndarray) -> ScoreMaps:
         """Scores of (H, W, 3) uint8 RGB."""
@@ -73,10 +74,11 @@ class DenseClassifier:
         stride, spec = network.stride, self.spec
         window_hw = window_cells(spec, stride)
         scaled_hw = tuple(max(1, round(side * self.scale)) for side in size_hw)
-        padded_hw = tuple(
+        padded_h, padded_w = (
             -(-max(side, cells * stride) // MULTIPLE) * MULTIPLE
             for side, cells in zip(scaled_hw, window_hw, strict=True)
         )
+        padded_hw = (padded_h, padded_w)
         rows = _PaddedRows(read, size_hw, scaled_hw, padded_hw, spec.preprocessing.interpolation)
         map_hw = (padded_hw[0] // stride, padded_hw[1] // stride)
         bands = network.stream(rows.read, padded_hw)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def _starts(n_cells: int, side: int) -> list[tuple[int, int]]:
     n = -(-n_cells // side)
     n += n % 2 if n > 1 else 0
     edges = [n_cells * i // n for i in range(n + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _run_piece(run: Callable[[np.ndarray], np.ndarray], piece: np.ndarray) -> np.ndarray:

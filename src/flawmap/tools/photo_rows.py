@@ -17,6 +17,8 @@ from flawmap.errors import PhotoError, require_extra
 from flawmap.tools.photos import PhotoOptions, read_image
 
 PREVIEW_PX = 1600
+_ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
+_MOST_BLOCK_BYTES = 400_000_000
 _PIXEL_SCALE, _TIEPOINT, _GEO_KEYS, _MODEL_TYPE, _GEOGRAPHIC = 33550, 33922, 34735, 1024, 2
 """Tags of GeoTIFF 1.1 (OGC 19-008r4), and the key and value that say that its coordinates are degrees."""
 
@@ -82,6 +84,8 @@ class _TiffHeader:
     width: int
     height: int
     orientation: int
+    n_block_rows: int
+    """Rows of a tile or strip, which is decoded at once."""
     to_lon_lat: ToLonLat | None
 
 
@@ -97,7 +101,10 @@ class StripRows:
 
         if header.orientation != 1:
             raise PhotoError("too large to be turned upright; save it without its orientation tag")
+        if header.n_block_rows * header.width * 3 > _MOST_BLOCK_BYTES:
+            raise PhotoError("too large: a TIFF of one strip; save it in tiles")
         self.size_hw, self.to_lon_lat = (header.height, header.width), header.to_lon_lat
+        self._n_block_rows = header.n_block_rows
         self._errors = pyvips.Error
         try:
             image: Any = pyvips.Image.new_from_file(str(path), access="sequential")
@@ -117,7 +124,9 @@ class StripRows:
         if top < self._top:
             raise ValueError(f"wanted rows from {self._top} on; got {top}")
         if bottom > end:
-            fresh = self._fetch(end, bottom)
+            # Whole tiles: read from top to bottom, libvips does not decode one twice.
+            blocks_end = -(-bottom // self._n_block_rows) * self._n_block_rows
+            fresh = self._fetch(end, min(blocks_end, self.size_hw[0]))
             first = -(-end // self._step) * self._step
             self._preview.append(fresh[first - end :: self._step, :: self._step].copy())
             keep_from = max(self._top, min(top, end) - self._KEPT)
@@ -150,7 +159,8 @@ def _read_tiff_header(path: Path) -> _TiffHeader | None:
             image = TiffImagePlugin.TiffImageFile(file)
             tags = image.tag_v2
             orientation = tags.get(274, 1)
-            return _TiffHeader(*image.size, int(orientation), _to_lon_lat(tags))
+            n_rows = min(int(tags.get(_TILE_LENGTH) or tags.get(_ROWS_PER_STRIP, 1)), image.size[1])
+            return _TiffHeader(*image.size, int(orientation), n_rows, _to_lon_lat(tags))
     except Exception:  # whatever a damaged header makes Pillow raise
         return None
 

@@ -56,6 +56,12 @@ def find_region(given: Path, photo: Path) -> Region | None:
     return None
 
 
+def check_region(given: Path) -> None:
+    """Raise OptionError where no photo could have this region."""
+    if not given.is_dir():
+        find_region(given, given)
+
+
 def read_region(file: Path) -> Region:
     """A polygon from .json, or a mask (what is not 0 is looked at) from .png. Raises OptionError."""
     if file.suffix.lower() == ".png":
@@ -65,7 +71,7 @@ def read_region(file: Path) -> Region:
             stored = np.asarray(read_stored(file)[0])
         except PhotoError as error:
             raise OptionError(f"the region {file} cannot be read: {error}") from error
-        return Region(mask=stored.reshape(*stored.shape[:2], -1).any(axis=2))
+        return Region(mask=np.asarray(stored.reshape(*stored.shape[:2], -1).any(axis=2)))
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(values[0][0], int | float):

@@ -1,9 +1,9 @@
 """How sharp a photo is, whatever it shows: its finest detail against detail four times as coarse.
 
 In surfaces and scenes alike the contrast per octave of spatial frequency changes little (Field 1987,
-"Relations between the statistics of natural images and the response properties of cortical cells"); blur takes
-the finest octaves away first. So the ratio of the two tells blur and enlargement without a reference photo, and
-is nearly independent of contrast and brightness. Detail is the variance of the Laplacian.
+"Relations between the statistics of natural images and the response properties of cortical cells"); blur
+takes the finest octaves away first. So the ratio of the two tells blur and enlargement without a reference
+photo, and is nearly independent of contrast and brightness. Detail is the variance of the Laplacian.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ def why_not_assessable(parts: Sequence[np.ndarray], least: FindingSpec) -> str:
     found = float(np.median([sharpness(part) for part in parts]))
     if found < least.least_sharpness - BLURRED_BY:
         return (
-            f"too blurred or enlarged: its sharpness is {found:.1f}, that of nearly all photos that the model "
-            f"was trained on {least.least_sharpness:.1f} or more"
+            f"too blurred or enlarged: its sharpness is {found:.1f}, of nearly all photos that the model "
+            f"was trained on it is {least.least_sharpness:.1f} or more"
         )
     return ""
 

@@ -85,7 +85,7 @@ def choose_findings(
     return FindingSpec(
         least_score=LEAST_SCORES[i],
         least_area_px=round(LEAST_AREAS[j] * tile_px2),
-        chosen_by=f"strictest of the fewest false findings with {LEAST_SHARE_FOUND:.0%} of flawed photos found",
+        chosen_by=f"strictest of those with fewest false findings and {LEAST_SHARE_FOUND:.0%} of flaws found",
         n_flawed=len(flawed),
         n_clean=len(clean),
         share_found=float((flawed[:, i] > LEAST_AREAS[j]).mean()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from flawmap.tools.bundle import Bundle, read_bundle
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
-from flawmap.tools.regions import find_region
+from flawmap.tools.regions import check_region, find_region
 from flawmap.tools.runtime import RuntimeOptions
 
 CLOSE_UP_PX, MOST_CLOSE_UPS = 480, 12
@@ -34,8 +34,8 @@ class InspectOptions:
     region: Path | None = None
     """Where to look: a polygon (.json) or mask (.png) for all photos, or a folder with one per camera, named
     like the folder of its photos."""
-    photos: PhotoOptions = PhotoOptions()
-    runtime: RuntimeOptions = RuntimeOptions()
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     """`n_threads` are those within one photo; 1 where many photos are inspected side by side."""
 
 
@@ -62,6 +62,8 @@ def open_inspector(model: Path | str, options: InspectOptions = DEFAULT_OPTIONS)
             f"{model} knows flaws only ({', '.join(spec.labels)}) and would see one everywhere: inspection "
             "needs a model trained with a label for what is good, or with masks"
         )
+    if options.region is not None:
+        check_region(options.region)
     findings = spec.findings or default_findings(spec.tile_hw)
     given = {"least_score": options.least_score, "least_area_px": options.least_area_px}
     findings = replace(findings, **{key: value for key, value in given.items() if value is not None})

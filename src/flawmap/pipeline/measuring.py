@@ -67,7 +67,8 @@ def measure(
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
     at their word. A grade needs a scale.
     """
-    require_extra("skimage", "inspect")
+    for module in ("skimage", "cv2"):
+        require_extra(module, "inspect")
     scale, options = scale or ScaleOptions(), options or MeasureOptions()
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():
@@ -187,7 +188,7 @@ def _limits(found: MeasuredCracks, table: tuple[GradingTable, Exposure | None] |
         n_of_mask = sum(crack.measurement.width_source == "mask" for crack in found.cracks)
         if n_of_mask:
             said.append(
-                f"{n_of_mask} of {len(found.cracks)} measured on the mask, not on a photo: only as good as its edges"
+                f"{n_of_mask} of {len(found.cracks)} measured on the mask, not a photo: as good as its edges"
             )
         said.append("± is a 95 % half-interval; a width says nothing of what caused a crack")
     if found.n_specks:

@@ -60,8 +60,8 @@ class CrackMeasurement:
     """Length over the area of what was looked at."""
     scale_mm_per_px: float | None = None
     width_source: WidthSource = "mask"
-    """Where the widths were read: on the photo's grey values, or on the mask where the photo does not show the
-    crack as a dark line (or is not given)."""
+    """Where the widths were read: on the photo's grey values, or on the mask where the photo does not show
+    the crack as a dark line, or is not given."""
 
     def __post_init__(self) -> None:
         check(0 <= self.direction_deg < 180, "direction_deg from 0 to below 180", self.direction_deg)

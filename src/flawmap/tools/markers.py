@@ -50,7 +50,7 @@ Tell flawmap its size: #raw("--marker-mm " + told.shown).
 
 
 def find_marker_scale(image: np.ndarray, marker_mm: float) -> Scale:
-    """The scale of an (H, W, 3) uint8 RGB photo, by the largest marker in it, whose black is `marker_mm` wide.
+    """The scale of an (H, W, 3) uint8 RGB photo, by the largest marker in it, its black `marker_mm` wide.
 
     Raises OptionError for a size that cannot be, PhotoError where no marker is found.
     """

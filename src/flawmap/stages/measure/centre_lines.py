@@ -60,9 +60,9 @@ def find_centre_lines(mask: np.ndarray) -> CentreLines:
 
     padded = np.pad(np.asarray(mask, bool), 1)
     # A band of width w has a mean distance to its border of w / 4.
-    width_px = 4 * float(ndimage.distance_transform_edt(padded)[padded].mean())
+    width_px = 4 * float(_distance(padded)[padded].mean())
     padded = _fill_holes(padded, max(9.0, width_px**2))
-    distance = ndimage.distance_transform_edt(padded)
+    distance = _distance(padded)
     skeleton = skeletonize(padded)
     edges = _trace(skeleton)
     n_pieces = ndimage.label(skeleton, _EIGHT)[1]
@@ -70,6 +70,13 @@ def find_centre_lines(mask: np.ndarray) -> CentreLines:
     n_nodes = len({node for edge in edges for node in edge.nodes})
     branches = tuple(_to_line(edge, distance) for edge in edges)
     return CentreLines(branches, max(0, len(edges) - n_nodes + n_pieces))
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32: from each pixel of the mask to the nearest outside; 0 there."""
+    import cv2
+
+    return cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def _fill_holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
@@ -89,7 +96,10 @@ def _trace(skeleton: np.ndarray) -> list[_Edge]:
     n_around = ndimage.convolve(skeleton.astype(np.uint8), _EIGHT.astype(np.uint8), mode="constant") - 1
     is_node = skeleton & (n_around >= 3)
     nodes, n_nodes = ndimage.label(is_node, _EIGHT)
-    centres = np.array(ndimage.center_of_mass(is_node, nodes, range(1, n_nodes + 1))).reshape(-1, 2)
+    at = np.argwhere(is_node)
+    which = nodes[is_node] - 1
+    sums = [np.bincount(which, weights=at[:, axis], minlength=n_nodes) for axis in (0, 1)]
+    centres = np.stack(sums, axis=1) / np.bincount(which, minlength=n_nodes)[:, None]
     chains = _order_chains(skeleton & ~is_node)
     edges: list[_Edge] = []
     next_free = -n_nodes - 1  # those down to -n_nodes are for junctions that lose all but one edge

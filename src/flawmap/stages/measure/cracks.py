@@ -26,8 +26,10 @@ _BLUR_RANGE_PX, _BLUR_MARGIN = (0.4, 2.0), 1.05
 """Of photos that can be measured; the margin keeps the least width below the true one."""
 _SHOWN_AT, _SHOWN_READINGS = 3.6, 10
 """A crack shows its own darkness where it is this many times as wide as its blur, in so many readings."""
-_TILE_READINGS = 20_000
-"""Profiles measured at a time, so that memory stays small."""
+_EVERY_PX, _GLANCE = 2, 4
+"""A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
+_RADIUS_STEP = 4
+"""Branches whose half-widths are equal when rounded up to this are read together."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,22 @@ class _Readings:
     area_px: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Profiles of branches of about one width, a row each."""
+
+    xy: np.ndarray
+    normals: np.ndarray
+    profiles: np.ndarray
+    is_own: np.ndarray
+    """False within a junction."""
+    branch: np.ndarray
+    """Which branch a row is of; the rows of one follow each other."""
+    radius_px: int
+    n_along: int
+    size_hw: tuple[int, ...]
+
+
 def to_grey(image: np.ndarray) -> np.ndarray:
     """(H, W) float32 of an (H, W, 3) RGB image."""
     return image @ _LIGHT.astype(np.float32)
@@ -116,7 +134,7 @@ def measure_cracks(
     options: MeasureOptions | None = None,
     scale: Scale | None = None,
 ) -> MeasuredCracks:
-    """Every connected crack (corners connect) of an (H, W) bool mask; with the photo's grey values, (H, W)."""
+    """Every connected crack (corners connect) of an (H, W) bool mask; `grey` (H, W) is its photo."""
     from scipy import ndimage
 
     _check_shapes(mask, grey)
@@ -159,23 +177,22 @@ def _read(
 ) -> _Readings:
     """Widths along the centre lines of one crack, on the photo where it shows them."""
     lines = find_centre_lines(mask)
-    n_wanted = sum(len(line.xy) for line in lines.branches)
-    found = _read_on(grey, lines, options) if grey is not None else []
-    from_photo = 2 * sum(len(widths) for _, _, widths in found) >= n_wanted
-    if from_photo and grey is not None:
-        options = _learnt([widths for _, _, widths in found], options)
-        found = _read_on(grey, lines, options)
+    batches = [] if grey is None else _sample(grey, lines, options)
+    glance = [_measure(batch, options.profile, _GLANCE) for batch in batches]
+    n_looked_at = sum(-(-len(batch.xy) // _GLANCE) for batch in batches)
+    from_photo = bool(batches) and 2 * sum(len(widths) for _, _, widths in glance) >= n_looked_at
+    if from_photo:
+        profile = _learnt([widths for _, _, widths in glance], options.profile)
     else:
-        black = replace(options, profile=replace(options.profile, dark_ratio=0))
-        found = _read_on(_to_photo(mask), lines, black)
+        batches, profile = _sample(_to_photo(mask), lines, options), replace(options.profile, dark_ratio=0)
+    found = [part for batch in batches if len((part := _measure(batch, profile))[2])]
     if not found:
         found = [_by_area(mask, lines)]
     xy, normals = (np.concatenate([part[i] for part in found]) for i in (0, 1))
     parts = [part[2] for part in found]
     widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
-    return _Readings(
-        xy + origin_xy, normals, widths, from_photo, _moved(lines, origin_xy), scale, int(mask.sum())
-    )
+    moved = CentreLines(tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches), lines.n_loops)
+    return _Readings(xy + origin_xy, normals, widths, from_photo, moved, scale, int(mask.sum()))
 
 
 def _to_photo(mask: np.ndarray) -> np.ndarray:
@@ -185,85 +202,85 @@ def _to_photo(mask: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(np.where(mask, np.float32(0), np.float32(255)), 0.7)
 
 
-def _learnt(found: Sequence[Widths], options: MeasureOptions) -> MeasureOptions:
+def _learnt(found: Sequence[Widths], profile: ProfileOptions) -> ProfileOptions:
     """What a whole crack tells and a single profile cannot: its blur, and how dark it is where it is wide."""
     half, blur, dark = (
         np.concatenate([getattr(widths, name) for widths in found])
         for name in ("half_px", "blur_px", "dark_ratio")
     )
-    profile = options.profile
     blur_px = float(np.median(blur))
     most_blur_px = float(np.clip(_BLUR_MARGIN * blur_px, *_BLUR_RANGE_PX))
     is_wide = half > _SHOWN_AT * blur_px
     dark_ratio = profile.dark_ratio
     if is_wide.sum() >= _SHOWN_READINGS:
         dark_ratio = min(0.95, float(np.median(dark[is_wide])))
-    return replace(options, profile=replace(profile, most_blur_px=most_blur_px, dark_ratio=dark_ratio))
+    return replace(profile, most_blur_px=most_blur_px, dark_ratio=dark_ratio)
 
 
-def _moved(lines: CentreLines, origin_xy: tuple[int, int]) -> CentreLines:
-    branches = (replace(line, xy=line.xy + origin_xy) for line in lines.branches)
-    return CentreLines(tuple(branches), lines.n_loops)
-
-
-def _read_on(
-    grey: np.ndarray, lines: CentreLines, options: MeasureOptions
-) -> list[tuple[np.ndarray, np.ndarray, Widths]]:
-    """Per branch: points, unit normals and widths, of readings that show a dark line within the picture."""
+def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> list[_Batch]:
+    """Grey profiles across every branch, averaged along it; branches of about one width go together."""
     from scipy import ndimage
 
-    found = []
     splines = ndimage.spline_filter(grey, order=3, output=np.float32)
-    for line in lines.branches:
-        for start in range(0, len(line.xy), _TILE_READINGS):
-            part = _read_branch(splines, line, np.s_[start : start + _TILE_READINGS], options)
-            if len(part[2]):
-                found.append(part)
-    return found
+    n_along = 2 * (options.along_px // (2 * _EVERY_PX)) + 1  # odd, so that a reading stays in its place
+    grouped: dict[int, list[tuple[np.ndarray, ...]]] = {}
+    for branch, line in enumerate(lines.branches):
+        radius = int(_RADIUS_STEP * np.ceil(np.percentile(line.radius_px, 95) / _RADIUS_STEP))
+        xy, tangents = line.xy[::_EVERY_PX], line.tangents[::_EVERY_PX]
+        normals = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
+        reach = 1.5 * radius + _SURFACE_PX
+        at = xy[:, None, :] + np.arange(-reach, reach + 1)[:, None] * normals[:, None, :]
+        profiles = ndimage.map_coordinates(
+            splines, [at[..., 1], at[..., 0]], output=np.float32, order=3, mode="nearest", prefilter=False
+        )
+        profiles = ndimage.uniform_filter1d(profiles, min(n_along, len(xy)), axis=0, mode="nearest")
+        is_own = ~_is_at_junction(line)[::_EVERY_PX]
+        grouped.setdefault(radius, []).append((xy, normals, profiles, is_own, np.full(len(xy), branch)))
+    return [
+        _Batch(*(np.concatenate(parts) for parts in zip(*group, strict=True)), radius, n_along, grey.shape)
+        for radius, group in grouped.items()
+    ]
 
 
-def _read_branch(
-    splines: np.ndarray, line: CentreLine, part: slice, options: MeasureOptions
-) -> tuple[np.ndarray, np.ndarray, Widths]:
-    from scipy import ndimage
-
-    xy, radii = line.xy[part], line.radius_px[part]
-    normals = np.stack([-line.tangents[part][:, 1], line.tangents[part][:, 0]], axis=1)
-    radius = float(np.percentile(radii, 95))
-    reach = int(np.ceil(1.5 * radius)) + _SURFACE_PX
-    across = np.arange(-reach, reach + 1)
-    at = xy[:, None, :] + across[:, None] * normals[:, None, :]
-    profiles = ndimage.map_coordinates(
-        splines, [at[..., 1], at[..., 0]], output=np.float32, order=3, mode="nearest", prefilter=False
-    )
-    n_along = min(options.along_px, len(xy))
-    profiles = ndimage.uniform_filter1d(profiles, n_along, axis=0, mode="nearest")
-    profile_options = replace(options.profile, search_px=radius + 3)
-    widths = measure_widths(profiles, profile_options)
-    steady = ndimage.median_filter(widths.width_px, n_along, mode="nearest")
-    widths = replace(widths, width_px=steady)
-    is_kept = widths.is_seen & _is_inside(at, widths, splines.shape) & ~_is_at_junction(line, part)
+def _measure(batch: _Batch, profile: ProfileOptions, every: int = 1) -> tuple[np.ndarray, np.ndarray, Widths]:
+    """Points, unit normals and widths, of the readings that show a dark line within the picture."""
+    xy, normals, is_own = batch.xy[::every], batch.normals[::every], batch.is_own[::every]
+    widths = measure_widths(batch.profiles[::every], replace(profile, search_px=batch.radius_px + 3))
+    if every == 1:
+        widths = replace(widths, width_px=_steady(widths.width_px, batch.branch, batch.n_along))
+    is_kept = widths.is_seen & is_own & _is_inside(xy, normals, widths, batch)
     return xy[is_kept], normals[is_kept], widths.take(is_kept)
 
 
-def _is_inside(at: np.ndarray, widths: Widths, size_hw: tuple[int, ...]) -> np.ndarray:
-    """(n,) whether both edges, with some surface beyond, lie in the picture: (n, k, 2) points of profiles."""
-    rows, last = np.arange(len(at)), at.shape[1] - 1
-    is_inside = np.ones(len(at), bool)
-    for edge in (np.floor(widths.left) - 3, np.ceil(widths.right) + 3):
-        x, y = at[rows, np.clip(edge, 0, last).astype(np.int64)].T
-        is_inside &= (x >= 0) & (y >= 0) & (x <= size_hw[1] - 1) & (y <= size_hw[0] - 1)
+def _steady(width_px: np.ndarray, branch: np.ndarray, n_along: int) -> np.ndarray:
+    """(n,) the running median along each branch."""
+    from scipy import ndimage
+
+    ends = np.flatnonzero(np.diff(branch)) + 1
+    parts = (
+        ndimage.median_filter(part, min(n_along, len(part)), mode="nearest")
+        for part in np.split(width_px, ends)
+    )
+    return np.concatenate(list(parts))
+
+
+def _is_inside(xy: np.ndarray, normals: np.ndarray, widths: Widths, batch: _Batch) -> np.ndarray:
+    """(n,) whether both edges, with some surface beyond, lie in the picture."""
+    middle, is_inside = (batch.profiles.shape[1] - 1) / 2, np.ones(len(xy), bool)
+    for edge in (widths.left - 3 - middle, widths.right + 3 - middle):
+        x, y = (xy + edge[:, None] * normals).T
+        is_inside &= (x >= 0) & (y >= 0) & (x <= batch.size_hw[1] - 1) & (y <= batch.size_hw[0] - 1)
     return is_inside
 
 
-def _is_at_junction(line: CentreLine, part: slice) -> np.ndarray:
+def _is_at_junction(line: CentreLine) -> np.ndarray:
     """(n,) where the line lies within another branch, which would be measured too."""
     along = np.arange(len(line.xy), dtype=float)
     is_near = np.zeros(len(line.xy), bool)
     for is_free, away, end in zip(line.is_free, (along, along[::-1]), (0, -1), strict=True):
         if not is_free and not _is_loop(line):
             is_near |= away < 1.5 * line.radius_px[end] + 2
-    return is_near[part]
+    return is_near
 
 
 def _is_loop(line: CentreLine) -> bool:

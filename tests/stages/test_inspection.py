@@ -168,7 +168,11 @@ def test_strips_find_what_the_whole_photo_shows(tiny_bundle: Bundle, tmp_path: P
     path = save(tmp_path / "a.tif", image, tiffinfo=tags)
     whole = inspect_photo(open_inspector(tiny_bundle.folder, InspectOptions(runtime=ONE)), path)
     small = InspectOptions(photos=PhotoOptions(max_megapixels=0.1), runtime=ONE)
-    strips = inspect_photo(open_inspector(tiny_bundle.folder, small), path)
+    told: list[tuple[int, int]] = []
+    strips = inspect_photo(
+        open_inspector(tiny_bundle.folder, small), path, lambda _, n_done, n: told.append((n_done, n))
+    )
+    assert told[-1] == (1500, 1500)
     assert strips.inspection == whole.inspection and len(whole.inspection.findings) == 1
     finding = strips.inspection.findings[0]
     left, top, right, bottom = finding.box_xyxy

@@ -24,6 +24,8 @@ MULTIPLE = 32
 PIECE_PX, LEAST_CELLS = 512, 128
 """Sides of a piece of the photo, and of a map: large enough for margins to cost little, small enough for a
 processor's cache."""
+WIDE_PX, LEAST_ROWS = 8192, 8
+"""Of wider photos fewer rows are held at once, so that memory does not grow with the width."""
 ReadRows = Callable[[int, int], np.ndarray]
 """read(top, bottom) → these rows; neither number ever becomes smaller."""
 
@@ -68,7 +70,10 @@ class DenseNetwork:
         for segment, run in zip(self.segments, self._runs, strict=True):
             side = max(self._piece_px // segment.first_stride, self._piece_px * LEAST_CELLS // PIECE_PX)
             side = max(side // segment.stride, 1)
-            bands = _run_segment(segment, partial(_run_piece, run), read, size_hw, side, spread)
+            width_px = size_hw[1] * segment.first_stride
+            n_rows = max(LEAST_ROWS, side * WIDE_PX // max(width_px, WIDE_PX))
+            piece_hw = (min(side, n_rows), side)
+            bands = _run_segment(segment, partial(_run_piece, run), read, size_hw, piece_hw, spread)
             read = _Rows(bands).read
             size_hw = size_hw[0] // segment.stride, size_hw[1] // segment.stride
         return bands
@@ -79,14 +84,14 @@ def _run_segment(
     run: Callable[[np.ndarray], np.ndarray],
     read: ReadRows,
     size_hw: tuple[int, int],
-    side: int,
+    piece_hw: tuple[int, int],
     spread: Callable[..., Iterator[np.ndarray]],
 ) -> Iterator[np.ndarray]:
-    """Bands of one segment's map; `side` is that of a piece, in cells of its output."""
+    """Bands of one segment's map; `piece_hw` in cells of its output."""
     height, width = size_hw
-    starts = _starts(width // segment.stride, side)
-    for first in range(0, height // segment.stride, side):
-        last = min(first + side, height // segment.stride)
+    starts = _starts(width // segment.stride, piece_hw[1])
+    for first in range(0, height // segment.stride, piece_hw[0]):
+        last = min(first + piece_hw[0], height // segment.stride)
         top, bottom, n_cut = _span(segment, (first, last), height)
         rows = read(top, bottom)
         spans = [_span(segment, ends, width) for ends in starts]

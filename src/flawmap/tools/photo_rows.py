@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from flawmap.errors import PhotoError, require_extra
+from flawmap.records import Progress, no_progress
 from flawmap.tools.photos import PhotoOptions, read_image
 
 PREVIEW_PX = 1600
@@ -53,11 +54,11 @@ class ToLonLat:
         )
 
 
-def open_rows(path: Path, options: PhotoOptions) -> PhotoRows:
-    """A photo, in memory or in strips. Raises PhotoError with the reason, or MissingExtraError."""
+def open_rows(path: Path, options: PhotoOptions, progress: Progress = no_progress) -> PhotoRows:
+    """A photo, in memory or in strips, whose progress is told. Raises PhotoError, or MissingExtraError."""
     header = _read_tiff_header(path)
     if header is not None and header.width * header.height > options.max_megapixels * 1e6:
-        return StripRows(path, header)
+        return StripRows(path, header, progress)
     return ImageRows(read_image(path, options), None if header is None else header.to_lon_lat)
 
 
@@ -95,7 +96,7 @@ class StripRows:
     _KEPT = 1024
     """Rows that stay at hand: more than any reader goes back."""
 
-    def __init__(self, path: Path, header: _TiffHeader) -> None:
+    def __init__(self, path: Path, header: _TiffHeader, progress: Progress = no_progress) -> None:
         require_extra("pyvips", "inspect")
         import pyvips
 
@@ -105,6 +106,7 @@ class StripRows:
             raise PhotoError("too large: a TIFF of one strip; save it in tiles")
         self.size_hw, self.to_lon_lat = (header.height, header.width), header.to_lon_lat
         self._n_block_rows = header.n_block_rows
+        self._what, self._progress = f"rows of {path.name}", progress
         self._errors = pyvips.Error
         try:
             image: Any = pyvips.Image.new_from_file(str(path), access="sequential")
@@ -132,6 +134,7 @@ class StripRows:
             keep_from = max(self._top, min(top, end) - self._KEPT)
             self._rows = np.concatenate([self._rows[keep_from - self._top :], fresh])
             self._top = keep_from
+            self._progress(self._what, keep_from + len(self._rows), self.size_hw[0])
         return self._rows[top - self._top : bottom - self._top]
 
     def preview(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.errors import BundleError, PhotoError
-from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection
+from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable
 from flawmap.stages.inspection.choosing import default_findings
 from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, MaskLook
@@ -74,14 +74,15 @@ def open_inspector(model: Path | str, options: InspectOptions = DEFAULT_OPTIONS)
     return Inspector(bundle, options, findings, looker)
 
 
-def inspect_photo(inspector: Inspector, path: Path | str) -> InspectedPhoto:
+def inspect_photo(inspector: Inspector, path: Path | str, progress: Progress = no_progress) -> InspectedPhoto:
     """What one photo shows. A photo that cannot be read is an Inspection with an error, never an exception.
 
-    The same photo gives the same bits, whatever the number of threads.
+    The same photo gives the same bits, whatever the number of threads. `progress` is told of pictures that
+    are read in strips.
     """
     path = Path(path)
     try:
-        rows = open_rows(path, inspector.options.photos)
+        rows = open_rows(path, inspector.options.photos, progress)
         given = inspector.options.region
         region = None if given is None else find_region(given, path)
         look = inspector.looker.look(rows, region)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +20,10 @@ from flawmap.stages.survey.earlier import EarlierSurvey
 Kind = Literal["new", "grown", "unchanged", "not found again", "not comparable"]
 LIMITS = (
     "Photos are paired by name or by the camera's position, and only where their pictures can be laid over "
-    "one another as views of one plane; all others are not comparable. “Unchanged” means that no growth "
-    "beyond the 95 % intervals of both widths, nor of the length beyond the share given, could be told. "
-    "Lengths of cracks that leave the photo are not compared."
+    "one another as views of one plane; all others are not comparable. “Unchanged” means that no growth of "
+    "the width beyond both 95 % intervals, nor of width or length beyond the share given, could be told. "
+    "Lengths are not compared where a crack leaves the photo or its outline is a classifier's. Look at both "
+    "photos before you act on a growth."
 )
 _CANVAS_PX = 400
 """Outlines are compared as masks of this many pixels a side."""
@@ -38,10 +39,12 @@ class CompareOptions:
     least_overlap: float = 0.3
     """Of the smaller outline, for two findings to be the same."""
     least_growth: float = 0.15
-    """Of the length, as a share; lengths have no interval of their own."""
+    """Of the width or the length, as a share: what another distance and tilt of the camera may feign."""
+    least_agreement: float = 0.6
+    """Of two outlines of a classifier (intersection over union), for their sizes to be compared."""
 
     def __post_init__(self) -> None:
-        for name in ("max_distance_m", "least_overlap", "least_growth"):
+        for name in ("max_distance_m", "least_overlap", "least_growth", "least_agreement"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"wanted {name} above 0; got {getattr(self, name)}")
 
@@ -81,7 +84,8 @@ def compare_surveys(old: EarlierSurvey, new: EarlierSurvey, options: CompareOpti
             continue
         old_name, alignment = pair
         paired.add(old_name)
-        changes += _compare_pair(old.photos[old_name], photo, alignment, options)
+        is_coarse = old.is_coarse or new.is_coarse
+        changes += _compare_pair(old.photos[old_name], photo, alignment, options, is_coarse)
     for name, photo in sorted(old.photos.items()):
         if name not in paired:
             changes += _alone(name, photo["findings"], "old", "no later photo of this place was found")
@@ -114,7 +118,11 @@ def _align(old: EarlierSurvey, new: EarlierSurvey, old_name: str, new_name: str)
 
 
 def _compare_pair(
-    old: dict[str, Any], new: dict[str, Any], alignment: Alignment, options: CompareOptions
+    old: dict[str, Any],
+    new: dict[str, Any],
+    alignment: Alignment,
+    options: CompareOptions,
+    is_coarse: bool,
 ) -> Iterator[Change]:
     """The findings of two photos of one place."""
     old_shapes = [alignment.to_second(_outline(finding, old)) for finding in old["findings"]]
@@ -123,7 +131,12 @@ def _compare_pair(
     matches = _match(old_masks, new_masks, options.least_overlap)
     for i, j in sorted(matches.items(), key=lambda pair: pair[1]):
         stretch = math.sqrt(_area(old_shapes[i]) / max(_area(_outline(old["findings"][i], old)), 1e-12))
-        yield _judge((old, i), (new, j), stretch * new["width_px"] / old["width_px"], options)
+        change = _judge((old, i), (new, j), stretch * new["width_px"] / old["width_px"], options)
+        a, b = old_masks[i], new_masks[j]
+        if is_coarse and (a & b).sum() < options.least_agreement * (a | b).sum():
+            why = "the classifier marked another part of it, so that sizes say nothing"
+            change = replace(change, kind="not comparable", reason=why)
+        yield change if not is_coarse else _without_length(change)
     for j in set(range(len(new_masks))) - set(matches.values()):
         was_seen = _is_inside(alignment.to_first(new_shapes[j]))
         was_judged = old["assessable"] and was_seen
@@ -163,7 +176,8 @@ def _judge(
     width, length, half = (f"{key}_{unit}" for key in ("width_max", "length", "width_max_u95"))
     was_width, was_length = was[width] * factor, was[length] * factor
     is_sure = was["is_resolved"] and now["is_resolved"]
-    is_wider = is_sure and now[width] - was_width > math.hypot(was[half] * factor, now[half])
+    least = max(math.hypot(was[half] * factor, now[half]), options.least_growth * was_width)
+    is_wider = is_sure and now[width] - was_width > least
     is_whole = not (_leaves(was, old_photo) or _leaves(now, new_photo))
     is_longer = is_whole and now[length] > was_length * (1 + options.least_growth)
     why = " and ".join(word for word, is_so in (("wider", is_wider), ("longer", is_longer)) if is_so)
@@ -177,6 +191,13 @@ def _judge(
         new_length=now[length],
         unit=unit,
     )
+
+
+def _without_length(change: Change) -> Change:
+    """Of a classifier's finding: how much of a crack it marks is no growth."""
+    if change.kind == "grown" and "wider" not in change.reason:
+        return replace(change, kind="unchanged", reason="not wider; lengths of a classifier's findings vary")
+    return replace(change, reason="wider") if change.kind == "grown" else change
 
 
 def _one_sided(kind: Kind, reason: str, photo: dict[str, Any], index: int, side: str) -> Change:

@@ -23,6 +23,8 @@ class EarlierSurvey:
     folder: Path
     photos: dict[str, dict[str, Any]]
     """By name, as in findings.json."""
+    is_coarse: bool
+    """Whether the outlines are a classifier's, which may mark now more, now less of one crack."""
 
     def picture(self, name: str) -> np.ndarray | None:
         """(h, w, 3) uint8 RGB: the photo as the journal keeps it, else as it lies where it lay; None where
@@ -51,7 +53,9 @@ def read_survey(folder: Path) -> EarlierSurvey:
     """Raises OptionError for a folder that holds no finished survey."""
     try:
         with (folder / "findings.json").open(encoding="utf-8") as file:
-            photos = {photo["name"]: photo for photo in json.load(file)["photos"]}
+            document = json.load(file)
+        photos = {photo["name"]: photo for photo in document["photos"]}
+        is_coarse = document["model"]["task"] in ("classification", "multilabel")
     except FileNotFoundError as error:
         raise OptionError(
             f"{folder} holds no finished survey: there is no findings.json. Give the folder that "
@@ -59,4 +63,4 @@ def read_survey(folder: Path) -> EarlierSurvey:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(f"{folder / 'findings.json'} cannot be read as a survey ({error})") from error
-    return EarlierSurvey(folder, photos)
+    return EarlierSurvey(folder, photos, is_coarse)

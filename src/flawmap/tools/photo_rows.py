@@ -93,7 +93,7 @@ class _TiffHeader:
 class StripRows:
     """A TIFF read in strips; rows that were passed by long ago are gone."""
 
-    _KEPT = 1024
+    _KEPT = 512
     """Rows that stay at hand: more than any reader goes back."""
 
     def __init__(self, path: Path, header: _TiffHeader, progress: Progress = no_progress) -> None:

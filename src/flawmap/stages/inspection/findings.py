@@ -15,6 +15,8 @@ from flawmap.tools.mask_files.outlines import trace_outlines
 
 FINER = 4
 """Steps into which a cell is divided, so that an outline follows a crack rather than the cells."""
+MOST_CELLS = 2_000_000
+"""Larger maps are not divided, for their memory's sake."""
 LIT = 0.5
 """Of the strongest evidence within a window: what is at least as strong belongs to the finding. The same
 half is drawn as a line over the heat of `flawmap explain`."""
@@ -23,13 +25,15 @@ MOST_CORNERS = 400
 
 @dataclass(frozen=True)
 class Places:
-    """Scores and evidence of a photo at FINER steps per cell; both (h, w) float32."""
+    """Scores and evidence of a photo, in steps of a cell or finer; both (h, w) float32."""
 
     flaw_scores: np.ndarray
     lit: np.ndarray
     """Evidence for the likeliest flaw, of the strongest within a window; 0 where nothing speaks for it."""
     step_px: float
 
+    finer: int
+    """Steps per cell."""
     extends_from: float
     """The tile's own threshold: how far down a region reaches, once a window in it scores as a finding."""
 
@@ -49,8 +53,14 @@ def to_places(maps: ScoreMaps, spec: ModelSpec) -> Places:
     smooth = ndimage.gaussian_filter(evidence, [side / 16 for side in window_hw], mode="nearest")
     strongest = ndimage.maximum_filter(smooth, window_hw, mode="nearest")
     lit = np.where(smooth > 0, smooth / np.where(strongest > 0, strongest, 1), 0).astype(np.float32)
-    threshold = spec.thresholds.threshold
-    return Places(_finer(maps.flaw_scores), _finer(lit), maps.cell_px / FINER, threshold)
+    finer = FINER if lit.size <= MOST_CELLS else 1
+    return Places(
+        flaw_scores=_divide(maps.flaw_scores, finer),
+        lit=_divide(lit, finer),
+        step_px=maps.cell_px / finer,
+        finer=finer,
+        extends_from=spec.thresholds.threshold,
+    )
 
 
 def find_regions(
@@ -62,7 +72,7 @@ def find_regions(
     """
     places = to_places(maps, spec)
     if where is not None:
-        wanted = where.repeat(FINER, axis=0).repeat(FINER, axis=1)
+        wanted = where.repeat(places.finer, axis=0).repeat(places.finer, axis=1)
         places = replace(places, lit=np.where(wanted, places.lit, 0))
     labelled, n = places.regions()
     found = []
@@ -72,7 +82,7 @@ def find_regions(
         score = float(places.flaw_scores[rows, columns][inside].max())
         if area_px < least.least_area_px or score < least.least_score:
             continue
-        label = _label(maps, spec, (rows, columns), inside)
+        label = _label(maps, spec, places.finer, (rows, columns), inside)
         outline = _to_outline(inside, (rows.start, columns.start), places.step_px, size_hw)
         found.append(_to_finding(label, score, outline, area_px, size_hw))
     return tuple(sorted(found, key=lambda one: (-one.score, -one.area_px, one.box_xyxy)))
@@ -109,10 +119,10 @@ def _to_finding(
     return Finding(label, score, box, polygon, max(1, min(area_px, size_hw[0] * size_hw[1])))
 
 
-def _label(maps: ScoreMaps, spec: ModelSpec, box: tuple[slice, slice], inside: np.ndarray) -> str:
+def _label(maps: ScoreMaps, spec: ModelSpec, finer: int, box: tuple[slice, slice], inside: np.ndarray) -> str:
     """The flaw that is likeliest over the region."""
     rows, columns = (one + side.start for one, side in zip(np.nonzero(inside), box, strict=True))
-    means = maps.probabilities[:, rows // FINER, columns // FINER].mean(axis=1)
+    means = maps.probabilities[:, rows // finer, columns // finer].mean(axis=1)
     return spec.labels[int(np.where(spec.is_flaw_label, means, -1).argmax())]
 
 
@@ -134,10 +144,10 @@ def _to_outline(
     return np.clip(line * step_px, 0, np.array(size_hw[::-1], float))
 
 
-def _finer(cells: np.ndarray) -> np.ndarray:
-    """(h, w) → (FINER h, FINER w), in a straight line between the cells' middles."""
+def _divide(cells: np.ndarray, finer: int) -> np.ndarray:
+    """(h, w) → (finer h, finer w), in a straight line between the cells' middles."""
     from PIL import Image
 
     height, width = cells.shape
-    size = (FINER * width, FINER * height)
+    size = (finer * width, finer * height)
     return np.asarray(Image.fromarray(cells.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))

@@ -14,9 +14,10 @@ from write_cli import write_or_check
 
 import flawmap
 from flawmap import errors, records
-from flawmap.pipeline import looking, training, using
+from flawmap.pipeline import looking, measuring, training, using
 from flawmap.stages.predict import PredictionRow
-from flawmap.tools import bundle, cascade, runtime, segmenting
+from flawmap.stages.measure import LocatedCrack, MeasureOptions, ProfileOptions
+from flawmap.tools import bundle, cascade, grading, runtime, scale, segmenting
 
 TARGET = Path(__file__).with_name("python.md")
 INTRO = """# Python

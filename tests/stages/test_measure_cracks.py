@@ -113,7 +113,7 @@ def test_a_ragged_edge_makes_no_branches() -> None:
 
 
 def test_every_connected_crack_and_all_together() -> None:
-    one, grey = draw_crack(4.0, 20, size_px=200)
+    one, grey = draw_crack(4.0, 20)
     mask, photo = np.zeros((200, 430), bool), np.full((200, 430), 170, np.float32)
     mask[:, :200], photo[:, :200] = one, grey
     mask[:, 230:], photo[:, 230:] = draw_crack(8.0, 100)

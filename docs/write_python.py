@@ -15,8 +15,8 @@ from write_cli import write_or_check
 import flawmap
 from flawmap import errors, records
 from flawmap.pipeline import looking, measuring, training, using
-from flawmap.stages.predict import PredictionRow
 from flawmap.stages.measure import LocatedCrack, MeasureOptions, ProfileOptions
+from flawmap.stages.predict import PredictionRow
 from flawmap.tools import bundle, cascade, grading, runtime, scale, segmenting
 
 TARGET = Path(__file__).with_name("python.md")
@@ -50,6 +50,16 @@ RETURNED = [
     looking.Audited,
     looking.Ranked,
     looking.Similar,
+    measuring.Measured,
+    measuring.MeasuredProfiles,
+    LocatedCrack,
+    records.CrackMeasurement,
+    records.ProfileWidth,
+    scale.ScaleOptions,
+    grading.GradingOptions,
+    grading.Grade,
+    MeasureOptions,
+    ProfileOptions,
     runtime.Classifier,
     runtime.Predictions,
     segmenting.Segmenter,

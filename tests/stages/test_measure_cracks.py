@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from drawn_cracks import draw_crack
 from flawmap.errors import OptionError
@@ -44,8 +45,6 @@ def test_width_on_the_mask_alone(width_px: float, angle_deg: float) -> None:
 
 @pytest.mark.parametrize("grown_px", [-1, 1, 3])
 def test_the_photo_tells_the_width_not_the_mask(grown_px: int) -> None:
-    from scipy import ndimage
-
     mask, grey = draw_crack(6.0, 33)
     change = ndimage.binary_dilation if grown_px > 0 else ndimage.binary_erosion
     found = measure_crack(change(mask, iterations=abs(grown_px)), grey)
@@ -61,7 +60,8 @@ def test_a_lighter_crack_shows_its_own_darkness_where_it_is_wide() -> None:
 def test_where_the_photo_shows_nothing_the_mask_is_read() -> None:
     mask, _ = draw_crack(4.0)
     noise = np.random.default_rng(0).normal(0, 3, mask.shape)
-    bright = (np.where(mask, 250, 150) + noise).astype(np.float32)
+    light = ndimage.gaussian_filter(np.where(mask, 250.0, 150.0), 0.8)
+    bright = (light + noise).astype(np.float32)
     found = measure_crack(mask, bright)
     assert found.width_source == "mask" and found.width_mean_px == pytest.approx(4.0, abs=0.4)
 

@@ -72,7 +72,7 @@ class Widths:
     dark_ratio: np.ndarray
     """The darkest value over that of the surface."""
     is_seen: np.ndarray
-    """Whether there is a dark line at all: three times as deep as the surface is uneven, and not all too faint."""
+    """Whether there is a dark line at all: three times as deep as the surface is uneven, not too faint."""
 
     def __len__(self) -> int:
         return len(self.width_px)

@@ -14,10 +14,11 @@ from write_cli import write_or_check
 
 import flawmap
 from flawmap import errors, records
-from flawmap.pipeline import comparing, inspecting, looking, training, using
+from flawmap.pipeline import comparing, inspecting, looking, measuring, training, using
+from flawmap.stages.measure import LocatedCrack, MeasureOptions, ProfileOptions
 from flawmap.stages.predict import PredictionRow
 from flawmap.stages.survey import Change
-from flawmap.tools import bundle, cascade, runtime, segmenting
+from flawmap.tools import bundle, cascade, grading, runtime, scale, segmenting
 
 TARGET = Path(__file__).with_name("python.md")
 INTRO = """# Python
@@ -52,6 +53,16 @@ RETURNED = [
     looking.Similar,
     inspecting.Inspected,
     comparing.Compared,
+    measuring.Measured,
+    measuring.MeasuredProfiles,
+    LocatedCrack,
+    records.CrackMeasurement,
+    records.ProfileWidth,
+    scale.ScaleOptions,
+    grading.GradingOptions,
+    grading.Grade,
+    MeasureOptions,
+    ProfileOptions,
     runtime.Classifier,
     runtime.Predictions,
     segmenting.Segmenter,
@@ -67,7 +78,6 @@ RETURNED = [
     records.SurveyMeta,
     records.Inspection,
     records.Finding,
-    records.CrackMeasurement,
     Change,
     bundle.Bundle,
     records.ModelSpec,

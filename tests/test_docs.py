@@ -56,7 +56,7 @@ def test_every_command_is_documented_as_command_and_as_python() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in get_command(app).commands:
         if name != "data":
-            assert f"`flawmap {name}" in text and f"flawmap.{name}(" in text, name
+            assert f"`flawmap {name}" in text and f"flawmap.{name.replace('-', '_')}(" in text, name
     assert all(f"flawmap data {name}" in text for name in ("sample", "fetch", "convert"))
 
 

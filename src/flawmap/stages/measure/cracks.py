@@ -22,10 +22,12 @@ _SURFACE_PX = 14
 """How much of the surface a profile holds on either side, beyond one and a half half-widths of the mask."""
 _LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in grey, ITU-R BT.601."""
-_BLUR_RANGE_PX, _BLUR_MARGIN = (0.4, 2.0), 1.05
-"""Of photos that can be measured; the margin keeps the least width below the true one."""
+_BLUR_RANGE_PX, _BLUR_MARGIN, _EDGES_AT_PX = (0.4, 2.0), 1.05, 3.0
+"""Of photos that can be measured; the margin keeps the least width below the true one. Under three pixels the
+pixels' own steps pass for sharp edges, and tell no blur."""
 _SHOWN_AT, _SHOWN_READINGS = 3.6, 10
-"""A crack shows its own darkness where it is this many times as wide as its blur, in so many readings."""
+"""A crack shows its own darkness where it is this many times as wide as its blur, or as a pixel, in so many
+readings."""
 _EVERY_PX, _GLANCE = 2, 4
 """A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
 _RADIUS_STEP = 4
@@ -208,10 +210,12 @@ def _learnt(found: Sequence[Widths], profile: ProfileOptions) -> ProfileOptions:
         np.concatenate([getattr(widths, name) for widths in found])
         for name in ("half_px", "blur_px", "dark_ratio")
     )
-    blur_px = float(np.median(blur))
-    most_blur_px = float(np.clip(_BLUR_MARGIN * blur_px, *_BLUR_RANGE_PX))
-    is_wide = half > _SHOWN_AT * blur_px
-    dark_ratio = profile.dark_ratio
+    blur_px, most_blur_px, dark_ratio = float(np.median(blur)), profile.most_blur_px, profile.dark_ratio
+    has_edges = half > _EDGES_AT_PX
+    if has_edges.sum() >= _SHOWN_READINGS:
+        blur_px = float(np.median(blur[has_edges]))
+        most_blur_px = float(np.clip(_BLUR_MARGIN * blur_px, *_BLUR_RANGE_PX))
+    is_wide = half > _SHOWN_AT * max(1.0, blur_px)
     if is_wide.sum() >= _SHOWN_READINGS:
         dark_ratio = min(0.95, float(np.median(dark[is_wide])))
     return replace(profile, most_blur_px=most_blur_px, dark_ratio=dark_ratio)

@@ -30,8 +30,8 @@ _DARK_RANGE = (0.1, 0.4)
 _EDGE_LEVELS = (0.4, 0.5, 0.6)
 """Of the depth. Where the crack has clear edges, the width hardly depends on the level; a shaded or broken
 edge leaves open what the edge is, and the change from the first to the last level says by how much."""
-_SEEN_AT = 3.0
-"""A line is seen from this many times the surface's own unrest on."""
+_SEEN_AT, _SEEN_SHARE = 3.0, 0.04
+"""A line is seen from this many times the surface's own unrest on, and this share of its brightness."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Widths:
     dark_ratio: np.ndarray
     """The darkest value over that of the surface."""
     is_seen: np.ndarray
-    """Whether there is a dark line at all: three times as deep as the surface is uneven."""
+    """Whether there is a dark line at all: three times as deep as the surface is uneven, not too faint."""
 
     def __len__(self) -> int:
         return len(self.width_px)
@@ -114,7 +114,7 @@ def measure_widths(profiles: np.ndarray, options: ProfileOptions | None = None) 
         half_px=half,
         blur_px=_blur(half, high - low),
         dark_ratio=np.clip(dip.darkest / np.maximum(surface, 1e-9), 0, 1),
-        is_seen=(dip.depth > 0) & (dip.depth >= _SEEN_AT * dip.unrest()),
+        is_seen=dip.depth > np.maximum(_SEEN_AT * dip.unrest(), _SEEN_SHARE * surface),
     )
 
 

@@ -14,9 +14,11 @@ from write_cli import write_or_check
 
 import flawmap
 from flawmap import errors, records
-from flawmap.pipeline import looking, training, using
+from flawmap.pipeline import comparing, inspecting, looking, measuring, training, using
+from flawmap.stages.measure import LocatedCrack, MeasureOptions, ProfileOptions
 from flawmap.stages.predict import PredictionRow
-from flawmap.tools import bundle, cascade, runtime, segmenting
+from flawmap.stages.survey import Change
+from flawmap.tools import bundle, cascade, grading, runtime, scale, segmenting
 
 TARGET = Path(__file__).with_name("python.md")
 INTRO = """# Python
@@ -49,6 +51,18 @@ RETURNED = [
     looking.Audited,
     looking.Ranked,
     looking.Similar,
+    inspecting.Inspected,
+    comparing.Compared,
+    measuring.Measured,
+    measuring.MeasuredProfiles,
+    LocatedCrack,
+    records.CrackMeasurement,
+    records.ProfileWidth,
+    scale.ScaleOptions,
+    grading.GradingOptions,
+    grading.Grade,
+    MeasureOptions,
+    ProfileOptions,
     runtime.Classifier,
     runtime.Predictions,
     segmenting.Segmenter,
@@ -58,6 +72,13 @@ RETURNED = [
     records.Evaluation,
     records.MaskEvaluation,
     records.MaskRow,
+    records.Survey,
+    records.SurveyRow,
+    records.SurveyModel,
+    records.SurveyMeta,
+    records.Inspection,
+    records.Finding,
+    Change,
     bundle.Bundle,
     records.ModelSpec,
     records.Thresholds,
@@ -85,6 +106,11 @@ options = flawmap.RunOptions(seed=1)
 options = replace(options, rank=replace(options.rank, prefer="size"))
 ```
 """
+INSPECT_OPTIONS = """## Options of inspections
+
+`flawmap.InspectOptions` holds those of `inspect` in the same way, `flawmap.CompareOptions` those of
+`compare`.
+"""
 HANDED_ON = {("rank", "cache"), ("export", "overwrite")}
 """Options that a run sets by itself, as it does every `photos` but the data set's."""
 
@@ -94,7 +120,10 @@ def main() -> None:
     parts = [INTRO, "## Functions\n"]
     parts += [_function(function) for function in functions if inspect.isfunction(function)]
     parts += ["## What they return\n", *(_record(kind) for kind in RETURNED)]
-    parts += [OPTIONS, *_options(flawmap.RunOptions, ()), "## Errors\n", _errors()]
+    parts += [OPTIONS, *_options(flawmap.RunOptions, ())]
+    parts += [INSPECT_OPTIONS, *_options(flawmap.InspectOptions, (), "flawmap.InspectOptions")]
+    parts += _options(flawmap.CompareOptions, (), "flawmap.CompareOptions")
+    parts += ["## Errors\n", _errors()]
     write_or_check(TARGET, "\n".join(parts))
 
 
@@ -184,10 +213,10 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _options(kind: type, path: tuple[str, ...]) -> list[str]:
+def _options(kind: type, path: tuple[str, ...], whole: str = "flawmap.RunOptions") -> list[str]:
     """A section for an options dataclass, then one for each that it holds."""
     hints = typing.get_type_hints(kind)
-    title = f"[{'.'.join(path)}]" if path else "flawmap.RunOptions"
+    title = f"[{'.'.join(path)}]" if path else whole
     rows, inner = [], []
     for name, hint, default, meaning in _fields(kind):
         if dataclasses.is_dataclass(hints[name]):

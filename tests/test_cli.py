@@ -136,18 +136,25 @@ def test_a_short_task_is_one_line_in_a_log() -> None:
 def test_a_long_task_says_how_far_it_is() -> None:
     assert said(*((i, "reading", i, 100) for i in range(101))) == [
         "reading …",
-        *(f"reading: {n} of 100, {n} s" for n in range(10, 60, 10)),
-        *(f"reading: {n} of 100, 1 min {n - 60} s" for n in range(60, 101, 10)),
+        *(f"reading: {n} of 100, {n} s, 1/s, about 1 min {40 - n} s left" for n in range(10, 50, 10)),
+        *(f"reading: {n} of 100, {n} s, 1/s, about {100 - n} s left" for n in range(50, 60, 10)),
+        *(f"reading: {n} of 100, 1 min {n - 60} s, 1/s, about {100 - n} s left" for n in range(60, 91, 10)),
+        "reading: 100 of 100, 1 min 40 s",
     ]
+
+
+def test_what_was_done_before_does_not_count_for_the_pace() -> None:
+    calls = [(0.0, "inspect", 900, 1000), (40.0, "inspect", 920, 1000)]
+    assert said(*calls) == ["inspect …", "inspect: 920 of 1,000, 40 s, 0.5/s, about 2 min 40 s left"]
 
 
 def test_a_slow_task_speaks_every_half_minute_and_a_fast_end_is_not_lost() -> None:
     slow = [(31.0 * i, "training", i, 4000) for i in range(4)]
     assert said(*slow, (94.0, "training", 4000, 4000)) == [
         "training …",
-        "training: 1 of 4,000, 31 s",
-        "training: 2 of 4,000, 1 min 2 s",
-        "training: 3 of 4,000, 1 min 33 s",
+        "training: 1 of 4,000, 31 s, 0.0323/s, about 34 h 26 min left",
+        "training: 2 of 4,000, 1 min 2 s, 0.0323/s, about 34 h 25 min left",
+        "training: 3 of 4,000, 1 min 33 s, 0.0323/s, about 34 h 25 min left",
         "training: 4,000 of 4,000, 1 min 34 s",
     ]
 

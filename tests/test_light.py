@@ -87,6 +87,14 @@ def test_a_model_is_evaluated(tiny_bundle: Bundle, photo_folder: Path, tmp_path:
     assert "F1 " in done.stdout and (tmp_path / "figures.json").is_file()
 
 
+def test_inspecting_says_what_it_needs_before_it_looks(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    done = run("inspect", tiny_bundle.folder, photo_folder, "--out", tmp_path / "survey")
+    assert done.returncode == 2 and "pip install 'flawmap[inspect]'" in done.stderr, done.stderr
+    assert not (tmp_path / "survey").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [

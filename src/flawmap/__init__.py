@@ -15,22 +15,32 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
+    from flawmap.pipeline.comparing import CompareOptions, compare
+    from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
+    from flawmap.pipeline.measuring import marker, measure, measure_profile
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
     from flawmap.pipeline.using import evaluate, explain, load, predict
     from flawmap.tools.photos import read_image
 
 __all__ = [
+    "CompareOptions",
     "FlawmapError",
+    "InspectOptions",
     "RunOptions",
     "audit",
+    "compare",
     "convert",
     "draw_sample",
     "evaluate",
     "explain",
     "fetch",
+    "inspect",
     "load",
+    "marker",
+    "measure",
+    "measure_profile",
     "predict",
     "rank",
     "read_image",
@@ -41,7 +51,10 @@ __all__ = [
 
 _HOMES = {
     "errors": ("FlawmapError",),
+    "pipeline.comparing": ("CompareOptions", "compare"),
+    "pipeline.inspecting": ("InspectOptions", "inspect"),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
+    "pipeline.measuring": ("marker", "measure", "measure_profile"),
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),
     "pipeline.using": ("evaluate", "explain", "load", "predict"),

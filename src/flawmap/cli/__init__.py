@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import flawmap
+from flawmap.cli import surveys
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
@@ -38,6 +39,7 @@ from flawmap.cli.arguments import (
     Weights,
 )
 from flawmap.cli.data import data_app
+from flawmap.cli.measuring import add_commands as add_measuring
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
 app = typer.Typer(
@@ -50,6 +52,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 done, but photos were left out; 2 something for you to change; 70 a bug.",
 )
 app.add_typer(data_app, name="data")
+app.command()(surveys.inspect)
+app.command()(surveys.compare)
 
 
 @app.command()
@@ -371,6 +375,9 @@ def zoo(
         json_file=json_file,
     ):
         print(line)
+
+
+add_measuring(app)
 
 
 def _version(value: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from flawmap import RunOptions
     from flawmap.pipeline.using import Outcome
     from flawmap.records import Progress
+
+T = TypeVar("T")
 
 
 class ProgressLines:
@@ -32,7 +34,7 @@ class ProgressLines:
         now = self._clock()
         task = self._tasks.get(what)
         if task is None or n_done < task.n_done:
-            self._tasks[what] = _Task(now, now, n_done, n_done)
+            self._tasks[what] = _Task(now, now, n_done, n_done, n_done)
             self._write(f"{what} …")
             return
         was_done, task.n_done = task.n_done, n_done
@@ -41,7 +43,8 @@ class ProgressLines:
         if since_s >= 30 or is_tenth or (is_end and now - task.began_at >= 5):
             task.said_at, task.n_said = now, n_done
             of = f"{n_done:,} of {n_total:,}" if n_total else f"{n_done:,}"
-            self._write(f"{what}: {of}, {_to_text(now - task.began_at)}")
+            pace = _pace(n_done - task.n_began, n_total - n_done, now - task.began_at)
+            self._write(f"{what}: {of}, {_to_text(now - task.began_at)}{pace}")
 
 
 @dataclass
@@ -50,10 +53,21 @@ class _Task:
     said_at: float
     n_done: int
     n_said: int
+    n_began: int
+    """What was done already when the task began."""
+
+
+def _pace(n_done: int, n_left: int, elapsed_s: float) -> str:
+    """How many a second and how long it will take, where there is something left to do."""
+    if n_done <= 0 or n_left <= 0 or elapsed_s <= 0:
+        return ""
+    return f", {n_done / elapsed_s:.3g}/s, about {_to_text(n_left * elapsed_s / n_done)} left"
 
 
 def _to_text(elapsed_s: float) -> str:
     minutes, seconds = divmod(round(elapsed_s), 60)
+    if minutes >= 120:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
@@ -68,15 +82,34 @@ def shown_progress(quiet: bool) -> Iterator[Progress]:
         yield ProgressLines(lambda line: print(line, file=sys.stderr, flush=True))
     else:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        class Speed(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text("" if not task.speed else f"{task.speed:.3g}/s")
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Speed(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bars:
             tasks: dict[str, Any] = {}
 
             def bar(what: str, n_done: int, n_total: int) -> None:
                 if what not in tasks:
-                    tasks[what] = bars.add_task(what, total=n_total or None)
+                    tasks[what] = bars.add_task(what, total=n_total or None, completed=n_done)
                 bars.update(tasks[what], completed=n_done, total=n_total or None)
 
             yield bar
@@ -101,9 +134,15 @@ def to_names(text: str | None) -> tuple[str, ...] | None:
 def resolve_options(config: Path | None, **flags: Any) -> RunOptions:
     """The defaults, then the TOML file, then the flags that were given ("rank__prefer" is [rank] prefer)."""
     from flawmap import RunOptions
+
+    return resolve(RunOptions, config, **flags)
+
+
+def resolve(kind: type[T], config: Path | None, **flags: Any) -> T:
+    """As resolve_options, for options of any kind."""
     from flawmap.tools.options import changed, read_options
 
-    options = read_options(config, RunOptions) if config else RunOptions()
+    options = read_options(config, kind) if config else kind()
     for name, value in flags.items():
         if value is not None:
             options = changed(options, name.split("__"), value)

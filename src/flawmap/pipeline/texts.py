@@ -16,6 +16,7 @@ from flawmap.records import (
     ModelSpec,
     Ranking,
     Split,
+    Survey,
     TrainedModel,
     TrainedSegmenter,
     Unreadable,
@@ -294,4 +295,18 @@ def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -
         size = f"{height}x{width_px}"
         lines.append(f"{e.id:<{width}}  {parameters:>8}  {depths:>6}  {size:>9}  {here:<9}  {e.licence}")
     lines += [f"skipped {item.path}: {item.reason}" for item in skipped]
+    return tuple(lines)
+
+
+def survey_lines(survey: Survey, out: Path) -> tuple[str, ...]:
+    """What `inspect` prints: how much was found, what was not judged, where the reports lie."""
+    n_with = sum(bool(row.inspection.findings) for row in survey.rows)
+    lines = [f"{len(survey.rows)} photos: {n_with} with findings ({survey.n_findings} in all)"]
+    if survey.not_assessable:
+        lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
+        lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
+    for grade in reversed(survey.grades):
+        n = sum(finding.severity == grade for row in survey.rows for finding in row.inspection.findings)
+        lines += [f"  {grade}: {n}"] if n else []
+    lines.append(f"wrote {out / 'report.html'}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

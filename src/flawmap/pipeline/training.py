@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from flawmap.pipeline.judging import Judged, judge, judge_random_split
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import choose_entry, train_masks
+from flawmap.pipeline.photo_findings import choose_photo_findings
 from flawmap.pipeline.preparing import Timings, choose, prepare
 from flawmap.pipeline.results import Finished, write_results
 from flawmap.pipeline.runfolder import check_run, start_run
@@ -72,6 +73,9 @@ def train(
     with timings.measure("evaluate"):
         judged: Judged = judge(bundle, prepared, chosen, model, options, progress)
         random_split = judge_random_split(prepared, chosen, options)
+    with timings.measure("choose findings"):
+        with_findings = choose_photo_findings(judged.bundle, prepared, options, progress)
+        judged = replace(judged, bundle=with_findings)
     finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
     metrics = write_results(finished, run, options)
     lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)

@@ -11,9 +11,12 @@ from flawmap.records.inspection import (
     CrackMeasurement,
     CrackPattern,
     Finding,
+    FindingSpec,
     InspectedPhoto,
     Inspection,
     PositionSource,
+    ProfileWidth,
+    WidthSource,
 )
 from flawmap.records.masks import (
     CascadeRule,
@@ -33,6 +36,7 @@ from flawmap.records.model import (
     TrainedModel,
     TrainedSegmenter,
 )
+from flawmap.records.survey import PartVerdict, Survey, SurveyMeta, SurveyModel, SurveyPart, SurveyRow
 
 __all__ = [
     "Answer",
@@ -51,6 +55,7 @@ __all__ = [
     "Epoch",
     "Evaluation",
     "Finding",
+    "FindingSpec",
     "InspectedPhoto",
     "Inspection",
     "LabelSuspect",
@@ -60,17 +65,25 @@ __all__ = [
     "MaskSpec",
     "ModelSpec",
     "Part",
+    "PartVerdict",
     "Photo",
     "PhotoMask",
     "Pooling",
     "PositionSource",
     "Preprocessing",
+    "ProfileWidth",
     "Progress",
     "Ranking",
     "Split",
+    "Survey",
+    "SurveyMeta",
+    "SurveyModel",
+    "SurveyPart",
+    "SurveyRow",
     "Thresholds",
     "TrainedModel",
     "TrainedSegmenter",
     "Unreadable",
+    "WidthSource",
     "no_progress",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -10,24 +10,44 @@ import numpy as np
 from flawmap.records.basics import check
 
 CrackPattern = Literal["single", "branched", "map"]
+WidthSource = Literal["photo", "mask"]
 PositionSource = Literal["camera", "pixel"]
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
+class ProfileWidth:
+    """How wide a crack is on one line across it. Plain JSON values; millimetres are None without a scale."""
+
+    width_px: float
+    width_mm: float | None
+    u95_px: float
+    """95 % half-interval."""
+    u95_mm: float | None
+    is_resolved: bool
+    """False where the crack is narrower than a pixel, or not seen at all: the width then rests on how dark
+    an open crack is taken to be."""
+
+
+@dataclass(frozen=True)
 class CrackMeasurement:
-    """One crack, in pixels of the photo; millimetres only through `scale_mm_per_px`. Plain JSON values."""
+    """One crack, in pixels of the photo; millimetres only through `scale_mm_per_px`. Plain JSON values.
+
+    Where the photo is tilted, the pixels are those at the place of the largest width: every length is already
+    corrected to them.
+    """
 
     length_px: float
     """Along the centre line, branches included."""
     area_px: int
+    """Of the mask."""
     width_max_px: float
     width_mean_px: float
     width_p95_px: float
     width_sd_px: float
     """Spread of the widths along the crack."""
     width_max_u95_px: float
-    """95 % half-interval of the largest width."""
+    """95 % half-interval of the largest width, that of the scale included."""
     direction_deg: float
     """Of the crack as a whole, 0 up to below 180: 0 lies level, 90 upright, 45 rises to the right."""
     pattern: CrackPattern
@@ -39,11 +59,52 @@ class CrackMeasurement:
     density_px_per_px2: float
     """Length over the area of what was looked at."""
     scale_mm_per_px: float | None = None
+    width_source: WidthSource = "mask"
+    """Where the widths were read: on the photo's grey values, or on the mask where the photo does not show
+    the crack as a dark line, or is not given."""
 
     def __post_init__(self) -> None:
         check(0 <= self.direction_deg < 180, "direction_deg from 0 to below 180", self.direction_deg)
         is_scale = self.scale_mm_per_px is None or self.scale_mm_per_px > 0
         check(is_scale, "scale_mm_per_px above 0", self.scale_mm_per_px)
+
+    def to_mm(self) -> dict[str, float]:
+        """The same figures in millimetres, as `length_mm`, `width_max_mm`, …; empty without a scale."""
+        scale = self.scale_mm_per_px
+        if scale is None:
+            return {}
+        names = [f.name.removesuffix("_px") for f in fields(self) if f.name.endswith("_px")]
+        lengths = [name for name in names if name not in ("area", "scale_mm_per")]
+        found = {f"{name}_mm": scale * getattr(self, f"{name}_px") for name in lengths}
+        density = {"density_mm_per_mm2": self.density_px_per_px2 / scale}
+        return found | {"area_mm2": scale**2 * self.area_px} | density
+
+
+@dataclass(frozen=True)
+class FindingSpec:
+    """When a place of a large photo is a finding, and which photos can be judged; travels with the model.
+
+    Chosen on validation tiles alone. Plain JSON values.
+    """
+
+    least_score: float
+    """Of a window in the finding."""
+    least_area_px: int
+    """Of a finding, in pixels of the photo."""
+    chosen_by: str
+    n_flawed: int = 0
+    """Photos (sources of tiles) that the choice was made on; 0: a default."""
+    n_clean: int = 0
+    share_found: float | None = None
+    """Of the flawed photos, at this choice."""
+    n_false: int | None = None
+    """Clean photos with a finding, at this choice."""
+    least_sharpness: float | None = None
+    """Photos below are too blurred; see tools.sharpness."""
+
+    def __post_init__(self) -> None:
+        check(0 < self.least_score < 1, "least_score between 0 and 1", self.least_score)
+        check(self.least_area_px >= 0, "least_area_px of 0 or more", self.least_area_px)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from flawmap.records.basics import Decoder
 from flawmap.records.choice import Cut, LinearHead, Preprocessing
+from flawmap.records.inspection import FindingSpec
 from flawmap.records.masks import CascadeSpec, MaskSpec, PhotoMask
 
 
@@ -72,6 +73,8 @@ class ModelSpec:
     """Of a model that gives masks."""
     cascade: CascadeSpec | None = None
     """Of a cascade; its classifier's first output is the flaw's, the others are the labels'."""
+    findings: FindingSpec | None = None
+    """Of a classifier: what counts as a finding in a photo larger than a tile; None in older folders."""
     format_version: int = 1
 
     @property

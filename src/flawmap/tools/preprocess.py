@@ -6,7 +6,8 @@ to the input's shape by repeating its mean colour, never stretched. Normalisatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -46,6 +47,31 @@ def fit_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     top, left = (target_h - fitted_h) // 2, (target_w - fitted_w) // 2
     canvas[top : top + fitted_h, left : left + fitted_w] = image
     return canvas
+
+
+def resize_rows(
+    read: Callable[[int, int], np.ndarray],
+    size_hw: tuple[int, ...],
+    target_hw: tuple[int, ...],
+    rows: tuple[int, int],
+    interpolation: str,
+) -> np.ndarray:
+    """Rows first to last of a photo of `size_hw` resized to `target_hw`, from the rows that they depend on.
+
+    `read(top, bottom)` → (h, W, 3) uint8 of the photo.
+    """
+    first, last = rows
+    if tuple(size_hw) == tuple(target_hw):
+        return read(first, last)
+    per_row = size_hw[0] / target_hw[0]
+    reach = 2 * max(per_row, 1.0) + 1  # half the support of the bicubic kernel, the widest one used
+    top = max(0, math.floor(first * per_row - reach))
+    bottom = min(size_hw[0], math.ceil(last * per_row + reach))
+    box = (0.0, first * per_row - top, float(size_hw[1]), min(last * per_row, size_hw[0]) - top)
+    resized = Image.fromarray(np.ascontiguousarray(read(top, bottom))).resize(
+        (target_hw[1], last - first), _RESAMPLING[interpolation], box=box
+    )
+    return np.asarray(resized)
 
 
 def to_batch(images: Sequence[np.ndarray]) -> np.ndarray:

@@ -214,6 +214,12 @@ def open_masks(model: Path | bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -
     return lambda batch: run(batch)[0]
 
 
+def open_maps(segment: bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> MaskNetwork:
+    """A stretch of a network (tools.segments) as a function: (n, c, h, w) float32 → (n, k, h', w')."""
+    run = _open(segment, options, ("maps",))
+    return lambda batch: run(batch)[0]
+
+
 def _open(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
     opened = _open_openvino if options.runtime == "openvino" else _open_onnxruntime
     return opened(model, options, outputs)

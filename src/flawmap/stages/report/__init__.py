@@ -16,6 +16,9 @@ from flawmap.stages.report.mask_examples import wanted_pictures
 from flawmap.stages.report.mask_page import render_masks
 from flawmap.stages.report.page import render
 from flawmap.stages.report.standalone import write_ranking_charts
+from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
+from flawmap.stages.report.survey_page import render_survey
+from flawmap.stages.report.survey_pdf import compile_survey
 from flawmap.tools.files import write_file
 
 __all__ = [
@@ -24,11 +27,16 @@ __all__ = [
     "RandomSplit",
     "ReportFacts",
     "ReportOptions",
+    "ShownFinding",
+    "SurveyFacts",
+    "SurveyReportOptions",
     "wanted_heats",
     "wanted_pictures",
     "write_mask_report",
     "write_ranking_charts",
     "write_report",
+    "write_survey_pdf",
+    "write_survey_report",
 ]
 
 
@@ -48,3 +56,21 @@ def write_mask_report(
 ) -> None:
     """The page of a run that trained a segmenter; as write_report."""
     write_file(path, render_masks(facts, options))
+
+
+def write_survey_report(
+    facts: SurveyFacts,
+    path: Path,
+    options: SurveyReportOptions = SurveyReportOptions(),  # noqa: B008 - frozen
+) -> None:
+    """The page of a survey; as write_report."""
+    write_file(path, render_survey(facts, options))
+
+
+def write_survey_pdf(
+    facts: SurveyFacts,
+    path: Path,
+    options: SurveyReportOptions = SurveyReportOptions(),  # noqa: B008 - frozen
+) -> None:
+    """The same on paper, with a place to sign. Raises MissingExtraError without typst."""
+    write_file(path, compile_survey(facts, options))

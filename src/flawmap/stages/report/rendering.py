@@ -16,9 +16,12 @@ _MOST_BYTES = 36_000
 """Of one picture, where few are shown."""
 
 
-def render_page(template: str, sections: Sequence[tuple[str, str]], context: Mapping[str, Any]) -> str:
-    """The whole page. `sections`: (id, name) for its contents. Raises MissingExtraError without jinja2."""
-    require_extra("jinja2", "train")
+def render_page(
+    template: str, sections: Sequence[tuple[str, str]], context: Mapping[str, Any], extra: str = "train"
+) -> str:
+    """The whole page. `sections`: (id, name) for its contents. Raises MissingExtraError without jinja2, which
+    `extra` brings."""
+    require_extra("jinja2", extra)
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("flawmap.stages.report") / "templates"

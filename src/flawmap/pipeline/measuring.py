@@ -1,0 +1,243 @@
+"""Measure cracks: from masks, from grey profiles; and print a marker that gives photos their scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flawmap.errors import MaskError, OptionError, PhotoError, option, require_extra
+from flawmap.pipeline.using import Outcome
+from flawmap.records import CrackMeasurement, Photo, ProfileWidth
+from flawmap.stages.measure import (
+    LocatedCrack,
+    MeasuredCracks,
+    MeasureOptions,
+    ProfileOptions,
+    measure_cracks,
+    measure_profiles,
+    read_profiles,
+    to_grey,
+)
+from flawmap.tools.files import write_json
+from flawmap.tools.grading import Exposure, Grade, GradingOptions, GradingTable, grade_width, read_grading
+from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.plain import to_plain
+from flawmap.tools.scale import ScaleOptions, check_scale, find_scale
+
+_SHOWN = 10
+"""Cracks that are printed; the file holds all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredProfiles(Outcome):
+    """Outcome of `measure_profile`."""
+
+    widths: tuple[ProfileWidth, ...]
+    """One per profile, in the order given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Outcome):
+    """Outcome of `measure`."""
+
+    cracks: tuple[LocatedCrack, ...]
+    """From the top of the photo down."""
+    total: CrackMeasurement | None
+    """All cracks together; None where the mask is empty."""
+    grades: tuple[Grade | None, ...] = ()
+    """One per crack; empty where no table was asked for."""
+
+
+def measure(
+    mask: Path | str,
+    photo: Path | str | None = None,
+    *,
+    scale: ScaleOptions | None = None,
+    grading: GradingOptions | None = None,
+    mask_threshold: int | None = None,
+    options: MeasureOptions | None = None,
+    json_file: Path | str | None = None,
+) -> Measured:
+    """Length, width, direction and pattern of every crack in a mask image.
+
+    With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
+    at their word. A grade needs a scale.
+    """
+    for module in ("skimage", "cv2"):
+        require_extra(module, "inspect")
+    scale, options = scale or ScaleOptions(), options or MeasureOptions()
+    table = None if grading is None else read_grading(grading)
+    if table is not None and scale == ScaleOptions():
+        raise OptionError(f"a grade needs widths in mm: give {option('--mm-per-px')}, or another scale")
+    image = None if photo is None else _read_photo(Path(photo))
+    pixels = _read_mask(Path(mask), None if photo is None else Path(photo), image, mask_threshold)
+    try:
+        found_scale = find_scale(scale, image, None if photo is None else Path(photo))
+    except PhotoError as error:
+        raise PhotoError(f"{photo}: {error}") from None
+    found = measure_cracks(pixels, None if image is None else to_grey(image), options, found_scale)
+    grades = () if table is None else tuple(_grade(crack.measurement, *table) for crack in found.cracks)
+    if json_file is not None:
+        write_json(Path(json_file), _to_json(found, grades, table))
+    lines = (*_lines(found, grades), *_limits(found, table))
+    return Measured(lines=lines, cracks=found.cracks, total=found.total, grades=grades)
+
+
+def _read_photo(path: Path) -> np.ndarray:
+    try:
+        return read_image(path)
+    except PhotoError as error:
+        raise PhotoError(f"{path}: {error}") from None
+
+
+def _read_mask(path: Path, photo: Path | None, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
+    """(H, W) bool, of the photo's size where there is one."""
+    from flawmap.tools import rle
+    from flawmap.tools.mask_images import MAX_CLASS_INDEX, MaskImageOptions, read_value_runs
+
+    shape = (_read_photo(path) if image is None else image).shape
+    size_hw = (shape[0], shape[1])
+    record = Photo(photo or path, path.name, "", size_hw)
+    try:
+        runs = read_value_runs(path, record, MaskImageOptions(threshold), PhotoOptions(), MAX_CLASS_INDEX)
+    except MaskError as error:
+        raise MaskError(f"{path}: {error}") from None
+    pixels = np.zeros(size_hw, bool)
+    for one in runs.values():
+        pixels |= rle.decode(one, size_hw)
+    return pixels
+
+
+def _grade(found: CrackMeasurement, table: GradingTable, exposure: Exposure | None) -> Grade | None:
+    scale = found.scale_mm_per_px
+    if scale is None:
+        return None
+    width_mm, u95_mm = scale * found.width_max_px, scale * found.width_max_u95_px
+    return grade_width(width_mm, u95_mm, table, exposure, found.is_resolved)
+
+
+def _to_json(
+    found: MeasuredCracks,
+    grades: tuple[Grade | None, ...],
+    table: tuple[GradingTable, Exposure | None] | None,
+) -> dict[str, Any]:
+    def plain(measurement: CrackMeasurement) -> dict[str, Any]:
+        return to_plain(measurement) | measurement.to_mm()
+
+    cracks = [
+        plain(crack.measurement) | {"box_xyxy": crack.box_xyxy, "widest_xy": crack.widest_xy}
+        for crack in found.cracks
+    ]
+    if table is not None:
+        cracks = [crack | {"grade": grade} for crack, grade in zip(cracks, grades, strict=True)]
+    return {
+        "cracks": cracks,
+        "total": None if found.total is None else plain(found.total) | {"n_cracks": len(cracks)},
+        "n_specks": found.n_specks,
+        "grading": None if table is None else {"title": table[0].title, "source": table[0].source},
+        "limits": _limits(found, table),
+    }
+
+
+def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]:
+    if found.total is None:
+        return ["no crack in this mask"]
+    rows = list(zip(found.cracks, grades or (None,) * len(found.cracks), strict=True))
+    rows.sort(key=lambda row: -row[0].measurement.width_max_px)
+    lines = [_crack_line(crack, grade) for crack, grade in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        lines.append(f"… and {len(rows) - _SHOWN} more, none of them wider")
+    total = found.total
+    length, density = f"{total.length_px:,.0f} px", f"{total.density_px_per_px2:.2g} px/px²"
+    if total.scale_mm_per_px is not None:
+        told = total.to_mm()
+        length, density = f"{told['length_mm']:,.0f} mm", f"{told['density_mm_per_mm2']:.2g} mm/mm²"
+    many = f"{len(rows)} crack{'s' if len(rows) > 1 else ''}"
+    return [*lines, f"{many}, {length} in all, {density}, pattern: {total.pattern}"]
+
+
+def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
+    found, (x, y) = crack.measurement, crack.widest_xy
+    scale, unit = found.scale_mm_per_px or 1.0, "px" if found.scale_mm_per_px is None else "mm"
+    largest, u95, mean, length = (
+        scale * value
+        for value in (found.width_max_px, found.width_max_u95_px, found.width_mean_px, found.length_px)
+    )
+    text = f"{largest:.2f} ± {u95:.2f} {unit} wide at ({x:.0f}, {y:.0f}), {mean:.2f} on average"
+    branches = "" if found.n_branches == 1 else f", {found.n_branches} branches"
+    text += f"; {length:,.0f} {unit} long, {found.direction_deg:.0f}°{branches}"
+    if not found.is_resolved:
+        text += ", not resolved"
+    if grade is not None:
+        ratio = "" if grade.ratio is None else f", {grade.ratio:.2f} of it"
+        text += f"; {grade.name}{ratio}{'' if grade.is_certain else ' (uncertain)'}"
+    return text
+
+
+def _limits(found: MeasuredCracks, table: tuple[GradingTable, Exposure | None] | None) -> list[str]:
+    """What the figures do not say, in words."""
+    said = []
+    if found.total is not None:
+        smallest, scale = found.total.smallest_width_px, found.total.scale_mm_per_px
+        in_mm = "" if scale is None else f" ({scale * smallest:.2f} mm)"
+        said.append(f"smallest width that can be told here: {smallest:.1f} px{in_mm}")
+        n_of_mask = sum(crack.measurement.width_source == "mask" for crack in found.cracks)
+        if n_of_mask:
+            said.append(
+                f"{n_of_mask} of {len(found.cracks)} measured on the mask, not a photo: as good as its edges"
+            )
+        said.append("± is a 95 % half-interval; a width says nothing of what caused a crack")
+    if found.n_specks:
+        said.append(f"{found.n_specks} specks of the mask were too small to be cracks")
+    if table is not None:
+        said.append(f"{table[0].title}. {table[0].limits}")
+    return said
+
+
+def measure_profile(
+    files: Path | str | Sequence[Path | str],
+    *,
+    scale_mm_per_px: float | None = None,
+    options: ProfileOptions | None = None,
+    json_file: Path | str | None = None,
+) -> MeasuredProfiles:
+    """How wide cracks are, from CSV files of grey values across them: a width per profile.
+
+    A row per profile, values a pixel apart; or files that name their own scale as `mean_res`.
+    """
+    check_scale(scale_mm_per_px)
+    given = [files] if isinstance(files, str | Path) else files
+    profiles = [profile for file in given for profile in read_profiles(Path(file))]
+    widths = measure_profiles(profiles, options, scale_mm_per_px)
+    if json_file is not None:
+        write_json(Path(json_file), widths)
+    lines = [_width_line(i + 1, width) for i, width in enumerate(widths)]
+    n_apart = sum(not width.is_resolved for width in widths)
+    if n_apart:
+        lines.append(
+            f"{n_apart} of {len(widths)} not resolved (narrower than a pixel, or not seen): these rest on "
+            "how dark an open crack is taken to be"
+        )
+    return MeasuredProfiles(lines=tuple(lines), widths=widths)
+
+
+def _width_line(number: int, width: ProfileWidth) -> str:
+    text = f"profile {number}: {width.width_px:.2f} ± {width.u95_px:.2f} px"
+    if width.width_mm is not None:
+        text += f", {width.width_mm:.3f} ± {width.u95_mm:.3f} mm"
+    return text if width.is_resolved else f"{text}, not resolved"
+
+
+def marker(out: Path | str, *, size_mm: float = 50.0, number: int = 0) -> tuple[str, ...]:
+    """Write a PDF page with a marker that gives photos their scale, its black square `size_mm` wide."""
+    from flawmap.tools.markers import write_marker
+
+    write_marker(Path(out), size_mm, number)
+    return (
+        f"wrote {out}: marker {number}, {size_mm:g} mm wide. Print it at 100 % and measure it before use; "
+        f"then give its size as {option('--marker-mm')}",
+    )

@@ -1,0 +1,120 @@
+"""A survey: what was found on all photos of a structure or a batch, and what is known about it."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flawmap.records.basics import check
+from flawmap.records.inspection import Finding, Inspection
+
+PartVerdict = Literal["finding", "no finding", "not assessed"]
+
+
+@dataclass(frozen=True)
+class SurveyMeta:
+    """What a person says about a survey, printed on its reports. Keys of the file for `--meta`."""
+
+    structure: str = ""
+    element: str = ""
+    span: str = ""
+    inspector: str = ""
+    organisation: str = ""
+    date: str | datetime.date = ""
+    """Of the survey, as it is to be printed."""
+    scale: str = ""
+    """How the scale was found, in words."""
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "date", str(self.date))  # TOML has dates of its own
+
+
+@dataclass(frozen=True)
+class SurveyModel:
+    """The model that looked, and how far it is to be trusted. Plain JSON values."""
+
+    name: str
+    task: str
+    labels: tuple[str, ...]
+    good_labels: tuple[str, ...]
+    backbone: str
+    digest: str
+    """Of its files: two models of the same digest give the same answers."""
+    flawmap_version: str
+    test: dict[str, Any] = field(default_factory=dict)
+    """The figures of the model's own test, as metrics.json holds them; empty where there are none."""
+
+
+@dataclass(frozen=True)
+class SurveyRow:
+    """One photo of a survey."""
+
+    name: str
+    """POSIX, relative to the folder of the photos; overlays are named by it."""
+    inspection: Inspection
+    part: str = ""
+    """Of the structure or batch; "" where parts were not asked for."""
+    camera_lon_lat: tuple[float, float] | None = None
+    """Degrees, WGS 84: where the photo says that it was taken."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Every output of a survey is written from this."""
+
+    rows: tuple[SurveyRow, ...]
+    """One per photo, sorted by name."""
+    model: SurveyModel
+    options: dict[str, Any] = field(default_factory=dict)
+    """All that decided the findings, resolved; plain JSON values."""
+    meta: SurveyMeta = field(default_factory=SurveyMeta)
+    grades: tuple[str, ...] = ()
+    """What a finding's severity may be, mildest first; () where nothing is graded."""
+    grading_note: str = ""
+    """The table's source and its limits, in words."""
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        check(names == sorted(set(names)), "one row per photo, sorted by name", f"{len(names)} others")
+
+    @property
+    def n_findings(self) -> int:
+        return sum(len(row.inspection.findings) for row in self.rows)
+
+    @property
+    def unreadable(self) -> tuple[SurveyRow, ...]:
+        return tuple(row for row in self.rows if row.inspection.error)
+
+    @property
+    def not_assessable(self) -> tuple[SurveyRow, ...]:
+        """Photos that were read, but are too blurred, dark or distant to be judged."""
+        return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
+
+    def worst_first(self) -> list[tuple[SurveyRow, int]]:
+        """(row, index of the finding in it): by grade, then largest width, score and area."""
+        found = [(row, i) for row in self.rows for i in range(len(row.inspection.findings))]
+        return sorted(found, key=lambda one: self._badness(one[0].inspection.findings[one[1]]), reverse=True)
+
+    def _badness(self, finding: Finding) -> tuple[float, ...]:
+        grade = self.grades.index(finding.severity) + 1 if finding.severity in self.grades else 0
+        measured = finding.measurement
+        width = measured.width_max_px * (measured.scale_mm_per_px or 1.0) if measured else 0.0
+        return (grade, width, finding.score, finding.area_px)
+
+
+@dataclass(frozen=True)
+class SurveyPart:
+    """Several photos of one part, and one verdict over them."""
+
+    name: str
+    verdict: PartVerdict
+    """A part without findings of which any photo was not judged is "not assessed", never "no finding"."""
+    n_photos: int
+    n_findings: int
+    n_not_judged: int
+    """Photos that could not be read or assessed."""
+    severity: str | None
+    """The worst grade of its findings."""
+    photos: tuple[str, ...]

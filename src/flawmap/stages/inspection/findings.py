@@ -1,0 +1,153 @@
+"""From scores of places to findings: connected regions of what lights up where windows score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from flawmap.records import Finding, FindingSpec, ModelSpec
+from flawmap.tools import rle
+from flawmap.tools.classifier_maps import ScoreMaps, window_size_cells
+from flawmap.tools.mask_cleaning import label_components
+from flawmap.tools.mask_files.outlines import trace_outlines
+
+FINER = 4
+"""Steps into which a cell is divided, so that an outline follows a crack rather than the cells."""
+MOST_CELLS = 2_000_000
+"""Larger maps are not divided, for their memory's sake."""
+LIT = 0.5
+"""Of the strongest evidence within a window: what is at least as strong belongs to the finding. The same
+half is drawn as a line over the heat of `flawmap explain`."""
+MOST_CORNERS = 400
+
+
+@dataclass(frozen=True)
+class Places:
+    """Scores and evidence of a photo, in steps of a cell or finer; both (h, w) float32."""
+
+    flaw_scores: np.ndarray
+    lit: np.ndarray
+    """Evidence for the likeliest flaw, of the strongest within a window; 0 where nothing speaks for it."""
+    step_px: float
+
+    finer: int
+    """Steps per cell."""
+    extends_from: float
+    """The tile's own threshold: how far down a region reaches, once a window in it scores as a finding."""
+
+    def regions(self) -> tuple[np.ndarray, int]:
+        """(h, w) int32: numbers of 8-connected regions from 1 on, and how many there are."""
+        return label_components((self.flaw_scores >= self.extends_from) & (self.lit >= LIT))
+
+
+def to_places(maps: ScoreMaps, spec: ModelSpec) -> Places:
+    """What the scores of a photo say about where its flaws are."""
+    from scipy import ndimage
+
+    is_flaw = spec.is_flaw_label
+    likeliest = maps.probabilities[is_flaw].argmax(axis=0)
+    evidence = np.take_along_axis(maps.evidence[is_flaw], likeliest[None], axis=0)[0]
+    window_hw = window_size_cells(spec, maps.cell_px)
+    smooth = ndimage.gaussian_filter(evidence, [side / 16 for side in window_hw], mode="nearest")
+    strongest = ndimage.maximum_filter(smooth, window_hw, mode="nearest")
+    lit = np.where(smooth > 0, smooth / np.where(strongest > 0, strongest, 1), 0).astype(np.float32)
+    finer = FINER if lit.size <= MOST_CELLS else 1
+    return Places(
+        flaw_scores=_divide(maps.flaw_scores, finer),
+        lit=_divide(lit, finer),
+        step_px=maps.cell_px / finer,
+        finer=finer,
+        extends_from=spec.thresholds.threshold,
+    )
+
+
+def find_regions(
+    maps: ScoreMaps, spec: ModelSpec, size_hw: tuple[int, int], least: FindingSpec, where: np.ndarray | None
+) -> tuple[Finding, ...]:
+    """Findings of a photo of `size_hw`, highest score first.
+
+    `where` (h, w) bool: the cells that are of interest; None for all.
+    """
+    places = to_places(maps, spec)
+    if where is not None:
+        wanted = where.repeat(places.finer, axis=0).repeat(places.finer, axis=1)
+        places = replace(places, lit=np.where(wanted, places.lit, 0))
+    labelled, n = places.regions()
+    found = []
+    for number, (rows, columns) in _boxes(labelled, n):
+        inside = labelled[rows, columns] == number
+        area_px = round(float(inside.sum()) * places.step_px**2)
+        score = float(places.flaw_scores[rows, columns][inside].max())
+        if area_px < least.least_area_px or score < least.least_score:
+            continue
+        label = _label(maps, spec, places.finer, (rows, columns), inside)
+        outline = _to_outline(inside, (rows.start, columns.start), places.step_px, size_hw)
+        found.append(_to_finding(label, score, outline, area_px, size_hw))
+    return tuple(sorted(found, key=lambda one: (-one.score, -one.area_px, one.box_xyxy)))
+
+
+def find_in_mask(
+    mask: np.ndarray, probabilities: np.ndarray, label: str, offset_xy: tuple[int, int] = (0, 0)
+) -> Iterator[Finding]:
+    """Findings of one label from its (H, W) bool mask and the probabilities it was made of."""
+    labelled, n = label_components(mask)
+    size_hw = (mask.shape[0] + offset_xy[1], mask.shape[1] + offset_xy[0])
+    for number, (rows, columns) in _boxes(labelled, n):
+        inside = labelled[rows, columns] == number
+        score = float(probabilities[rows, columns][inside].max())
+        corner = (rows.start + offset_xy[1], columns.start + offset_xy[0])
+        yield _to_finding(label, score, _to_outline(inside, corner, 1.0, size_hw), int(inside.sum()), size_hw)
+
+
+def _boxes(labelled: np.ndarray, n: int) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    from scipy import ndimage
+
+    for number, box in enumerate(ndimage.find_objects(labelled, n), start=1):
+        if box is not None:
+            yield number, (box[0], box[1])
+
+
+def _to_finding(
+    label: str, score: float, outline: np.ndarray, area_px: int, size_hw: tuple[int, int]
+) -> Finding:
+    """`outline` (n, 2): every corner of the region, which the box holds; the polygon has fewer."""
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
+    polygon = tuple((round(float(x), 1), round(float(y), 1)) for x, y in outline)
+    box = (float(left), float(top), float(right), float(bottom))
+    return Finding(label, score, box, polygon, max(1, min(area_px, size_hw[0] * size_hw[1])))
+
+
+def _label(maps: ScoreMaps, spec: ModelSpec, finer: int, box: tuple[slice, slice], inside: np.ndarray) -> str:
+    """The flaw that is likeliest over the region."""
+    rows, columns = (one + side.start for one, side in zip(np.nonzero(inside), box, strict=True))
+    means = maps.probabilities[:, rows // finer, columns // finer].mean(axis=1)
+    return spec.labels[int(np.where(spec.is_flaw_label, means, -1).argmax())]
+
+
+def _to_outline(
+    inside: np.ndarray, corner: tuple[int, int], step_px: float, size_hw: tuple[int, int]
+) -> np.ndarray:
+    """(n, 2) x, y in pixels of the photo: the region's outer line; of parts that touch by corners, the
+    largest's."""
+    from skimage.measure import approximate_polygon
+
+    rings = [polygon[0] for polygon in trace_outlines(rle.encode(inside), inside.shape)]
+    ring = np.array(max(rings, key=len), float)
+    tolerance = 0.75
+    line = approximate_polygon(ring, tolerance)
+    while len(line) > MOST_CORNERS:
+        tolerance *= 2
+        line = approximate_polygon(ring, tolerance)
+    line = (line[:-1] if len(line) > 4 else ring[:-1]) + np.array(corner[::-1], float)
+    return np.clip(line * step_px, 0, np.array(size_hw[::-1], float))
+
+
+def _divide(cells: np.ndarray, finer: int) -> np.ndarray:
+    """(h, w) → (finer h, finer w), in a straight line between the cells' middles."""
+    from PIL import Image
+
+    height, width = cells.shape
+    size = (finer * width, finer * height)
+    return np.asarray(Image.fromarray(cells.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))

@@ -1,0 +1,133 @@
+"""One photo after another through a model folder: findings, whether it could be judged, pictures of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from flawmap.errors import BundleError, PhotoError
+from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
+from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable
+from flawmap.stages.inspection.choosing import default_findings
+from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, MaskLook
+from flawmap.tools.bundle import Bundle, read_bundle
+from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.photo_rows import PhotoRows, open_rows
+from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.regions import check_region, find_region
+from flawmap.tools.runtime import RuntimeOptions
+
+CLOSE_UP_PX, MOST_CLOSE_UPS = 480, 12
+MOST_HEAT_CELLS = 1024
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """How photos are inspected."""
+
+    least_score: float | None = None
+    """Of a finding; None: as the model was given at training."""
+    least_area_px: int | None = None
+    """Of a finding, in pixels of the photo; None: as the model was given at training."""
+    region: Path | None = None
+    """Where to look: a polygon (.json) or mask (.png) for all photos, or a folder with one per camera, named
+    like the folder of its photos."""
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    """`n_threads` are those within one photo; 1 where many photos are inspected side by side."""
+
+
+DEFAULT_OPTIONS = InspectOptions()
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """A model, ready for any number of photos. Safe to use from several threads."""
+
+    bundle: Bundle
+    options: InspectOptions
+    findings: FindingSpec
+    looker: Looker
+
+
+def open_inspector(model: Path | str, options: InspectOptions = DEFAULT_OPTIONS) -> Inspector:
+    """The model in RUN or RUN/model. Raises BundleError where it has no label for what is good, and
+    MissingExtraError."""
+    bundle = read_bundle(model)
+    spec = bundle.spec
+    if spec.masks is None and not spec.is_multilabel and not spec.good_labels:
+        raise BundleError(
+            f"{model} knows flaws only ({', '.join(spec.labels)}) and would see one everywhere: inspection "
+            "needs a model trained with a label for what is good, or with masks"
+        )
+    if options.region is not None:
+        check_region(options.region)
+    findings = spec.findings or default_findings(spec.tile_hw)
+    given = {"least_score": options.least_score, "least_area_px": options.least_area_px}
+    findings = replace(findings, **{key: value for key, value in given.items() if value is not None})
+    if spec.masks is None:
+        looker: Looker = ClassifierLook(DenseClassifier(bundle, options.runtime), findings)
+    else:
+        looker = MaskLook(bundle, options.runtime, findings if spec.findings else None)
+    return Inspector(bundle, options, findings, looker)
+
+
+def inspect_photo(inspector: Inspector, path: Path | str, progress: Progress = no_progress) -> InspectedPhoto:
+    """What one photo shows. A photo that cannot be read is an Inspection with an error, never an exception.
+
+    The same photo gives the same bits, whatever the number of threads. `progress` is told of pictures that
+    are read in strips.
+    """
+    path = Path(path)
+    try:
+        rows = open_rows(path, inspector.options.photos, progress)
+        given = inspector.options.region
+        region = None if given is None else find_region(given, path)
+        look = inspector.looker.look(rows, region)
+        return _to_inspected(inspector, str(path), rows, look)
+    except PhotoError as error:
+        return InspectedPhoto(Inspection(str(path), error=str(error)))
+    except MemoryError:
+        return InspectedPhoto(Inspection(str(path), error="too large for the memory of this machine"))
+
+
+def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) -> InspectedPhoto:
+    height, width = rows.size_hw
+    preview = rows.preview()
+    image = getattr(rows, "image", preview)
+    reason = why_not_assessable(cut_parts(image, inspector.bundle.spec.tile_hw), inspector.findings)
+    if image is preview:
+        reason = ""  # a reduced photo says nothing about sharpness
+    findings = () if reason else tuple(_place(one, rows) for one in look.findings)
+    inspection = Inspection(
+        path, width, height, not reason, reason, share_seen=look.share_seen, findings=findings
+    )
+    close_ups = (
+        tuple(_cut_close_up(rows.read(0, height), one.box_xyxy) for one in findings[:MOST_CLOSE_UPS])
+        if image is not preview
+        else ()
+    )
+    step = max(1, -(-max(look.heat.shape) // MOST_HEAT_CELLS))
+    return InspectedPhoto(inspection, preview, close_ups, look.heat[::step, ::step])
+
+
+def _place(finding: Finding, rows: PhotoRows) -> Finding:
+    """With the position on the ground, where the photo's pixels have one."""
+    if rows.to_lon_lat is None:
+        return finding
+    left, top, right, bottom = finding.box_xyxy
+    lon, lat = rows.to_lon_lat((left + right) / 2, (top + bottom) / 2)
+    return replace(finding, lon=lon, lat=lat, position_source="pixel")
+
+
+def _cut_close_up(image: np.ndarray, box_xyxy: tuple[float, float, float, float]) -> np.ndarray:
+    """The finding's surroundings at full size."""
+    middles = ((box_xyxy[1] + box_xyxy[3]) / 2, (box_xyxy[0] + box_xyxy[2]) / 2)
+    starts = [
+        max(0, min(round(middle - CLOSE_UP_PX / 2), side - CLOSE_UP_PX))
+        for middle, side in zip(middles, image.shape[:2], strict=True)
+    ]
+    top, left = starts
+    return image[top : top + CLOSE_UP_PX, left : left + CLOSE_UP_PX].copy()

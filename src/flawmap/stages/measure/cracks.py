@@ -1,0 +1,361 @@
+"""A crack's mask, and the photo under it → length, widths, direction, branches, pattern.
+
+The mask tells where the crack runs; how wide it is, the photo tells: grey values are read across the centre
+line, averaged over a few pixels along it, and measured as every profile is. Where fewer than half of them
+show a dark line, or there is no photo, the mask itself is read in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
+
+from flawmap.errors import OptionError
+from flawmap.records import CrackMeasurement, CrackPattern
+from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines
+from flawmap.stages.measure.profiles import ProfileOptions, Widths, measure_widths
+from flawmap.tools.scale import Scale
+
+_SURFACE_PX = 14
+"""How much of the surface a profile holds on either side, beyond one and a half half-widths of the mask."""
+_LIGHT = np.array([0.299, 0.587, 0.114])
+"""Red, green and blue in grey, ITU-R BT.601."""
+_BLUR_RANGE_PX, _BLUR_MARGIN, _EDGES_AT_PX = (0.4, 2.0), 1.05, 3.0
+"""Of photos that can be measured; the margin keeps the least width below the true one. Under three pixels the
+pixels' own steps pass for sharp edges, and tell no blur."""
+_SHOWN_AT, _SHOWN_READINGS = 3.6, 10
+"""A crack shows its own darkness where it is this many times as wide as its blur, or as a pixel, in so many
+readings."""
+_EVERY_PX, _GLANCE = 2, 4
+"""A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
+_RADIUS_STEP = 4
+"""Branches whose half-widths are equal when rounded up to this are read together."""
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How cracks are measured."""
+
+    along_px: int = 5
+    """Grey values are averaged over this many pixels along the crack, and widths taken as the median of as
+    many: less noise, at the cost of the finest variation."""
+    least_area_px: int = 10
+    """Smaller specks of a mask are no cracks."""
+    map_loops: int = 3
+    """From this many closed loops on, a pattern is a map."""
+    profile: ProfileOptions = field(default_factory=ProfileOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("along_px", "least_area_px", "map_loops"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}; 1 or more was wanted")
+
+
+@dataclass(frozen=True)
+class LocatedCrack:
+    """One crack of a photo. Plain JSON values."""
+
+    box_xyxy: tuple[int, int, int, int]
+    """In pixels of the photo; right and bottom are exclusive."""
+    widest_xy: tuple[float, float]
+    """Where the largest width was read."""
+    measurement: CrackMeasurement
+
+
+@dataclass(frozen=True)
+class MeasuredCracks:
+    """All cracks of one mask, and what they are together. Plain JSON values."""
+
+    cracks: tuple[LocatedCrack, ...]
+    """From the top down."""
+    total: CrackMeasurement | None
+    """None where there is no crack."""
+    n_specks: int
+    """Specks of the mask that are too small for a crack."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Readings:
+    """What one crack gave; positions in pixels of the whole photo."""
+
+    xy: np.ndarray
+    normals: np.ndarray
+    widths: Widths
+    from_photo: bool
+    lines: CentreLines
+    scale: Scale | None
+    area_px: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Profiles of branches of about one width, a row each."""
+
+    xy: np.ndarray
+    normals: np.ndarray
+    profiles: np.ndarray
+    is_own: np.ndarray
+    """False within a junction."""
+    branch: np.ndarray
+    """Which branch a row is of; the rows of one follow each other."""
+    radius_px: int
+    n_along: int
+    size_hw: tuple[int, ...]
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """(H, W) float32 of an (H, W, 3) RGB image."""
+    return image @ _LIGHT.astype(np.float32)
+
+
+def measure_crack(
+    mask: np.ndarray,
+    grey: np.ndarray | None = None,
+    options: MeasureOptions | None = None,
+    scale: Scale | None = None,
+    looked_at_px: int | None = None,
+) -> CrackMeasurement:
+    """One crack: (H, W) bool mask of it alone, and (H, W) grey values of the same pixels, 0 black.
+
+    A crop serves as well as a photo (`scale` then `moved` to it), if it holds 20 px of surface around the
+    mask. `looked_at_px` is the area that the density refers to; without it the crop's. Raises ValueError for
+    an empty mask or another shape.
+    """
+    _check_shapes(mask, grey)
+    if not mask.any():
+        raise ValueError("wanted a mask with a crack; got an empty one")
+    options = options or MeasureOptions()
+    return _summarise([_read(mask, grey, options, scale)], options, looked_at_px or mask.size)[0]
+
+
+def measure_cracks(
+    mask: np.ndarray,
+    grey: np.ndarray | None = None,
+    options: MeasureOptions | None = None,
+    scale: Scale | None = None,
+) -> MeasuredCracks:
+    """Every connected crack (corners connect) of an (H, W) bool mask; `grey` (H, W) is its photo."""
+    from scipy import ndimage
+
+    _check_shapes(mask, grey)
+    options = options or MeasureOptions()
+    labels, _ = ndimage.label(mask, np.ones((3, 3), bool))
+    areas = np.bincount(labels.ravel())
+    cracks, readings, n_specks = [], [], 0
+    for i, place in enumerate(ndimage.find_objects(labels), start=1):
+        if areas[i] < options.least_area_px:
+            n_specks += 1
+            continue
+        rows, columns = place
+        # No profile reaches further than this: a radius is at most half the shorter side.
+        margin = 2 * _SURFACE_PX + min(rows.stop - rows.start, columns.stop - columns.start)
+        top, left = max(0, rows.start - margin), max(0, columns.start - margin)
+        window = np.s_[top : rows.stop + margin, left : columns.stop + margin]
+        crop = None if grey is None else grey[window]
+        read = _read(labels[window] == i, crop, options, scale, (left, top))
+        measurement, widest = _summarise([read], options, mask.size)
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        cracks.append(LocatedCrack(box, widest, measurement))
+        readings.append(read)
+    total = _summarise(readings, options, mask.size)[0] if readings else None
+    return MeasuredCracks(tuple(cracks), total, n_specks)
+
+
+def _check_shapes(mask: np.ndarray, grey: np.ndarray | None) -> None:
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ValueError(f"wanted an (H, W) bool mask; got {mask.shape} {mask.dtype}")
+    if grey is not None and grey.shape != mask.shape:
+        raise ValueError(f"wanted grey values of shape {mask.shape}, as the mask; got {grey.shape}")
+
+
+def _read(
+    mask: np.ndarray,
+    grey: np.ndarray | None,
+    options: MeasureOptions,
+    scale: Scale | None,
+    origin_xy: tuple[int, int] = (0, 0),
+) -> _Readings:
+    """Widths along the centre lines of one crack, on the photo where it shows them."""
+    lines = find_centre_lines(mask)
+    batches = [] if grey is None else _sample(grey, lines, options)
+    glance = [_measure(batch, options.profile, _GLANCE) for batch in batches]
+    n_looked_at = sum(-(-len(batch.xy) // _GLANCE) for batch in batches)
+    from_photo = bool(batches) and 2 * sum(len(widths) for _, _, widths in glance) >= n_looked_at
+    if from_photo:
+        profile = _learnt([widths for _, _, widths in glance], options.profile)
+    else:
+        batches, profile = _sample(_to_photo(mask), lines, options), replace(options.profile, dark_ratio=0)
+    found = [part for batch in batches if len((part := _measure(batch, profile))[2])]
+    if not found:
+        found = [_by_area(mask, lines)]
+    xy, normals = (np.concatenate([part[i] for part in found]) for i in (0, 1))
+    parts = [part[2] for part in found]
+    widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
+    moved = CentreLines(tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches), lines.n_loops)
+    return _Readings(xy + origin_xy, normals, widths, from_photo, moved, scale, int(mask.sum()))
+
+
+def _to_photo(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32: its crack in black on white, as blurred as a photo in focus is."""
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(np.where(mask, np.float32(0), np.float32(255)), 0.7)
+
+
+def _learnt(found: Sequence[Widths], profile: ProfileOptions) -> ProfileOptions:
+    """What a whole crack tells and a single profile cannot: its blur, and how dark it is where it is wide."""
+    half, blur, dark = (
+        np.concatenate([getattr(widths, name) for widths in found])
+        for name in ("half_px", "blur_px", "dark_ratio")
+    )
+    blur_px, most_blur_px, dark_ratio = float(np.median(blur)), profile.most_blur_px, profile.dark_ratio
+    has_edges = half > _EDGES_AT_PX
+    if has_edges.sum() >= _SHOWN_READINGS:
+        blur_px = float(np.median(blur[has_edges]))
+        most_blur_px = float(np.clip(_BLUR_MARGIN * blur_px, *_BLUR_RANGE_PX))
+    is_wide = half > _SHOWN_AT * max(1.0, blur_px)
+    if is_wide.sum() >= _SHOWN_READINGS:
+        dark_ratio = min(0.95, float(np.median(dark[is_wide])))
+    return replace(profile, most_blur_px=most_blur_px, dark_ratio=dark_ratio)
+
+
+def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> list[_Batch]:
+    """Grey profiles across every branch, averaged along it; branches of about one width go together."""
+    from scipy import ndimage
+
+    splines = ndimage.spline_filter(grey, order=3, output=np.float32)
+    n_along = 2 * (options.along_px // (2 * _EVERY_PX)) + 1  # odd, so that a reading stays in its place
+    grouped: dict[int, list[tuple[np.ndarray, ...]]] = {}
+    for branch, line in enumerate(lines.branches):
+        radius = int(_RADIUS_STEP * np.ceil(np.percentile(line.radius_px, 95) / _RADIUS_STEP))
+        xy, tangents = line.xy[::_EVERY_PX], line.tangents[::_EVERY_PX]
+        normals = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
+        reach = 1.5 * radius + _SURFACE_PX
+        at = xy[:, None, :] + np.arange(-reach, reach + 1)[:, None] * normals[:, None, :]
+        profiles = ndimage.map_coordinates(
+            splines, [at[..., 1], at[..., 0]], output=np.float32, order=3, mode="nearest", prefilter=False
+        )
+        profiles = ndimage.uniform_filter1d(profiles, min(n_along, len(xy)), axis=0, mode="nearest")
+        is_own = ~_is_at_junction(line)[::_EVERY_PX]
+        grouped.setdefault(radius, []).append((xy, normals, profiles, is_own, np.full(len(xy), branch)))
+    return [
+        _Batch(*(np.concatenate(parts) for parts in zip(*group, strict=True)), radius, n_along, grey.shape)
+        for radius, group in grouped.items()
+    ]
+
+
+def _measure(batch: _Batch, profile: ProfileOptions, every: int = 1) -> tuple[np.ndarray, np.ndarray, Widths]:
+    """Points, unit normals and widths, of the readings that show a dark line within the picture."""
+    xy, normals, is_own = batch.xy[::every], batch.normals[::every], batch.is_own[::every]
+    widths = measure_widths(batch.profiles[::every], replace(profile, search_px=batch.radius_px + 3))
+    if every == 1:
+        widths = replace(widths, width_px=_steady(widths.width_px, batch.branch, batch.n_along))
+    is_kept = widths.is_seen & is_own & _is_inside(xy, normals, widths, batch)
+    return xy[is_kept], normals[is_kept], widths.take(is_kept)
+
+
+def _steady(width_px: np.ndarray, branch: np.ndarray, n_along: int) -> np.ndarray:
+    """(n,) the running median along each branch."""
+    from scipy import ndimage
+
+    ends = np.flatnonzero(np.diff(branch)) + 1
+    parts = (
+        ndimage.median_filter(part, min(n_along, len(part)), mode="nearest")
+        for part in np.split(width_px, ends)
+    )
+    return np.concatenate(list(parts))
+
+
+def _is_inside(xy: np.ndarray, normals: np.ndarray, widths: Widths, batch: _Batch) -> np.ndarray:
+    """(n,) whether both edges, with some surface beyond, lie in the picture."""
+    middle, is_inside = (batch.profiles.shape[1] - 1) / 2, np.ones(len(xy), bool)
+    for edge in (widths.left - 3 - middle, widths.right + 3 - middle):
+        x, y = (xy + edge[:, None] * normals).T
+        is_inside &= (x >= 0) & (y >= 0) & (x <= batch.size_hw[1] - 1) & (y <= batch.size_hw[0] - 1)
+    return is_inside
+
+
+def _is_at_junction(line: CentreLine) -> np.ndarray:
+    """(n,) where the line lies within another branch, which would be measured too."""
+    along = np.arange(len(line.xy), dtype=float)
+    is_near = np.zeros(len(line.xy), bool)
+    for is_free, away, end in zip(line.is_free, (along, along[::-1]), (0, -1), strict=True):
+        if not is_free and not _is_loop(line):
+            is_near |= away < 1.5 * line.radius_px[end] + 2
+    return is_near
+
+
+def _is_loop(line: CentreLine) -> bool:
+    return bool(np.hypot(*(line.xy[0] - line.xy[-1])) < 1.5)
+
+
+def _by_area(mask: np.ndarray, lines: CentreLines) -> tuple[np.ndarray, np.ndarray, Widths]:
+    """A single reading, where a mask is too small for any: its area over its length."""
+    length = max(1.0, sum(line.length_px for line in lines.branches))
+    one = np.array([mask.sum() / length])
+    unknown = np.array([0.0])
+    widths = Widths(one, one / 2 + 1, unknown, unknown, unknown, unknown, unknown, np.array([False]))
+    return lines.branches[0].xy[:1], np.array([[0.0, 1.0]]), widths
+
+
+def _summarise(
+    readings: Sequence[_Readings], options: MeasureOptions, looked_at_px: int
+) -> tuple[CrackMeasurement, tuple[float, float]]:
+    """The figures of one crack, or of several together; and where the largest width is."""
+    xy, normals = (np.concatenate([getattr(read, name) for read in readings]) for name in ("xy", "normals"))
+    widths = np.concatenate([read.widths.width_px for read in readings])
+    u95 = np.concatenate([read.widths.u95_px for read in readings])
+    lines = [line for read in readings for line in read.lines.branches]
+    lengths = np.array([line.length_px for line in lines])
+    scale = readings[0].scale
+    reference, relative_u95 = None, 0.0
+    if scale is not None:
+        local = scale.at(xy, normals)
+        widest = int(np.argmax(widths * local))
+        reference = float(local[widest])
+        relative_u95 = float(scale.relative_u95(xy[widest : widest + 1], normals[widest : widest + 1])[0])
+        widths, u95 = widths * local / reference, u95 * local / reference
+        lengths = lengths * [scale.at(line.xy, line.tangents).mean() / reference for line in lines]
+    widest = int(np.argmax(widths))
+    from_photo = all(read.from_photo for read in readings)
+    smallest = _smallest_width(readings, options)
+    measurement = CrackMeasurement(
+        length_px=float(lengths.sum()),
+        area_px=sum(read.area_px for read in readings),
+        width_max_px=float(widths[widest]),
+        width_mean_px=float(widths.mean()),
+        width_p95_px=float(np.percentile(widths, 95)),
+        width_sd_px=float(widths.std()),
+        width_max_u95_px=float(np.hypot(u95[widest], relative_u95 * widths[widest])),
+        direction_deg=_direction(lines),
+        pattern=_pattern(readings, len(lines), options),
+        n_branches=len(lines),
+        is_resolved=bool(widths.mean() >= smallest),
+        smallest_width_px=smallest,
+        density_px_per_px2=float(lengths.sum()) / looked_at_px,
+        scale_mm_per_px=reference,
+        width_source="photo" if from_photo else "mask",
+    )
+    return measurement, (float(xy[widest, 0]), float(xy[widest, 1]))
+
+
+def _smallest_width(readings: Sequence[_Readings], options: MeasureOptions) -> float:
+    """Half of what blur alone makes of a line, where the edges are sharpest; never under `resolved_px`."""
+    blurs = np.concatenate([read.widths.blur_px for read in readings])
+    return max(options.profile.resolved_px, 2.355 / 2 * float(np.percentile(blurs, 20)))
+
+
+def _direction(lines: Sequence[CentreLine]) -> float:
+    """Mean of the tangents as directions without a sense: angles are doubled (Mardia and Jupp 2000, 1.3)."""
+    tangents = np.concatenate([line.tangents for line in lines])
+    x, y = tangents[:, 0], -tangents[:, 1]  # y counts downwards in photos
+    doubled = np.arctan2((2 * x * y).sum(), (x**2 - y**2).sum())
+    return float(np.degrees(doubled / 2) % 180) % 180
+
+
+def _pattern(readings: Sequence[_Readings], n_branches: int, options: MeasureOptions) -> CrackPattern:
+    if sum(read.lines.n_loops for read in readings) >= options.map_loops:
+        return "map"
+    return "branched" if n_branches > len(readings) else "single"

@@ -1,0 +1,52 @@
+"""What the report of a survey is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flawmap.records import Finding, Survey, SurveyPart, SurveyRow
+
+
+@dataclass(frozen=True)
+class ShownFinding:
+    """One finding with its pictures; None where there is none to show."""
+
+    row: SurveyRow
+    number: int
+    """Of the finding on its photo, from 1."""
+    overlay: bytes | None = None
+    """An image file: the photo with a numbered line around every finding."""
+    photo: bytes | None = None
+    """An image file of the same size, without lines."""
+    close_up: bytes | None = None
+    """An image file, at the photo's own size."""
+
+    @property
+    def finding(self) -> Finding:
+        return self.row.inspection.findings[self.number - 1]
+
+
+@dataclass(frozen=True)
+class SurveyFacts:
+    """A survey, and the findings that its reports show with pictures, worst first."""
+
+    survey: Survey
+    parts: tuple[SurveyPart, ...] = ()
+    shown: tuple[ShownFinding, ...] = ()
+
+
+@dataclass(frozen=True)
+class SurveyReportOptions:
+    """How much the reports of a survey show."""
+
+    n_worst: int = 12
+    """Findings with pictures."""
+    n_listed: int = 200
+    """Rows of each list; the rest is in the tables."""
+    max_picture_bytes: int = 2_400_000
+    """All pictures of report.html together, before base64 makes a third more of them."""
+
+    def __post_init__(self) -> None:
+        for name in ("n_worst", "n_listed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"wanted {name} of 0 or more; got {getattr(self, name)}")

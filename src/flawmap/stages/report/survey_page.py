@@ -1,0 +1,143 @@
+"""report.html of a survey: one file, the summary first."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from flawmap.records import SurveyRow
+from flawmap.stages.report import survey_words as words
+from flawmap.stages.report.facts import ReportOptions
+from flawmap.stages.report.pictures import Picture, to_picture
+from flawmap.stages.report.rendering import bytes_per_picture, render_page
+from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
+from flawmap.stages.report.verdict import interval_of, interval_text
+from flawmap.stages.report.wording import count, number, plural
+
+_CARD_PX = 760
+_SECTIONS = (
+    ("verdict", "Summary"),
+    ("worst", "Worst findings"),
+    ("parts", "Parts"),
+    ("findings", "Photos with findings"),
+    ("open", "Not judged"),
+    ("model", "The model"),
+    ("options", "Options"),
+)
+
+
+def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
+    """The whole page. Raises MissingExtraError without jinja2."""
+    survey, rows = facts.survey, photo_rows(facts)
+    context = {
+        "title": survey.meta.structure or "Inspection",
+        "task": " · ".join(part for part in (survey.meta.element, survey.meta.span) if part)
+        or plural(len(survey.rows), "photo"),
+        "made_at": survey.meta.date,
+        "verdict": {
+            "sentence": words.summary_sentence(survey),
+            "widest": words.widest_sentence(survey),
+            "figures": words.tiles(survey),
+            "grades": _grades(facts),
+            "caveats": words.caveats(facts),
+        },
+        "meta": words.meta_rows(survey),
+        "cards": _cards(facts, options),
+        "parts": [_part_row(part) for part in facts.parts[: options.n_listed]],
+        "n_parts": len(facts.parts),
+        "rows": rows[: options.n_listed],
+        "n_rows": len(rows),
+        "open": words.not_judged(survey)[: options.n_listed],
+        "n_open": len(words.not_judged(survey)),
+        "model": words.model_rows(survey.model),
+        "test": test_rows(survey.model.test),
+        "options": words.option_rows(survey.options),
+    }
+    sections = [(key, name) for key, name in _SECTIONS if key != "parts" or facts.parts]
+    return render_page("survey.html", sections, context, extra="inspect")
+
+
+def _grades(facts: SurveyFacts) -> list[dict[str, Any]]:
+    counts = words.grade_counts(facts.survey)
+    most = max([n for _, n in counts], default=0)
+    return [{"name": name, "n": count(n), "width": 100 * n / most if most else 0} for name, n in counts]
+
+
+def _cards(facts: SurveyFacts, options: SurveyReportOptions) -> list[dict[str, Any]]:
+    shown = facts.shown[: options.n_worst]
+    limits = ReportOptions(max_picture_bytes=options.max_picture_bytes)
+    # An overlay may take three times the usual allowance: it carries thin lines over a large photo.
+    allowance = 3 * bytes_per_picture(6 * len(shown), limits)
+    return [_card(one, allowance) for one in shown]
+
+
+def _card(shown: ShownFinding, allowance: int) -> dict[str, Any]:
+    finding = shown.finding
+    return {
+        "name": shown.row.name,
+        "number": shown.number,
+        "of": len(shown.row.inspection.findings),
+        "label": finding.label,
+        "severity": finding.severity or "",
+        "score": number(finding.score, 2),
+        "sizes": words.size_lines(finding),
+        "position": _position(shown),
+        "photo": _picture(shown.photo, allowance),
+        "overlay": _picture(shown.overlay, allowance),
+        "close_up": _picture(shown.close_up, allowance),
+    }
+
+
+def _position(shown: ShownFinding) -> str:
+    finding = shown.finding
+    if finding.lon is None or finding.lat is None:
+        return ""
+    whose = "of the camera" if finding.position_source == "camera" else "of the flaw"
+    return f"{finding.lat:.6f}, {finding.lon:.6f} ({whose})"
+
+
+def _picture(content: bytes | None, allowance: int) -> Picture | None:
+    from PIL import Image
+
+    if content is None:
+        return None
+    with Image.open(io.BytesIO(content)) as image:
+        return to_picture(np.asarray(image.convert("RGB")), _CARD_PX, allowance)
+
+
+def photo_rows(facts: SurveyFacts) -> list[dict[str, Any]]:
+    """A row per photo with findings, that with the worst one first."""
+    rows = {row.name: row for row, _ in facts.survey.worst_first()}
+    return [_photo_row(row, facts.survey.grades) for row in rows.values()]
+
+
+def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
+    findings = row.inspection.findings
+    seen = {finding.severity for finding in findings}
+    sizes = [finding.measurement for finding in findings if finding.measurement is not None]
+    widest = max(sizes, key=lambda one: one.width_max_px * (one.scale_mm_per_px or 1), default=None)
+    return {
+        "name": row.name,
+        "n": len(findings),
+        "labels": ", ".join(sorted({finding.label for finding in findings})),
+        "grade": next((grade for grade in reversed(grades) if grade in seen), "–"),
+        "width": "–" if widest is None else words.width_text(widest),
+        "score": number(max(finding.score for finding in findings), 2),
+    }
+
+
+def _part_row(part: Any) -> dict[str, Any]:
+    css = {"finding": "flaw", "no finding": "good", "not assessed": "alarm"}[part.verdict]
+    return {"part": part, "css": css}
+
+
+def test_rows(test: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures that say what a model misses and what it says wrongly."""
+    rows = []
+    for key in ("recall", "precision", "f1", "auroc", "dice"):
+        if test.get(key) is not None:
+            span = interval_text(interval_of(test, key), number, "95 %: ")
+            rows.append((key, f"{number(test[key])}{f' ({span})' if span else ''}"))
+    return rows

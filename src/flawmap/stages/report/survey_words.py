@@ -1,0 +1,234 @@
+"""The words of a survey's reports: what was found, how large it is, and how far to rely on it.
+
+report.html and report.pdf print the same ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flawmap.records import CrackMeasurement, Finding, Survey, SurveyModel
+from flawmap.stages.report.survey_facts import SurveyFacts
+from flawmap.stages.report.verdict import interval_of
+from flawmap.stages.report.wording import NARROW_SPACE, count, is_number, listed, percent, plural
+
+UNGRADED = "not graded"
+_META = ("structure", "element", "span", "organisation", "inspector", "date", "scale", "notes")
+
+
+def summary_sentence(survey: Survey) -> str:
+    """What a reader takes away who reads nothing else. A photo that was not judged is never counted clean."""
+    n, n_with = len(survey.rows), sum(bool(row.inspection.findings) for row in survey.rows)
+    n_open = len(not_judged(survey))
+    judged = n - n_open
+    if n_with:
+        text = f"{plural(survey.n_findings, 'finding')} on {count(n_with)} of {plural(n, 'photo')}"
+    elif judged:
+        text = f"No finding on {'the photo' if judged == 1 else f'{count(judged)} photos'}"
+    else:
+        text = f"None of {plural(n, 'photo')} could be judged"
+    if n_open and judged:
+        text += f"; {count(n_open)} could not be judged"
+    return f"{text}."
+
+
+def widest_sentence(survey: Survey) -> str:
+    """The widest crack with its interval and grade; "" where none was measured."""
+    measured = [
+        (row.name, finding, finding.measurement)
+        for row in survey.rows
+        for finding in row.inspection.findings
+        if finding.measurement is not None
+    ]
+    if not measured:
+        return ""
+    name, finding, sizes = max(measured, key=lambda one: _width(one[2]))
+    grade = f", graded “{finding.severity}”" if finding.severity else ""
+    return f"The widest crack measures {width_text(sizes)}{grade}, on {name}."
+
+
+def not_judged(survey: Survey) -> list[dict[str, str]]:
+    """Photos that say nothing about the surface, unreadable ones last: {"name", "kind", "reason"}."""
+    blurred = [(row, "not assessable", row.inspection.reason) for row in survey.not_assessable]
+    broken = [(row, "not readable", row.inspection.error) for row in survey.unreadable]
+    return [{"name": row.name, "kind": kind, "reason": why} for row, kind, why in (*blurred, *broken)]
+
+
+def grade_counts(survey: Survey) -> list[tuple[str, int]]:
+    """Findings per grade, gravest first, those without one last; [] where nothing is graded."""
+    counts = Counter(f.severity or UNGRADED for row in survey.rows for f in row.inspection.findings)
+    if not survey.grades:
+        return []
+    rows = [(grade, counts[grade]) for grade in reversed(survey.grades)]
+    return [*rows, (UNGRADED, counts[UNGRADED])] if counts[UNGRADED] else rows
+
+
+def tiles(survey: Survey) -> list[dict[str, str]]:
+    """The figures at the top: {"name", "value", "interval", "meaning"}."""
+    n_with = sum(bool(row.inspection.findings) for row in survey.rows)
+    n_open = len(not_judged(survey))
+    n_clean = len(survey.rows) - n_with - n_open
+    found = [
+        ("Photos", count(len(survey.rows)), "given to be inspected"),
+        ("With findings", count(n_with), f"{plural(survey.n_findings, 'finding')} in all"),
+        ("Nothing found", count(n_clean), "which is not proof that there is nothing"),
+        ("Not judged", count(n_open), "unreadable, or not assessable; listed below"),
+    ]
+    return [{"name": a, "value": b, "interval": "", "meaning": c, "counted": ""} for a, b, c in found]
+
+
+def size_lines(finding: Finding) -> list[tuple[str, str]]:
+    """A finding's sizes as (name, value)."""
+    sizes = finding.measurement
+    if sizes is None:
+        left, top, right, bottom = finding.box_xyxy
+        extent = f"{right - left:.0f}\N{MULTIPLICATION SIGN}{bottom - top:.0f}{NARROW_SPACE}px"
+        return [("extent", extent), ("area", f"{count(finding.area_px)}{NARROW_SPACE}px")]
+    branches = f", {count(sizes.n_branches)} branches" if sizes.n_branches > 1 else ""
+    return [
+        ("largest width", width_text(sizes)),
+        ("mean width", length_text(sizes.width_mean_px, sizes.scale_mm_per_px)),
+        ("length", length_text(sizes.length_px, sizes.scale_mm_per_px)),
+        ("direction", f"{sizes.direction_deg:.0f}°"),
+        ("pattern", f"{sizes.pattern}{branches}"),
+    ]
+
+
+def width_text(sizes: CrackMeasurement) -> str:
+    """The largest width with its interval; of a crack too thin for the photo, what it lies under."""
+    scale = sizes.scale_mm_per_px
+    if not sizes.is_resolved:
+        return f"under {length_text(sizes.smallest_width_px, scale)} (too thin for this photo)"
+    unit, factor, digits = ("px", 1.0, 1) if scale is None else ("mm", scale, 2)
+    width, half = sizes.width_max_px * factor, sizes.width_max_u95_px * factor
+    return f"{width:.{digits}f}{NARROW_SPACE}±{NARROW_SPACE}{half:.{digits}f}{NARROW_SPACE}{unit}"
+
+
+def length_text(length_px: float, scale_mm_per_px: float | None) -> str:
+    """Pixels, or millimetres where the scale is known."""
+    if scale_mm_per_px is None:
+        return f"{length_px:.{0 if length_px >= 100 else 1}f}{NARROW_SPACE}px"
+    length_mm = length_px * scale_mm_per_px
+    return f"{length_mm:.{0 if length_mm >= 100 else 2 if length_mm < 10 else 1}f}{NARROW_SPACE}mm"
+
+
+def caveats(facts: SurveyFacts) -> list[dict[str, str]]:
+    """What a reader must know before relying on this, gravest first: {"level", "title", "text"}."""
+    survey = facts.survey
+    return [*_judged(survey), *_trust(survey.model), *_sizes(survey), *_counting(survey)]
+
+
+def _judged(survey: Survey) -> list[dict[str, str]]:
+    n_open = len(not_judged(survey))
+    found = []
+    if n_open:
+        what = f"{plural(n_open, 'photo was', 'photos were')} not judged"
+        text = "Nothing is said about what they show. Take them again, or look at them yourself."
+        found.append({"level": "grave", "title": what, "text": text})
+    n_partly = sum(row.inspection.share_seen < 0.999 and not row.inspection.error for row in survey.rows)
+    if n_partly:
+        text = "A region of interest was given; nothing is said about the rest."
+        what = f"{plural(n_partly, 'photo')} looked at in part"
+        found.append({"level": "warn", "title": what, "text": text})
+    return found
+
+
+def _trust(model: SurveyModel) -> list[dict[str, str]]:
+    """What the model's own test says of it."""
+    test = model.test
+    if not is_number(test.get("recall")):
+        text = "Its folder holds no figures of a test, so nothing is known of what it misses."
+        return [{"level": "grave", "title": "This model was not tested", "text": text}]
+    unit = "flawed pixels" if model.task in ("segmentation", "cascade") else "flawed photos"
+    missed = 1 - test["recall"]
+    span = interval_of(test, "recall")
+    text = f"On the {count(test.get('n'))} photos of its own test it missed {percent(missed)} of the {unit}"
+    if span is not None and span[0] != span[1]:
+        text += f" (95 % interval {percent(1 - span[1])} to {percent(1 - span[0])})"
+    if is_number(test.get("precision")):
+        text += f", and {percent(1 - test['precision'])} of what it called flawed was not"
+    text += (
+        ". Those were photos like the ones that it was trained on; on other surfaces, cameras and light it "
+        "may miss more. No finding is not the same as no flaw."
+    )
+    level = "warn" if test.get("intervals_reliable", True) else "grave"
+    return [{"level": level, "title": "How far to trust it", "text": text}]
+
+
+def _sizes(survey: Survey) -> list[dict[str, str]]:
+    sizes = [
+        finding.measurement
+        for row in survey.rows
+        for finding in row.inspection.findings
+        if finding.measurement is not None
+    ]
+    found = []
+    if not sizes:
+        return found
+    n_thin = sum(not one.is_resolved for one in sizes)
+    least = [length_text(one.smallest_width_px, one.scale_mm_per_px) for one in _ends(sizes)]
+    text = f"The smallest width that these photos resolve is {listed(sorted(set(least)), 'to')}. "
+    are = "is" if n_thin == 1 else "are"
+    thin = (
+        f"{count(n_thin)} of {plural(len(sizes), 'measured crack')} {are} thinner; for those only this bound"
+    )
+    text += f"{thin} is given. " if n_thin else "Every measured crack is wider. "
+    text += "± is a 95 % interval of the measurement in the photo."
+    found.append({"level": "warn" if n_thin else "", "title": "Widths", "text": text})
+    if any(one.scale_mm_per_px is None for one in sizes):
+        text = "Sizes without a scale are in pixels of the photo and say nothing about millimetres."
+        found.append({"level": "warn", "title": "No scale", "text": text})
+    if survey.grades:
+        found.append({"level": "warn", "title": "Grades", "text": survey.grading_note})
+    return found
+
+
+def _counting(survey: Survey) -> list[dict[str, str]]:
+    text = (
+        "Findings are counted photo by photo. A crack that two photos show counts twice: cracks are not "
+        "matched across photos."
+    )
+    return [{"level": "", "title": "Overlapping photos", "text": text}] if len(survey.rows) > 1 else []
+
+
+def _ends(sizes: Sequence[CrackMeasurement]) -> list[CrackMeasurement]:
+    """The measurements whose photos resolve the least and the largest widths."""
+
+    def least(one: CrackMeasurement) -> float:
+        return one.smallest_width_px * (one.scale_mm_per_px or 1)
+
+    return [min(sizes, key=least), max(sizes, key=least)]
+
+
+def meta_rows(survey: Survey) -> list[tuple[str, str]]:
+    """What a person said about the survey."""
+    return [(key, getattr(survey.meta, key)) for key in _META if getattr(survey.meta, key)]
+
+
+def model_rows(model: SurveyModel) -> list[tuple[str, str]]:
+    """Which model looked."""
+    flaws = [label for label in model.labels if label not in model.good_labels]
+    return [
+        ("model", model.name),
+        ("looks for", listed(flaws)),
+        ("network", f"{model.backbone}, {model.task}"),
+        ("digest of its files", model.digest[:16]),
+        ("flawmap", model.flawmap_version),
+    ]
+
+
+def option_rows(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """All options as they were resolved, nested ones by dotted names."""
+    rows: list[tuple[str, str]] = []
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            rows += option_rows(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", "–" if value is None else str(value)))
+    return rows
+
+
+def _width(sizes: CrackMeasurement) -> float:
+    return sizes.width_max_px * (sizes.scale_mm_per_px or 1.0)

@@ -1,0 +1,36 @@
+"""Thousands of photos → one Survey, whatever happens on the way, and its files.
+
+The journal holds what is finished; the same command given again does only what is missing. What comes out
+does not depend on the number of threads, on the order, or on how often it was stopped.
+"""
+
+from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, compare_surveys
+from flawmap.stages.survey.earlier import read_survey
+from flawmap.stages.survey.journal import JOURNAL, Journal
+from flawmap.stages.survey.options import SurveyOptions
+from flawmap.stages.survey.parts import name_parts, to_parts
+from flawmap.stages.survey.pictures import PictureFolder, cut_close_up, draw_kept
+from flawmap.stages.survey.plain import to_document
+from flawmap.stages.survey.running import Look, run_survey
+from flawmap.stages.survey.writing import write_findings, write_workbook
+
+__all__ = [
+    "JOURNAL",
+    "LIMITS",
+    "Change",
+    "CompareOptions",
+    "Journal",
+    "Look",
+    "PictureFolder",
+    "SurveyOptions",
+    "compare_surveys",
+    "cut_close_up",
+    "draw_kept",
+    "name_parts",
+    "read_survey",
+    "run_survey",
+    "to_document",
+    "to_parts",
+    "write_findings",
+    "write_workbook",
+]

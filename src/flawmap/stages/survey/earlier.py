@@ -1,0 +1,66 @@
+"""A survey folder as it is read back to be compared."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flawmap.errors import OptionError, PhotoError
+from flawmap.stages.survey.journal import JOURNAL
+from flawmap.tools.photos import read_image
+
+
+@dataclass(frozen=True)
+class EarlierSurvey:
+    """What findings.json says, and the pictures that the journal keeps."""
+
+    folder: Path
+    photos: dict[str, dict[str, Any]]
+    """By name, as in findings.json."""
+    is_coarse: bool
+    """Whether the outlines are a classifier's, which may mark now more, now less of one crack."""
+
+    def picture(self, name: str) -> np.ndarray | None:
+        """(h, w, 3) uint8 RGB: the photo as the journal keeps it, else as it lies where it lay; None where
+        there is neither."""
+        kept = self._kept(name)
+        try:
+            return read_image(kept if kept is not None else Path(self.photos[name]["path"]))
+        except (PhotoError, OSError):
+            return None
+
+    def _kept(self, name: str) -> bytes | None:
+        if not (self.folder / JOURNAL).is_file():
+            return None
+        address = f"{(self.folder / JOURNAL).resolve().as_uri()}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as connection:
+                row = connection.execute(
+                    "SELECT jpeg FROM pictures WHERE name = ? AND kind = 'photo'", (name,)
+                ).fetchone()
+        except sqlite3.Error:
+            return None
+        return None if row is None else row[0]
+
+
+def read_survey(folder: Path) -> EarlierSurvey:
+    """Raises OptionError for a folder that holds no finished survey."""
+    try:
+        with (folder / "findings.json").open(encoding="utf-8") as file:
+            document = json.load(file)
+        photos = {photo["name"]: photo for photo in document["photos"]}
+        is_coarse = document["model"]["task"] in ("classification", "multilabel")
+    except FileNotFoundError as error:
+        raise OptionError(
+            f"{folder} holds no finished survey: there is no findings.json. Give the folder that "
+            "'flawmap inspect' wrote."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OptionError(f"{folder / 'findings.json'} cannot be read as a survey ({error})") from error
+    return EarlierSurvey(folder, photos, is_coarse)

@@ -1,0 +1,207 @@
+"""journal.sqlite: what is finished of a survey. One row per photo, which is there whole or not at all.
+
+SQLite's write-ahead log takes a kill at any moment: what was committed is there when the file is opened
+again, what was not is looked at again. Rows are added in the order in which photos are finished; they are
+read back by name, so that the order leaves no trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flawmap.errors import OptionError, option
+from flawmap.records import CrackMeasurement, Finding, Inspection, SurveyRow
+from flawmap.tools.files import make_parents
+from flawmap.tools.plain import to_plain
+
+JOURNAL = "journal.sqlite"
+_TABLES = """
+CREATE TABLE IF NOT EXISTS survey (key TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE IF NOT EXISTS photos (
+  name TEXT PRIMARY KEY, digest TEXT, n_bytes INTEGER, mtime_ns INTEGER, model TEXT, options TEXT, error TEXT,
+  inspection TEXT, lon REAL, lat REAL
+);
+CREATE TABLE IF NOT EXISTS pictures (
+  name TEXT, kind TEXT, number INTEGER, jpeg BLOB, PRIMARY KEY (name, kind, number)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells a file's bytes from others: the digest, and, cheaper, its size and time."""
+
+    digest: str
+    n_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One photo as the journal keeps it."""
+
+    name: str
+    stamp: Stamp
+    inspection: Inspection
+    pictures: Mapping[tuple[str, int], bytes]
+    """(kind, number) → JPEG: ("photo", 0) and ("close-up", i) of finding i."""
+    camera_lon_lat: tuple[float, float] | None = None
+
+
+class Journal:
+    """An open journal; one process writes at a time, and only the thread that opened it."""
+
+    def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
+        """Opens or makes `folder`/journal.sqlite. `asked` is all that decides the findings but the photos:
+        {"model": …, "options": …} as plain JSON.
+
+        Raises OptionError where another process writes it, where it was begun for something else, or where
+        it cannot be written.
+        """
+        self.path = folder / JOURNAL
+        self._model, self._options = (_digest(asked[key]) for key in ("model", "options"))
+        make_parents(self.path)
+        try:
+            self._connection = sqlite3.connect(self.path, timeout=0.2, isolation_level=None)
+            # One process, and no file of shared memory, which network drives do not have.
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # A kill loses nothing; a power cut may lose the last photos, which are then looked at again.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(_TABLES)
+            self._check(asked)
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            if "locked" in str(error):
+                raise OptionError(f"another inspection writes {self.path}; wait for its end") from error
+            raise OptionError(f"{self.path} cannot be written ({error}). Name another place.") from error
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise OptionError(
+                f"{self.path} is damaged or no journal of flawmap ({error}); pass {option('--overwrite')} to "
+                "begin anew"
+            ) from error
+        except OptionError:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def _check(self, asked: Mapping[str, Any]) -> None:
+        before = {k: json.loads(v) for k, v in self._connection.execute("SELECT key, value FROM survey")}
+        different = [key for key in asked if key in before and _given(before[key]) != _given(asked[key])]
+        if different:
+            raise OptionError(
+                f"the survey in {self.path.parent} was begun with another "
+                f"{_told(before, asked, different)}; "
+                f"ask for the same to go on with it, pass {option('--overwrite')} to begin anew, or name "
+                f"another {option('--out')}"
+            )
+        rows = [(key, _text(_given(value))) for key, value in asked.items()]
+        self._connection.executemany("INSERT OR REPLACE INTO survey VALUES (?, ?)", rows)
+
+    def add(self, done: Finished) -> None:
+        """One photo and its pictures, in one transaction."""
+        stamp, found = done.stamp, done.inspection
+        row = (done.name, stamp.digest, stamp.n_bytes, stamp.mtime_ns, self._model, self._options)
+        pictures = [(done.name, kind, i, jpeg) for (kind, i), jpeg in done.pictures.items()]
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        execute("DELETE FROM pictures WHERE name = ?", (done.name,))
+        self._connection.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?)", pictures)
+        execute(
+            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, found.error, _text(found), *(done.camera_lon_lat or (None, None))),
+        )
+        execute("COMMIT")
+
+    def stamps(self) -> dict[str, Stamp]:
+        """Of the photos that need not be looked at again, by name: all but those that could not be read."""
+        rows = self._connection.execute(
+            "SELECT name, digest, n_bytes, mtime_ns FROM photos "
+            "WHERE error = '' AND model = ? AND options = ?",
+            (self._model, self._options),
+        )
+        return {name: Stamp(digest, n_bytes, mtime_ns) for name, digest, n_bytes, mtime_ns in rows}
+
+    def rows(self, names: Iterable[str]) -> tuple[SurveyRow, ...]:
+        """The named photos that are finished, sorted by name."""
+        wanted = set(names)
+        rows = self._connection.execute("SELECT name, inspection, lon, lat FROM photos")
+        found = {
+            name: SurveyRow(
+                name,
+                _to_inspection(json.loads(text)),
+                camera_lon_lat=None if lon is None else (lon, lat),
+            )
+            for name, text, lon, lat in rows
+            if name in wanted
+        }
+        return tuple(found[name] for name in sorted(found))
+
+    def picture(self, name: str, kind: str, number: int = 0) -> bytes | None:
+        """A JPEG that was kept, or None."""
+        row = self._connection.execute(
+            "SELECT jpeg FROM pictures WHERE name = ? AND kind = ? AND number = ?", (name, kind, number)
+        ).fetchone()
+        return None if row is None else row[0]
+
+
+def _to_inspection(values: Mapping[str, Any]) -> Inspection:
+    """The record from what the journal keeps of it."""
+    return Inspection(**{**values, "findings": tuple(map(_to_finding, values["findings"]))})
+
+
+def _to_finding(values: Mapping[str, Any]) -> Finding:
+    measured = values["measurement"]
+    exact = {
+        "box_xyxy": tuple(values["box_xyxy"]),
+        "polygon": tuple(map(tuple, values["polygon"])),
+        "measurement": None if measured is None else CrackMeasurement(**measured),
+    }
+    return Finding(**{**values, **exact})
+
+
+def _given(value: Any) -> Any:
+    """Plain values without what was not asked for, so that an option added later changes nothing."""
+    plain = to_plain(value)
+    if isinstance(plain, dict):
+        return {key: _given(inner) for key, inner in plain.items() if inner is not None}
+    return plain
+
+
+def _told(before: Mapping[str, Any], asked: Mapping[str, Any], different: list[str]) -> str:
+    """What differs, as a person would name it: the options one by one."""
+    told = [key for key in different if key != "options"]
+    if "options" in different:
+        was, now = _flat(_given(before["options"])), _flat(_given(asked["options"]))
+        keys = [key for key in sorted(was | now) if was.get(key) != now.get(key)]
+        told += [f"{key} ({was.get(key)}, now {now.get(key)})" for key in keys[:3]]
+        told += [f"{len(keys) - 3} more options"] if len(keys) > 3 else []
+    return ", ".join(told)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
+def _text(value: Any) -> str:
+    return json.dumps(to_plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(_text(_given(value)).encode(), digest_size=16).hexdigest()

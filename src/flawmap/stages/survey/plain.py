@@ -1,0 +1,90 @@
+"""A survey as plain JSON values: what findings.json holds, and the rows that every table is made of."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from flawmap.records import CrackMeasurement, Finding, Survey, SurveyRow
+from flawmap.stages.survey.parts import to_parts
+from flawmap.tools.plain import to_plain
+
+_DIGITS = {"_px": 3, "_mm": 4, "_deg": 2, "lon": 7, "lat": 7}
+_MEASURED = tuple(f.name for f in fields(CrackMeasurement) if f.name != "area_px")
+_LENGTHS = tuple(name for name in _MEASURED if name.endswith("_px") and name != "scale_mm_per_px")
+_IN_MM = (
+    *(f"{name.removesuffix('_px')}_mm" for name in _LENGTHS),
+    "density_mm_per_mm2",
+    "area_mm2",
+)
+"""Names of CrackMeasurement.to_mm(); `area_mm2` is the crack's own, not that of a classifier's region."""
+
+
+def to_document(survey: Survey) -> dict[str, Any]:
+    """All of findings.json: equal findings give equal values; nothing of when or how fast."""
+    document: dict[str, Any] = {
+        "photos": [to_photo(row) for row in survey.rows],
+        "model": to_plain(survey.model),
+        "options": to_plain(survey.options),
+        "meta": to_plain(survey.meta),
+    }
+    if survey.grades:
+        document["grading"] = {"grades": list(survey.grades), "note": survey.grading_note}
+    if parts := to_parts(survey):
+        document["parts"] = to_plain(parts)
+    return document
+
+
+def to_photo(row: SurveyRow) -> dict[str, Any]:
+    """One photo and its findings, highest score first."""
+    found = row.inspection
+    photo: dict[str, Any] = {
+        "path": found.path,
+        "name": row.name,
+        "width_px": found.width_px,
+        "height_px": found.height_px,
+        "assessable": found.assessable and not found.error,
+        "reason": found.reason,
+        "error": found.error,
+        "share_seen": _rounded("share_seen", found.share_seen),
+    }
+    lon, lat = row.camera_lon_lat or (None, None)
+    photo |= {"camera_lon": _rounded("lon", lon), "camera_lat": _rounded("lat", lat)}
+    if row.part:
+        photo["part"] = row.part
+    return photo | {"findings": [to_finding(finding) for finding in found.findings]}
+
+
+def to_finding(finding: Finding) -> dict[str, Any]:
+    """One finding; sizes in pixels of the photo, and in millimetres (names in _mm) where a scale is known."""
+    values: dict[str, Any] = {
+        "label": finding.label,
+        "score": finding.score,
+        "box_xyxy": list(finding.box_xyxy),
+        "polygon": [list(point) for point in finding.polygon],
+        "area_px": finding.area_px,
+    }
+    values |= _measured(finding.measurement)
+    values |= {
+        "severity": finding.severity,
+        "lon": finding.lon,
+        "lat": finding.lat,
+        "position_source": finding.position_source,
+    }
+    return {key: _rounded(key, value) for key, value in values.items()}
+
+
+def _measured(measured: CrackMeasurement | None) -> dict[str, Any]:
+    """A crack's sizes under their own names; what is not known is null."""
+    values = {name: getattr(measured, name) if measured else None for name in _MEASURED}
+    in_mm = measured.to_mm() if measured else {}
+    return values | {name: in_mm.get(name) for name in _IN_MM}
+
+
+def _rounded(key: str, value: Any) -> Any:
+    """Floats without digits that mean nothing; lists of numbers likewise, to a tenth of a pixel."""
+    if isinstance(value, float):
+        return round(value, next((n for end, n in _DIGITS.items() if key.endswith(end)), 6))
+    if isinstance(value, list):
+        return [_rounded("", item) if isinstance(item, list) else round(item, 1) for item in value]
+    return value

@@ -1,0 +1,85 @@
+"""Where a photo is to be looked at: a polygon or a mask, one for all photos or one per camera's folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flawmap.errors import OptionError, PhotoError
+from flawmap.tools.masks import fill_polygon
+
+_WANTED = "[[x, y], ...] or a list of such polygons, in pixels of the upright photo"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Polygons in pixels of the upright photo, or a mask of its size."""
+
+    polygons: tuple[np.ndarray, ...] = ()
+    """Each (n, 2) x, y."""
+    mask: np.ndarray | None = None
+    """(H, W) bool."""
+
+    def cells(self, map_hw: tuple[int, int], cell_px: float, size_hw: tuple[int, int]) -> np.ndarray:
+        """(h, w) bool: which cells of `cell_px` have their middle inside. Raises PhotoError for a mask of
+        another size than the photo's."""
+        if self.mask is None:
+            inside = [fill_polygon(points / cell_px, map_hw) for points in self.polygons]
+            return np.any(inside, axis=0)
+        if self.mask.shape != size_hw:
+            (height, width), (has_h, has_w) = size_hw, self.mask.shape
+            raise PhotoError(
+                f"the region's mask is {has_w}×{has_h}, the photo {width}×{height}; give a mask of the "
+                "photo's size, or a polygon"
+            )
+        rows, columns = (
+            np.minimum(((np.arange(n) + 0.5) * cell_px).astype(int), side - 1)
+            for n, side in zip(map_hw, size_hw, strict=True)
+        )
+        return self.mask[np.ix_(rows, columns)]
+
+
+def find_region(given: Path, photo: Path) -> Region | None:
+    """The region of a photo: of the file given, or of the file in a folder that is named like the photo's
+    own folder (None where there is none). Raises OptionError."""
+    if given.is_file():
+        return read_region(given)
+    if not given.is_dir():
+        raise OptionError(f"there is no region {given}; give a .json or .png file, or a folder of them")
+    for extension in (".json", ".png"):
+        file = given / f"{photo.resolve().parent.name}{extension}"
+        if file.is_file():
+            return read_region(file)
+    return None
+
+
+def check_region(given: Path) -> None:
+    """Raise OptionError where no photo could have this region."""
+    if not given.is_dir():
+        find_region(given, given)
+
+
+def read_region(file: Path) -> Region:
+    """A polygon from .json, or a mask (what is not 0 is looked at) from .png. Raises OptionError."""
+    if file.suffix.lower() == ".png":
+        from flawmap.tools.photos import read_stored
+
+        try:
+            stored = np.asarray(read_stored(file)[0])
+        except PhotoError as error:
+            raise OptionError(f"the region {file} cannot be read: {error}") from error
+        return Region(mask=np.asarray(stored.reshape(*stored.shape[:2], -1).any(axis=2)))
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(values[0][0], int | float):
+            values = [values]
+        polygons = tuple(np.array(polygon, float) for polygon in values)
+        is_fine = all(p.ndim == 2 and p.shape[1] == 2 and len(p) >= 3 for p in polygons)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise OptionError(f"the region {file} cannot be read ({error}); wanted {_WANTED}") from error
+    if not is_fine or not all(np.isfinite(p).all() for p in polygons):
+        raise OptionError(f"the region {file} holds no polygon of three corners or more; wanted {_WANTED}")
+    return Region(polygons)

@@ -1,0 +1,150 @@
+"""`flawmap inspect` and what it is made of, with a model of two layers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import flawmap
+import quick_look
+from flawmap.errors import OptionError
+from flawmap.pipeline.sizing import Grading, measure_findings
+from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
+from flawmap.stages.measure import MeasureOptions, trace_crack
+from flawmap.stages.survey import SurveyOptions
+from flawmap.tools.bundle import Bundle
+from flawmap.tools.grading import GradingOptions, read_grading
+from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.scale import ScaleOptions
+
+for module in ("jinja2", "openpyxl", "typst", "skimage"):
+    pytest.importorskip(module)
+
+
+def draw_crack(width_px: int, size_hw: tuple[int, int] = (300, 400)) -> np.ndarray:
+    """(H, W, 3) uint8: a slanting dark line on a grainy surface."""
+    height, width = size_hw
+    image = Image.new("L", (4 * width, 4 * height), 170)
+    ends = (-40, 4 * height * 0.4, 4 * width + 40, 4 * height * 0.6)
+    ImageDraw.Draw(image).line(ends, fill=40, width=4 * width_px)
+    small = np.asarray(image.resize((width, height), Image.Resampling.BOX), float)
+    grains = np.random.default_rng(0).normal(0, 6, size_hw)
+    return np.repeat(np.clip(small + grains, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def test_a_survey_is_handed_over_and_gone_on_with(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "survey"
+    done = flawmap.inspect(tiny_bundle.folder, photo_folder, out, meta=SurveyMeta(structure="Bridge 7"))
+    assert [Path(one.path).name for one in done.left_out] == ["broken.png"]
+    names = {path.name for path in out.iterdir()}
+    assert {"report.html", "report.pdf", "findings.xlsx", "findings.coco.json", "journal.sqlite"} <= names
+    assert "Bridge 7" in (out / "report.html").read_text()
+    document = json.loads((out / "findings.json").read_text())
+    assert len(document["photos"]) == 7 and document["model"]["labels"] == ["crack", "good"]
+    before = (out / "findings.csv").read_bytes()
+    options = flawmap.InspectOptions(survey=SurveyOptions(part_by="^([ab])/", n_threads=1))
+    again = flawmap.inspect(tiny_bundle.folder, [photo_folder], out, options, meta=SurveyMeta(structure="B"))
+    assert {row.part for row in again.survey.rows} == {"a", "b"}
+    assert len((out / "findings.csv").read_bytes()) >= len(before)
+    other = flawmap.InspectOptions(scale=ScaleOptions(mm_per_px=0.2))
+    with pytest.raises(OptionError, match=r"scale.mm_per_px \(None, now 0.2\)"):
+        flawmap.inspect(tiny_bundle.folder, photo_folder, out, other)
+    done = flawmap.inspect(tiny_bundle.folder, photo_folder, out, other, overwrite=True)
+    assert done.survey.options["scale"]["mm_per_px"] == 0.2 and not (out / "parts.csv").exists()
+
+
+def test_other_peoples_folders_are_left_alone(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("Dear")
+    for overwrite in (False, True):
+        with pytest.raises(OptionError, match="not a flawmap survey"):
+            flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "mine", overwrite=overwrite)
+    with pytest.raises(OptionError, match="is a file"):
+        flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "mine" / "letter.txt")
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "Dear"
+
+
+def test_the_command_says_what_was_left_out_and_what_a_key_is_called(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "meta.toml").write_text('structur = "Bridge 7"\ndate = 2026-11-20\n')
+    words = [sys.executable, "-m", "flawmap", "inspect", str(tiny_bundle.folder), str(photo_folder)]
+    words += ["--out", str(tmp_path / "survey"), "--meta", str(tmp_path / "meta.toml")]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2 and "did you mean 'structure'?" in done.stderr
+    (tmp_path / "meta.toml").write_text('structure = "Bridge 7"\ndate = 2026-11-20\n')
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1 and "broken.png" in done.stderr, done.stderr
+    assert "2026-11-20" in (tmp_path / "survey" / "report.html").read_text()
+
+
+def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None:
+    image = draw_crack(5)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    whole = Finding("crack", 0.9, (40.0, 90.0, 360.0, 210.0), (), 38_400)
+    blob = Finding("crack", 0.8, (10.0, 250.0, 40.0, 280.0), (), 900)
+    seen = InspectedPhoto(Inspection("a.png", 400, 300, findings=(whole, blob)))
+    given = (MeasureOptions(), ScaleOptions(mm_per_px=0.1), PhotoOptions())
+    found = measure_findings(seen, tmp_path / "a.png", *given, is_coarse=True)
+    crack = found.inspection.findings[0].measurement
+    assert crack is not None and crack.scale_mm_per_px is not None
+    assert abs(crack.width_mean_px - 5) < 0.5 and abs(crack.length_px - 326) < 20
+    assert found.inspection.findings[1].measurement is None
+    assert abs(crack.area_px - 5 * 326) < 250
+    assert measure_findings(seen, tmp_path / "gone.png", *given, is_coarse=True) is seen
+
+
+@pytest.mark.parametrize("width_px", [2, 5, 12])
+def test_a_traced_crack_lies_on_the_crack(width_px: int) -> None:
+    grey = draw_crack(width_px).mean(axis=2)
+    region = np.zeros(grey.shape, bool)
+    region[100:200, 30:370] = True
+    traced = trace_crack(grey, region)
+    middle = np.abs(np.nonzero(traced)[0] - (0.4 + 0.2 * np.nonzero(traced)[1] / 400) * 300)
+    assert traced.any() and not (traced & ~region).any() and np.percentile(middle, 95) < width_px / 2 + 6
+    assert traced.any(axis=0).sum() > 0.95 * 340
+    surface = np.random.default_rng(1).normal(150, 8, (300, 300))
+    assert trace_crack(surface, np.ones((300, 300), bool)).mean() < 0.03
+
+
+def test_a_scale_comes_from_the_lens_or_not_at_all(tmp_path: Path) -> None:
+    image = Image.fromarray(draw_crack(5))
+    exif = Image.Exif()
+    exif[0x8769] = {0x920A: 50.0, 0xA405: 75}
+    image.save(tmp_path / "told.png", exif=exif)
+    image.save(tmp_path / "bare.png")
+    finding = Finding("crack", 0.9, (40.0, 90.0, 360.0, 210.0), (), 38_400)
+    scales = []
+    for name in ("told.png", "bare.png"):
+        seen = InspectedPhoto(Inspection(name, 400, 300, findings=(finding,)))
+        given = (MeasureOptions(), ScaleOptions(distance_m=2.0), PhotoOptions())
+        found = measure_findings(seen, tmp_path / name, *given, is_coarse=True).inspection.findings[0]
+        assert found.measurement is not None
+        scales.append(found.measurement.scale_mm_per_px)
+    assert scales[1] is None and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
+
+
+def test_cracks_are_graded_by_their_width_in_millimetres() -> None:
+    measured = quick_look.measure(4.0, 100.0, 0.5)
+    finding = Finding("crack", 0.9, (0.0, 0.0, 100.0, 4.0), (), 400, measured)
+    bands = Grading(*read_grading(GradingOptions("bre-251")))
+    graded = bands.grade(finding).severity
+    assert graded in bands.grades and len(bands.grades) == 6
+    wider = replace(finding, measurement=quick_look.measure(40.0, 100.0, 0.5))
+    assert bands.grades.index(bands.grade(wider).severity or "") > bands.grades.index(graded or "")
+    bare = replace(finding, measurement=quick_look.measure(4.0, 100.0, None))
+    assert bands.grade(bare).severity is None
+    limit = Grading(*read_grading(GradingOptions("eurocode-2", "XC3")))
+    assert limit.grade(wider).severity == limit.grades[1] and "above" in limit.grades[1]
+    assert "Source" in bands.note

@@ -1,0 +1,210 @@
+"""Findings lie on what was drawn; what cannot be judged or read says so; nothing is raised."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter, TiffImagePlugin
+
+from flawmap.errors import BundleError, OptionError
+from flawmap.records import FindingSpec, InspectedPhoto
+from flawmap.stages.inspection import (
+    InspectOptions,
+    Inspector,
+    ValidationTile,
+    choose_findings,
+    choose_rows,
+    default_findings,
+    inspect_photo,
+    open_inspector,
+)
+from flawmap.tools.bundle import Bundle, write_bundle
+from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.runtime import RuntimeOptions
+
+ONE = RuntimeOptions(n_threads=1)
+
+
+@pytest.fixture(scope="module")
+def inspector(tiny_bundle: Bundle) -> Inspector:
+    return open_inspector(tiny_bundle.folder, InspectOptions(runtime=ONE))
+
+
+def save(path: Path, image: np.ndarray, **settings: object) -> Path:
+    Image.fromarray(image).save(path, **settings)
+    return path
+
+
+def bar(size_hw: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+    """Bright with some noise; a dark box (left, top, right, bottom)."""
+    image = np.random.default_rng(0).integers(190, 240, (*size_hw, 3), dtype=np.uint8)
+    left, top, right, bottom = box
+    image[top:bottom, left:right] = 10
+    return image
+
+
+def test_a_finding_lies_on_the_flaw(inspector: Inspector, tmp_path: Path) -> None:
+    found = inspect_photo(inspector, save(tmp_path / "a.png", bar((400, 500), (160, 200, 400, 232))))
+    inspection = found.inspection
+    assert (inspection.width_px, inspection.height_px, inspection.error) == (500, 400, "")
+    assert inspection.assessable and len(inspection.findings) == 1
+    finding = inspection.findings[0]
+    left, top, right, bottom = finding.box_xyxy
+    assert 136 <= left <= 168 and 184 <= top <= 208 and 392 <= right <= 424 and 224 <= bottom <= 248
+    assert finding.label == "crack" and finding.score > 0.95
+    assert 0.5 * 240 * 32 < finding.area_px < 2 * 240 * 32
+    xs, ys = np.array(finding.polygon).T
+    assert xs.min() >= left and xs.max() <= right and ys.min() >= top and ys.max() <= bottom
+    assert found.preview is not None and found.preview.shape == (400, 500, 3)
+    assert [one.shape for one in found.close_ups] == [(400, 480, 3)]
+    assert found.heat is not None and found.heat.shape == (50, 63)
+
+
+def test_two_flaws_are_two_findings_and_a_clean_photo_has_none(inspector: Inspector, tmp_path: Path) -> None:
+    image = bar((300, 600), (40, 100, 120, 132))
+    image[100:132, 440:560] = 10
+    boxes = [
+        one.box_xyxy
+        for one in inspect_photo(inspector, save(tmp_path / "two.png", image)).inspection.findings
+    ]
+    assert len(boxes) == 2 and {box[0] < 300 for box in boxes} == {True, False}
+    clean = inspect_photo(inspector, save(tmp_path / "clean.png", bar((300, 600), (0, 0, 0, 0))))
+    assert clean.inspection.findings == () and clean.inspection.assessable
+
+
+def test_the_same_photo_gives_the_same_bits(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", bar((700, 900), (100, 90, 300, 130)))
+
+    def inspect(n_threads: int) -> InspectedPhoto:
+        options = InspectOptions(runtime=RuntimeOptions(n_threads=n_threads))
+        return inspect_photo(open_inspector(tiny_bundle.folder, options), path)
+
+    one, two = inspect(1), inspect(2)
+    assert one.inspection == two.inspection
+    assert one.heat is not None and two.heat is not None and one.heat.tobytes() == two.heat.tobytes()
+
+
+def test_a_bad_photo_is_an_error_not_an_exception(inspector: Inspector, tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n, but no more")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "broken.tif").write_bytes(b"II*\0" + bytes(40))
+    (tmp_path / "folder.png").mkdir()
+    for name in ("cut.png", "empty.jpg", "broken.tif", "folder.png", "missing.jpg"):
+        inspection = inspect_photo(inspector, tmp_path / name).inspection
+        assert inspection.error and not inspection.findings and inspection.path.endswith(name)
+
+
+@pytest.mark.parametrize(("level", "word"), [(4, "dark"), (252, "overexposed")])
+def test_too_dark_or_too_bright_is_not_clean(
+    inspector: Inspector, tmp_path: Path, level: int, word: str
+) -> None:
+    path = save(tmp_path / "a.png", np.full((200, 200, 3), level, np.uint8))
+    inspection = inspect_photo(inspector, path).inspection
+    assert not inspection.assessable and word in inspection.reason and not inspection.findings
+
+
+def test_blurred_is_not_clean(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    sharp = np.random.default_rng(0).normal(size=(256, 256))
+    spectrum = np.fft.rfft2(sharp) / np.maximum(
+        np.hypot(*np.meshgrid(np.fft.rfftfreq(256), np.fft.fftfreq(256))), 0.01
+    )
+    grey = np.fft.irfft2(spectrum)
+    grey = 140 + 20 * grey / grey.std()
+    image = Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+    head = tiny.make_head()
+    spec = tiny.make_spec(findings=FindingSpec(0.9, 10, "by hand", least_sharpness=-4.0))
+    bundle = write_bundle(tmp_path / "model", spec, tiny.make_onnx(head), head)
+    inspector = open_inspector(bundle.folder, InspectOptions(runtime=ONE))
+    image.save(tmp_path / "sharp.png")
+    image.filter(ImageFilter.GaussianBlur(3)).save(tmp_path / "blurred.png")
+    assert inspect_photo(inspector, tmp_path / "sharp.png").inspection.assessable
+    blurred = inspect_photo(inspector, tmp_path / "blurred.png").inspection
+    assert not blurred.assessable and "blurred" in blurred.reason
+
+
+def test_a_region_limits_where_it_looks(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    camera = tmp_path / "north"
+    camera.mkdir()
+    path = save(camera / "a.png", bar((320, 640), (40, 100, 560, 132)))
+    left_half = [[0, 0], [320, 0], [320, 320], [0, 320]]
+    regions = tmp_path / "regions"
+    regions.mkdir()
+    (regions / "north.json").write_text(json.dumps(left_half))
+    mask = np.zeros((320, 640), np.uint8)
+    mask[:, :320] = 255
+    save(tmp_path / "mask.png", mask)
+    for region in (regions, regions / "north.json", tmp_path / "mask.png"):
+        options = InspectOptions(region=region, runtime=ONE)
+        inspection = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection
+        assert inspection.share_seen == pytest.approx(0.5)
+        assert [one.box_xyxy[2] <= 328 for one in inspection.findings] == [True]
+    save(tmp_path / "small.png", mask[:100])
+    options = InspectOptions(region=tmp_path / "small.png", runtime=ONE)
+    error = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection.error
+    assert "640×100" in error
+
+
+def test_a_region_that_cannot_be_read_is_told_at_once(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("[[1, 2]]")
+    for region in (tmp_path / "bad.json", tmp_path / "none.json"):
+        with pytest.raises(OptionError, match="region"):
+            open_inspector(tiny_bundle.folder, InspectOptions(region=region, runtime=ONE))
+
+
+def test_strips_find_what_the_whole_photo_shows(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """Above the cap a TIFF is read in strips; a crack across them is one finding, with its place on Earth."""
+    pytest.importorskip("pyvips")
+    image = bar((1500, 400), (180, 300, 220, 1300))
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[33550], tags[33922] = (0.5, 0.25, 0.0), (0.0, 0.0, 0.0, 10.0, 50.0, 0.0)
+    tags[34735] = (1, 1, 0, 1, 1024, 0, 1, 2)
+    tags.tagtype.update({33550: 12, 33922: 12, 34735: 3})
+    path = save(tmp_path / "a.tif", image, tiffinfo=tags)
+    whole = inspect_photo(open_inspector(tiny_bundle.folder, InspectOptions(runtime=ONE)), path)
+    small = InspectOptions(photos=PhotoOptions(max_megapixels=0.1), runtime=ONE)
+    told: list[tuple[int, int]] = []
+    strips = inspect_photo(
+        open_inspector(tiny_bundle.folder, small), path, lambda _, n_done, n: told.append((n_done, n))
+    )
+    assert told[-1] == (1500, 1500)
+    assert strips.inspection == whole.inspection and len(whole.inspection.findings) == 1
+    finding = strips.inspection.findings[0]
+    left, top, right, bottom = finding.box_xyxy
+    assert finding.lon == pytest.approx(10 + 0.5 * (left + right) / 2)
+    assert finding.lat == pytest.approx(50 - 0.25 * (top + bottom) / 2)
+    assert finding.position_source == "pixel"
+    other = save(tmp_path / "a.png", image)
+    assert "too large" in inspect_photo(open_inspector(tiny_bundle.folder, small), other).inspection.error
+
+
+def test_what_counts_is_chosen_on_whole_photos(tiny_bundle: Bundle, tiny: SimpleNamespace) -> None:
+    classifier = DenseClassifier(tiny_bundle, ONE)
+    tiles = [ValidationTile(tiny.make_photo(i), False, f"clean{i % 3}") for i in range(6)]
+    tiles += [ValidationTile(tiny.make_photo(i, crack_at=16), True, f"cracked{i % 4}") for i in range(8)]
+    findings = choose_findings(classifier, tiles, len(tiles))
+    assert (findings.n_flawed, findings.n_clean) == (4, 3)
+    assert findings.share_found == 1.0 and findings.n_false == 0
+    assert choose_findings(classifier, tiles[:6], 6).least_score == default_findings((64, 64)).least_score
+    assert choose_rows([True] * 30 + [False] * 4, most=20) == [*range(0, 30, 3), 30, 31, 32, 33]
+
+
+def test_a_model_without_good_photos_says_so(tmp_path: Path, tiny: SimpleNamespace) -> None:
+    head = tiny.make_head()
+    bundle = write_bundle(tmp_path / "model", tiny.make_spec(good_labels=()), tiny.make_onnx(head), head)
+    with pytest.raises(BundleError, match="knows flaws only"):
+        open_inspector(bundle.folder)
+
+
+def test_what_counts_travels_with_the_model(tmp_path: Path, tiny: SimpleNamespace) -> None:
+    findings = FindingSpec(0.75, 120, "by hand", 3, 4, 1.0, 0, -2.5)
+    head = tiny.make_head()
+    write_bundle(tmp_path / "model", tiny.make_spec(findings=findings), tiny.make_onnx(head), head)
+    assert open_inspector(tmp_path / "model").findings == findings
+    given = open_inspector(tmp_path / "model", InspectOptions(least_score=0.5, least_area_px=7))
+    assert given.findings == replace(findings, least_score=0.5, least_area_px=7)

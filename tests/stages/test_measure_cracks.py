@@ -1,0 +1,183 @@
+"""Drawn cracks of known length, width, direction and pattern."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from drawn_cracks import draw_crack
+from flawmap.errors import OptionError
+from flawmap.records import CrackMeasurement
+from flawmap.stages.measure import MeasureOptions, measure_crack, measure_cracks
+from flawmap.tools.scale import Scale
+
+
+@pytest.mark.parametrize("width_px", [1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
+@pytest.mark.parametrize(
+    ("angle_deg", "sagitta_px", "blur_px"),
+    [(0, 0, 0.8), (20, 0, 0.6), (45, 0, 1.0), (70, 15, 0.8), (115, 0, 1.0)],
+)
+def test_width_length_and_direction_on_the_photo(
+    width_px: float, angle_deg: float, sagitta_px: float, blur_px: float
+) -> None:
+    mask, grey = draw_crack(width_px, angle_deg, blur_px=blur_px, sagitta_px=sagitta_px)
+    found = measure_crack(mask, grey)
+    assert found.width_source == "photo" and found.is_resolved
+    assert found.width_mean_px == pytest.approx(width_px, abs=0.3)
+    assert found.width_p95_px == pytest.approx(width_px, abs=0.3)
+    assert abs(found.width_max_px - width_px) <= found.width_max_u95_px
+    arc = 150 + 8 / 3 * sagitta_px**2 / 150
+    assert found.length_px == pytest.approx(arc, rel=0.02, abs=2)
+    assert (found.pattern, found.n_branches) == ("single", 1)
+    turn = (found.direction_deg - angle_deg + 90) % 180 - 90
+    assert abs(turn) < 1
+    assert found.density_px_per_px2 == pytest.approx(found.length_px / mask.size)
+
+
+@pytest.mark.parametrize("width_px", [3.0, 8.0, 20.0])
+@pytest.mark.parametrize("angle_deg", [20, 70, 110])
+def test_width_on_the_mask_alone(width_px: float, angle_deg: float) -> None:
+    found = measure_crack(draw_crack(width_px, angle_deg)[0])
+    assert found.width_source == "mask"
+    assert found.width_mean_px == pytest.approx(width_px, abs=0.3)
+
+
+@pytest.mark.parametrize("grown_px", [-1, 1, 3])
+def test_the_photo_tells_the_width_not_the_mask(grown_px: int) -> None:
+    mask, grey = draw_crack(6.0, 33)
+    change = ndimage.binary_dilation if grown_px > 0 else ndimage.binary_erosion
+    found = measure_crack(change(mask, iterations=abs(grown_px)), grey)
+    assert found.width_mean_px == pytest.approx(6.0, abs=0.3)
+
+
+def test_a_lighter_crack_shows_its_own_darkness_where_it_is_wide() -> None:
+    for width_px in (5.0, 8.0):
+        mask, grey = draw_crack(width_px, 33, dark=100)
+        assert measure_crack(mask, grey).width_mean_px == pytest.approx(width_px, abs=0.3)
+
+
+def test_where_the_photo_shows_nothing_the_mask_is_read() -> None:
+    mask, _ = draw_crack(4.0)
+    noise = np.random.default_rng(0).normal(0, 3, mask.shape)
+    light = ndimage.gaussian_filter(np.where(mask, 250.0, 150.0), 0.8)
+    bright = (light + noise).astype(np.float32)
+    found = measure_crack(mask, bright)
+    assert found.width_source == "mask" and found.width_mean_px == pytest.approx(4.0, abs=0.4)
+
+
+def test_a_hair_crack_is_told_apart() -> None:
+    mask = draw_crack(1.5)[0]
+    found = measure_crack(mask, draw_crack(0.5, dark=0)[1])
+    assert not found.is_resolved and found.smallest_width_px >= 1
+
+
+def cross(size_px: int = 160) -> np.ndarray:
+    mask = np.zeros((size_px, size_px), bool)
+    mask[size_px // 2 - 2 : size_px // 2 + 2, 10:-10] = True
+    mask[10:-10, size_px // 2 - 2 : size_px // 2 + 2] = True
+    return mask
+
+
+def grid(size_px: int = 160) -> np.ndarray:
+    mask = np.zeros((size_px, size_px), bool)
+    for at in (20, 80, 138):
+        mask[at : at + 4, 20:142] = True
+        mask[20:142, at : at + 4] = True
+    return mask
+
+
+def test_branches_and_pattern() -> None:
+    crossing = measure_crack(cross())
+    assert (crossing.pattern, crossing.n_branches) == ("branched", 4)
+    assert crossing.length_px == pytest.approx(280, rel=0.03)
+    assert crossing.width_max_px == pytest.approx(4, abs=0.5)
+    net = measure_crack(grid())
+    assert (net.pattern, net.n_branches) == ("map", 8)  # an edge goes round each corner
+    assert net.length_px == pytest.approx(6 * 120, rel=0.04)
+
+
+def test_a_loop_is_one_branch() -> None:
+    rows, columns = np.mgrid[0:120, 0:120] - 60
+    ring = np.abs(np.hypot(rows, columns) - 40) <= 2
+    found = measure_crack(ring)
+    assert (found.pattern, found.n_branches) == ("single", 1)
+    assert found.length_px == pytest.approx(2 * np.pi * 40, rel=0.03)
+
+
+def test_a_ragged_edge_makes_no_branches() -> None:
+    mask = draw_crack(8.0, 10)[0]
+    rng = np.random.default_rng(3)
+    ragged = mask & (rng.random(mask.shape) > 0.03)
+    assert measure_crack(ragged).n_branches == 1
+
+
+def test_every_connected_crack_and_all_together() -> None:
+    one, grey = draw_crack(4.0, 20)
+    mask, photo = np.zeros((200, 430), bool), np.full((200, 430), 170, np.float32)
+    mask[:, :200], photo[:, :200] = one, grey
+    mask[:, 230:], photo[:, 230:] = draw_crack(8.0, 100)
+    mask[1, 1:4] = True
+    found = measure_cracks(mask, photo)
+    assert found.n_specks == 1 and len(found.cracks) == 2 and found.total is not None
+    by_width = sorted(found.cracks, key=lambda crack: crack.measurement.width_mean_px)
+    assert [c.measurement.width_mean_px for c in by_width] == pytest.approx([4, 8], abs=0.3)
+    assert found.total.length_px == pytest.approx(sum(c.measurement.length_px for c in found.cracks))
+    assert found.total.pattern == "single" and found.total.n_branches == 2
+    left, top, right, bottom = by_width[1].box_xyxy
+    x, y = by_width[1].widest_xy
+    assert 230 <= left <= x <= right <= 430 and top <= y <= bottom
+    assert measure_cracks(np.zeros((20, 20), bool)).total is None
+
+
+def test_a_crop_gives_what_the_photo_gives() -> None:
+    mask, grey = draw_crack(4.0, 20, length_px=80)
+    window = np.s_[60:140, 30:170]
+    whole = measure_cracks(mask, grey).cracks[0].measurement
+    crop = measure_crack(mask[window], grey[window], looked_at_px=mask.size)
+    assert crop.width_mean_px == pytest.approx(whole.width_mean_px, abs=0.02)
+    assert crop.length_px == pytest.approx(whole.length_px)
+    assert crop.density_px_per_px2 == pytest.approx(whole.density_px_per_px2)
+
+
+def test_millimetres_come_with_a_scale() -> None:
+    mask, grey = draw_crack(5.0)
+    found = measure_crack(mask, grey, scale=Scale.uniform(0.2))
+    told = found.to_mm()
+    assert told["width_mean_mm"] == pytest.approx(1.0, abs=0.06)
+    assert told["length_mm"] == pytest.approx(30, rel=0.02)
+    assert told["density_mm_per_mm2"] == pytest.approx(found.density_px_per_px2 / 0.2)
+    assert measure_crack(mask, grey).to_mm() == {}
+
+
+@pytest.mark.parametrize("size_px", [1, 2, 3, 5])
+def test_tiny_masks_are_measured(size_px: int) -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[2 : 2 + size_px, 2:4] = True
+    found = measure_crack(mask)
+    assert isinstance(found, CrackMeasurement) and found.width_max_px > 0
+    assert isinstance(measure_crack(mask, np.full((9, 9), 100, np.float32)), CrackMeasurement)
+
+
+def test_a_mask_that_fills_its_picture() -> None:
+    assert measure_crack(np.ones((30, 40), bool)).area_px == 1200
+
+
+def test_masks_of_noise_do_not_fail() -> None:
+    rng = np.random.default_rng(5)
+    for share in (0.2, 0.5, 0.8):
+        mask = rng.random((60, 60)) < share
+        for crack in measure_cracks(mask, rng.uniform(0, 255, (60, 60)).astype(np.float32)).cracks:
+            assert 0 <= crack.measurement.width_mean_px <= crack.measurement.width_max_px + 1e-9
+
+
+def test_wrong_arrays_and_options_are_refused() -> None:
+    mask, grey = draw_crack(4.0)
+    with pytest.raises(ValueError, match="bool mask"):
+        measure_crack(mask.astype(np.uint8), grey)
+    with pytest.raises(ValueError, match="as the mask"):
+        measure_crack(mask, grey[1:])
+    with pytest.raises(ValueError, match="empty"):
+        measure_crack(np.zeros((9, 9), bool))
+    with pytest.raises(OptionError, match="along_px is 0"):
+        MeasureOptions(along_px=0)

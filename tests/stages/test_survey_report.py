@@ -1,0 +1,123 @@
+"""What a survey hands over: the page, the paper, and the words that both print."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import quick_look
+from flawmap.records import Finding, Inspection, Survey, SurveyMeta, SurveyRow
+from flawmap.stages.report import (
+    ShownFinding,
+    SurveyFacts,
+    SurveyReportOptions,
+    write_survey_pdf,
+    write_survey_report,
+)
+from flawmap.stages.report import survey_words as words
+from flawmap.stages.survey import to_parts
+from quick_look import draw_survey, make_survey, measure
+from report_reader import Reader
+
+HOSTILE = 'Brücke #7 $x$ <script>alert("1")</script> *桥*'
+
+
+def jpeg(height: int, width: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), 120, np.uint8)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def finding(width_px: float = 4.0, scale: float | None = 0.1, **more: object) -> Finding:
+    found = Finding("crack", 0.9, (0.0, 5.0, 60.0, 9.0), (), 240, measure(width_px, 60.0, scale), "severe")
+    return replace(found, **more)  # type: ignore[arg-type]
+
+
+def survey_of(*inspections: Inspection, **more: object) -> Survey:
+    rows = tuple(SurveyRow(f"{i}.jpg", one) for i, one in enumerate(inspections))
+    return replace(Survey(rows, quick_look.MODEL, grades=quick_look.GRADES, grading_note="By width."), **more)  # type: ignore[arg-type]
+
+
+CLEAN = Inspection("a.jpg", 90, 60)
+BLURRED = Inspection("b.jpg", 90, 60, assessable=False, reason="too blurred")
+BROKEN = Inspection("c.jpg", assessable=False, error="the file is empty")
+CRACKED = Inspection("d.jpg", 90, 60, findings=(finding(),))
+
+
+def test_a_photo_that_was_not_judged_is_never_counted_clean() -> None:
+    survey = survey_of(CLEAN, BLURRED, BROKEN, CRACKED)
+    assert words.summary_sentence(survey) == "1 finding on 1 of 4 photos; 2 could not be judged."
+    assert [tile["value"] for tile in words.tiles(survey)] == ["4", "1", "1", "2"]
+    assert words.summary_sentence(survey_of(BLURRED)) == "None of 1 photo could be judged."
+    assert words.summary_sentence(survey_of(CLEAN, CLEAN)) == "No finding on 2 photos."
+    assert [one["kind"] for one in words.not_judged(survey)] == ["not assessable", "not readable"]
+
+
+def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
+    plain = measure(4.0, 60.0, 0.1)
+    assert words.width_text(plain).replace("\u202f", " ") == "0.40 ± 0.04 mm"
+    assert words.width_text(replace(plain, scale_mm_per_px=None)).replace("\u202f", " ") == "4.0 ± 0.4 px"
+    thin = replace(plain, is_resolved=False)
+    assert words.width_text(thin).replace("\u202f", " ").startswith("under 0.15 mm")
+
+
+def test_the_limits_are_said() -> None:
+    facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
+    told = {one["title"]: one["text"] for one in words.caveats(facts)}
+    assert "1 photo was not judged" in told and "No scale" in told and told["Grades"] == "By width."
+    assert "missed 3.0\u202f% of the flawed photos" in told["How far to trust it"]
+    assert "not matched" in told["Overlapping photos"]
+    untested = replace(facts.survey, model=replace(quick_look.MODEL, test={}))
+    assert any(
+        one["level"] == "grave" for one in words.caveats(SurveyFacts(untested)) if "tested" in one["title"]
+    )
+
+
+def facts_of(folder: Path) -> SurveyFacts:
+    photos = draw_survey(folder / "photos", 6)
+    next(iter(photos.values())).write_bytes(b"nothing")
+    survey = make_survey(photos, folder / "out", part_by=r"pier \d")
+    survey = replace(survey, meta=SurveyMeta(structure=HOSTILE, inspector="A. Muster", date="2026-11-20"))
+    worst = [(row, i + 1) for row, i in survey.worst_first()]
+    pictures = (jpeg(60, 90), jpeg(60, 90), jpeg(400, 40))
+    shown = [ShownFinding(*worst[0], *pictures), *(ShownFinding(*one) for one in worst[1:])]
+    return SurveyFacts(survey, to_parts(survey), tuple(shown))
+
+
+def test_the_page_stands_alone_and_escapes_foreign_text(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    facts = facts_of(tmp_path)
+    write_survey_report(facts, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Reader(text)
+    assert not page.all("script") and HOSTILE in page.text
+    assert all((image["src"] or "").startswith("data:") for image in page.all("img")) and page.all("img")
+    assert not [link for link in page.all("a") if not (link["href"] or "").startswith("#")]
+    targets = {attributes.get("id") for _, attributes in page.tags}
+    assert {(link["href"] or "")[1:] for link in page.all("a")} <= targets
+    assert "pier 0" in page.text and "not readable" in page.text
+    write_survey_report(facts, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text() == text
+
+
+def test_an_empty_survey_has_a_page_and_a_paper(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("typst")
+    facts = SurveyFacts(survey_of(CLEAN, grades=(), grading_note=""))
+    write_survey_report(facts, tmp_path / "report.html")
+    assert "There is none." in (tmp_path / "report.html").read_text()
+    write_survey_pdf(facts, tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_paper_is_the_same_bytes_twice_and_takes_any_text(tmp_path: Path) -> None:
+    pytest.importorskip("typst")
+    facts = facts_of(tmp_path)
+    for name in ("a.pdf", "b.pdf"):
+        write_survey_pdf(facts, tmp_path / name, SurveyReportOptions(n_listed=1))
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()

@@ -72,12 +72,15 @@ def test_an_empty_mask_has_no_crack(tmp_path: Path) -> None:
         (("--photo", "{photo}", "--marker-mm", "50"), "no marker found"),
         (("--photo", "{mask}x"), "does not exist"),
         (("--exposure", "XC3"), "grading table"),
+        (("--photo", "{small}"), "the mask is 200×200, the photo 50×40; the same size was wanted"),
         (("--photo", "{photo}", "--distance-m", "2"), "--focal-mm"),
     ],
     ids=" ".join,
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], said: str, files: tuple[Path, Path]) -> None:
-    done = run("measure", files[0], *(word.format(mask=files[0], photo=files[1]) for word in words))
+    small = write_grey(files[0].with_name("small.png"), np.full((40, 50), 9))
+    named = [word.format(mask=files[0], photo=files[1], small=small) for word in words]
+    done = run("measure", files[0], *named)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 

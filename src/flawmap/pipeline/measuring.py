@@ -74,7 +74,7 @@ def measure(
     if table is not None and scale == ScaleOptions():
         raise OptionError(f"a grade needs widths in mm: give {option('--mm-per-px')}, or another scale")
     image = None if photo is None else _read_photo(Path(photo))
-    pixels = _read_mask(Path(mask), None if photo is None else Path(photo), image, mask_threshold)
+    pixels = _read_mask(Path(mask), image, mask_threshold)
     try:
         found_scale = find_scale(scale, image, None if photo is None else Path(photo))
     except PhotoError as error:
@@ -94,21 +94,23 @@ def _read_photo(path: Path) -> np.ndarray:
         raise PhotoError(f"{path}: {error}") from None
 
 
-def _read_mask(path: Path, photo: Path | None, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
+def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
     """(H, W) bool, of the photo's size where there is one."""
     from flawmap.tools import rle
     from flawmap.tools.mask_images import MAX_CLASS_INDEX, MaskImageOptions, read_value_runs
 
-    shape = (_read_photo(path) if image is None else image).shape
-    size_hw = (shape[0], shape[1])
-    record = Photo(photo or path, path.name, "", size_hw)
+    height, width = _read_photo(path).shape[:2]
+    record = Photo(path, path.name, "", (height, width))
     try:
         runs = read_value_runs(path, record, MaskImageOptions(threshold), PhotoOptions(), MAX_CLASS_INDEX)
     except MaskError as error:
         raise MaskError(f"{path}: {error}") from None
-    pixels = np.zeros(size_hw, bool)
+    if image is not None and image.shape[:2] != (height, width):
+        photo = f"{image.shape[1]}×{image.shape[0]}"
+        raise MaskError(f"{path}: the mask is {width}×{height}, the photo {photo}; the same size was wanted")
+    pixels = np.zeros((height, width), bool)
     for one in runs.values():
-        pixels |= rle.decode(one, size_hw)
+        pixels |= rle.decode(one, (height, width))
     return pixels
 
 

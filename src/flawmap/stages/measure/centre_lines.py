@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,9 +54,16 @@ class _Edge:
         return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
 
 
+def label_pieces(mask: np.ndarray, corners_connect: bool = True) -> tuple[np.ndarray, int]:
+    """(H, W) number of each connected piece of a bool mask, 0 elsewhere; and how many there are."""
+    from scipy import ndimage
+
+    found: Any = ndimage.label(mask, _EIGHT if corners_connect else None)
+    return found
+
+
 def find_centre_lines(mask: np.ndarray) -> CentreLines:
     """Of a (H, W) bool mask with at least one pixel set. Holes smaller than the crack is wide are filled."""
-    from scipy import ndimage
     from skimage.morphology import skeletonize
 
     padded = np.pad(np.asarray(mask, bool), 1)
@@ -65,7 +73,7 @@ def find_centre_lines(mask: np.ndarray) -> CentreLines:
     distance = _distance(padded)
     skeleton = skeletonize(padded)
     edges = _trace(skeleton)
-    n_pieces = ndimage.label(skeleton, _EIGHT)[1]
+    n_pieces = label_pieces(skeleton)[1]
     edges = _prune(edges, distance)
     n_nodes = len({node for edge in edges for node in edge.nodes})
     branches = tuple(_to_line(edge, distance) for edge in edges)
@@ -80,9 +88,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
 
 
 def _fill_holes(mask: np.ndarray, largest_px: float) -> np.ndarray:
-    from scipy import ndimage
-
-    holes, _ = ndimage.label(~mask)
+    holes, _ = label_pieces(~mask, corners_connect=False)
     sizes = np.bincount(holes.ravel())
     is_filled = sizes <= largest_px
     is_filled[holes[0, 0]] = False
@@ -95,7 +101,7 @@ def _trace(skeleton: np.ndarray) -> list[_Edge]:
 
     n_around = ndimage.convolve(skeleton.astype(np.uint8), _EIGHT.astype(np.uint8), mode="constant") - 1
     is_node = skeleton & (n_around >= 3)
-    nodes, n_nodes = ndimage.label(is_node, _EIGHT)
+    nodes, n_nodes = label_pieces(is_node)
     at = np.argwhere(is_node)
     which = nodes[is_node] - 1
     sums = [np.bincount(which, weights=at[:, axis], minlength=n_nodes) for axis in (0, 1)]

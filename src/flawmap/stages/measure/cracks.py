@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement, CrackPattern
-from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines
+from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, label_pieces
 from flawmap.stages.measure.profiles import ProfileOptions, Widths, measure_widths
 from flawmap.tools.scale import Scale
 
@@ -141,7 +142,7 @@ def measure_cracks(
 
     _check_shapes(mask, grey)
     options = options or MeasureOptions()
-    labels, _ = ndimage.label(mask, np.ones((3, 3), bool))
+    labels, _ = label_pieces(mask)
     areas = np.bincount(labels.ravel())
     cracks, readings, n_specks = [], [], 0
     for i, place in enumerate(ndimage.find_objects(labels), start=1):
@@ -190,8 +191,9 @@ def _read(
     found = [part for batch in batches if len((part := _measure(batch, profile))[2])]
     if not found:
         found = [_by_area(mask, lines)]
-    xy, normals = (np.concatenate([part[i] for part in found]) for i in (0, 1))
-    parts = [part[2] for part in found]
+    xy = np.concatenate([points for points, _, _ in found])
+    normals = np.concatenate([across for _, across, _ in found])
+    parts = [widths for _, _, widths in found]
     widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
     moved = CentreLines(tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches), lines.n_loops)
     return _Readings(xy + origin_xy, normals, widths, from_photo, moved, scale, int(mask.sum()))
@@ -225,7 +227,8 @@ def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> li
     """Grey profiles across every branch, averaged along it; branches of about one width go together."""
     from scipy import ndimage
 
-    splines = ndimage.spline_filter(grey, order=3, output=np.float32)
+    single: Any = np.float32
+    splines = ndimage.spline_filter(grey, order=3, output=single)
     n_along = 2 * (options.along_px // (2 * _EVERY_PX)) + 1  # odd, so that a reading stays in its place
     grouped: dict[int, list[tuple[np.ndarray, ...]]] = {}
     for branch, line in enumerate(lines.branches):
@@ -235,13 +238,18 @@ def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> li
         reach = 1.5 * radius + _SURFACE_PX
         at = xy[:, None, :] + np.arange(-reach, reach + 1)[:, None] * normals[:, None, :]
         profiles = ndimage.map_coordinates(
-            splines, [at[..., 1], at[..., 0]], output=np.float32, order=3, mode="nearest", prefilter=False
+            splines, [at[..., 1], at[..., 0]], output=single, order=3, mode="nearest", prefilter=False
         )
         profiles = ndimage.uniform_filter1d(profiles, min(n_along, len(xy)), axis=0, mode="nearest")
         is_own = ~_is_at_junction(line)[::_EVERY_PX]
         grouped.setdefault(radius, []).append((xy, normals, profiles, is_own, np.full(len(xy), branch)))
     return [
-        _Batch(*(np.concatenate(parts) for parts in zip(*group, strict=True)), radius, n_along, grey.shape)
+        _Batch(
+            *(np.concatenate(parts) for parts in zip(*group, strict=True)),
+            radius_px=radius,
+            n_along=n_along,
+            size_hw=grey.shape,
+        )
         for radius, group in grouped.items()
     ]
 

@@ -24,7 +24,7 @@ MULTIPLE = 32
 PIECE_PX, LEAST_CELLS = 512, 128
 """Sides of a piece of the photo, and of a map: large enough for margins to cost little, small enough for a
 processor's cache."""
-WIDE_PX, LEAST_ROWS = 8192, 8
+WIDE_PX, LEAST_ROWS = 6144, 8
 """Of wider photos fewer rows are held at once, so that memory does not grow with the width."""
 ReadRows = Callable[[int, int], np.ndarray]
 """read(top, bottom) → these rows; neither number ever becomes smaller."""

@@ -231,6 +231,8 @@ def _open_onnxruntime(model: Path | bytes, options: RuntimeOptions, outputs: Seq
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.use_deterministic_compute = True
+    # The segments of one photo's pass are many sessions; each would keep what its largest piece ever needed.
+    settings.enable_cpu_mem_arena = "maps" not in outputs
     settings.log_severity_level = 3  # warnings about the graph are of no use to a user
     content = model if isinstance(model, bytes) else str(model)
     try:

@@ -50,6 +50,7 @@ class MissingExtraError(FlawmapError):
 _IN_PYTHON = {
     "--archive": "archive=…",
     "--backbones": "options.backbones",
+    "--calibrate": "options.forms.calibrate",
     "--cascade": "options.cascade",
     "--group-by": "options.audit.group_by",
     "--mask-threshold": "options.dataset.mask_threshold",

@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
+    from flawmap.pipeline.benchmarking import benchmark
+    from flawmap.pipeline.exporting import export
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
@@ -25,10 +27,12 @@ __all__ = [
     "FlawmapError",
     "RunOptions",
     "audit",
+    "benchmark",
     "convert",
     "draw_sample",
     "evaluate",
     "explain",
+    "export",
     "fetch",
     "load",
     "predict",
@@ -41,6 +45,8 @@ __all__ = [
 
 _HOMES = {
     "errors": ("FlawmapError",),
+    "pipeline.benchmarking": ("benchmark",),
+    "pipeline.exporting": ("export",),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),

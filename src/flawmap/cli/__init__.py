@@ -19,6 +19,7 @@ from flawmap.cli.arguments import (
     CostMiss,
     DatasetArgument,
     DecoderName,
+    DeviceName,
     Good,
     GroupBy,
     Licences,
@@ -38,6 +39,7 @@ from flawmap.cli.arguments import (
     Weights,
 )
 from flawmap.cli.data import data_app
+from flawmap.cli.forms import benchmark, export
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
 app = typer.Typer(
@@ -291,8 +293,10 @@ def predict(
         typer.Option(help="Also write the masks, in this form, into the folder of --out."),
     ] = None,
     runtime: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option(help="What runs the model file.")
-    ] = "onnxruntime",
+        Literal["onnxruntime", "openvino", "litert"] | None,
+        typer.Option(help="What runs the model file. Default: what its folder was made for."),
+    ] = None,
+    device: DeviceName = "cpu",
     threads: Threads = None,
     max_megapixels: Megapixels = None,
     quiet: Quiet = False,
@@ -309,7 +313,7 @@ def predict(
             photos,
             out=out,
             masks=masks,
-            runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads),
+            runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads, device=device),
             max_megapixels=max_megapixels,
             progress=progress,
         )
@@ -371,6 +375,10 @@ def zoo(
         json_file=json_file,
     ):
         print(line)
+
+
+app.command()(export)
+app.command()(benchmark)
 
 
 def _version(value: bool) -> None:

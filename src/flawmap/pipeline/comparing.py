@@ -15,7 +15,7 @@ from flawmap.pipeline.runfolder import read_dataset_of
 from flawmap.pipeline.running import run_photos
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import to_labels
-from flawmap.records import Dataset, ModelSpec, Photo, Precision, Progress
+from flawmap.records import Dataset, FileKind, ModelSpec, Photo, Precision, Progress, Unreadable
 from flawmap.stages.evaluate import Truth
 from flawmap.stages.export.agreement import (
     Agreement,
@@ -35,6 +35,7 @@ from flawmap.tools.runtime import Classifier
 from flawmap.tools.segmenting import Segmenter
 
 Loaded = Classifier | Segmenter | Cascade
+Form = tuple[FileKind, Precision]
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class CheckPhotos:
     dataset: Dataset | None = None
     """Of photos with masks: where the truth of `rows` stands."""
     rows: tuple[int, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.photos:
@@ -78,10 +80,11 @@ def read_check_photos(path: Path, spec: ModelSpec, options: RunOptions, progress
     rows = tuple(range(len(found)))
     if spec.masks is not None:
         match_labels(found, spec)
-        return CheckPhotos(found.photos, dataset=found, rows=rows)
+        return CheckPhotos(found.photos, dataset=found, rows=rows, unreadable=found.unreadable)
     if found.has_masks:
         found = to_labels(found, is_multilabel=spec.is_multilabel)
-    return CheckPhotos(found.photos, targets=Truth.from_dataset(found, spec.labels).targets)
+    targets = Truth.from_dataset(found, spec.labels).targets
+    return CheckPhotos(found.photos, targets, unreadable=found.unreadable)
 
 
 def read_plain_photos(path: Path, options: RunOptions) -> CheckPhotos:
@@ -93,26 +96,24 @@ def read_plain_photos(path: Path, options: RunOptions) -> CheckPhotos:
 
 def compare_models(
     base: Loaded,
-    others: Mapping[str, Loaded],
-    precisions: Mapping[str, Precision],
+    others: Mapping[Form, Loaded],
     check: CheckPhotos,
     options: RunOptions,
     progress: Progress,
-) -> dict[str, Agreement]:
-    """What each of `others` (by name, in its precision) says of the photos, beside what `base` says."""
+) -> dict[Form, Agreement]:
+    """What each of `others` says of the photos, beside what `base` says."""
     if isinstance(base, Classifier):
-        return _compare_classifiers(base, others, precisions, check, options, progress)
-    return _compare_mask_models(base, others, precisions, check, options, progress)
+        return _compare_classifiers(base, others, check, options, progress)
+    return _compare_mask_models(base, others, check, options, progress)
 
 
 def _compare_classifiers(
     base: Classifier,
-    others: Mapping[str, Loaded],
-    precisions: Mapping[str, Precision],
+    others: Mapping[Form, Loaded],
     check: CheckPhotos,
     options: RunOptions,
     progress: Progress,
-) -> dict[str, Agreement]:
+) -> dict[Form, Agreement]:
     models = [model for model in (base, *others.values()) if isinstance(model, Classifier)]
 
     def logits(image: np.ndarray) -> np.ndarray:
@@ -121,8 +122,8 @@ def _compare_classifiers(
 
     found = np.stack(list(run_photos(base.n_threads, logits, check.photos, options.photos, progress)), axis=1)
     return {
-        name: compare_labels(found[0], one, base.spec, precisions[name], check.targets)
-        for name, one in zip(others, found[1:], strict=True)
+        form: compare_labels(found[0], one, base.spec, form[1], check.targets)
+        for form, one in zip(others, found[1:], strict=True)
     }
 
 
@@ -151,34 +152,33 @@ def _look(model: Loaded, image: np.ndarray, with_maps: bool) -> _Seen:
 
 def _compare_mask_models(
     base: Segmenter | Cascade,
-    others: Mapping[str, Loaded],
-    precisions: Mapping[str, Precision],
+    others: Mapping[Form, Loaded],
     check: CheckPhotos,
     options: RunOptions,
     progress: Progress,
-) -> dict[str, Agreement]:
-    needs_maps = {name: precisions[name] == "float32" for name in others}
+) -> dict[Form, Agreement]:
+    needs_maps = {form: form[1] == "float32" for form in others}
 
-    def look(image: np.ndarray) -> tuple[_Seen, dict[str, _Seen]]:
+    def look(image: np.ndarray) -> tuple[_Seen, dict[Form, _Seen]]:
         first = _look(base, image, any(needs_maps.values()))
-        return first, {name: _look(model, image, needs_maps[name]) for name, model in others.items()}
+        return first, {form: _look(model, image, needs_maps[form]) for form, model in others.items()}
 
     counts = dict.fromkeys(others, MaskCounts())
-    differences = {name: _Differences() for name in others}
+    differences = {form: _Differences() for form in others}
     found = run_photos(base.n_threads, look, check.photos, options.photos, progress)
     for place, (first, seen) in enumerate(found):
         truth = check.true_masks(place, len(base.spec.labels))
-        for name, one in seen.items():
-            counts[name] += count_masks(first.masks, one.masks, truth)
-            differences[name].add(first, one, base)
+        for form, one in seen.items():
+            counts[form] += count_masks(first.masks, one.masks, truth)
+            differences[form].add(first, one, base)
     return {
-        name: compare_masks(
-            counts[name],
+        form: compare_masks(
+            counts[form],
             len(check.photos),
             check.dataset is not None,
-            differences[name].total if needs_maps[name] else None,
+            differences[form].total if needs_maps[form] else None,
         )
-        for name in others
+        for form in others
     }
 
 
@@ -206,7 +206,12 @@ class _Differences:
 
 
 def find_check_photos(
-    model: Path | str, spec: ModelSpec, needs_labels: bool, options: RunOptions, progress: Progress
+    model: Path | str,
+    spec: ModelSpec,
+    needs_labels: bool,
+    options: RunOptions,
+    progress: Progress,
+    Unreadable,
 ) -> CheckPhotos:
     """The photos that `options.forms.calibrate` names, else those that the model's run was given.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from flawmap.errors import AgreementError, BundleError, OptionError, option
 from flawmap.pipeline.using import Outcome, load
-from flawmap.records import FileKind, Photo, Precision, Progress, no_progress
+from flawmap.records import FileKind, Precision, Progress, no_progress
 from flawmap.stages.export.agreement import Agreement
 from flawmap.stages.export.forms import choose_rows, prepare_calibration, require_form, to_form
 from flawmap.tools.bundle import Bundle, files_of, read_bundle, write_files
@@ -47,8 +47,9 @@ def export(
 ) -> Exported:
     """Write a model folder in another form or precision, if it answers as the folder it is made from.
 
-    `options.forms.calibrate` names photos like those to come: labelled ones for a reduced precision, any for float32; by
-    default the data set that the model's run was given. int8 is fitted to some of them and checked on others.
+    `options.forms.calibrate` names photos like those to come: labelled ones for a reduced
+    precision, any for float32; by default the data set that the model's run was given. int8 is fitted to some
+    of them and checked on others.
     Raises AgreementError, and writes nothing, where F1 (of masks: Dice) falls by more than 0.005 or more than
     1 % of the labels (pixels) change; in float32 where a probability differs by more than 1e-3.
     """
@@ -63,18 +64,15 @@ def export(
     is_reduced = precision != "float32"
     found = find_check_photos(model, bundle.spec, is_reduced, options, progress)
     calibration, check = divide(found, bundle, [precision], options)
-    images = _read(calibration.photos if calibration else (), options)
-    prepared = prepare_calibration(bundle.spec, images)
+    prepared = prepare_calibration(bundle.spec, read_calibration(calibration, options))
     progress("converting", 0, 1)
     spec, files = to_form(bundle, to, precision, prepared, options.cache)
     progress("converting", 1, 1)
     runtime = RuntimeOptions(n_threads=options.embed.n_threads, cache=options.cache)
     with tempfile.TemporaryDirectory() as folder:
         candidate = write_files(Path(folder) / "model", spec, files)
-        others = {"candidate": load(candidate.folder, runtime)}
-        agreement = compare_models(
-            load(bundle.folder, runtime), others, {"candidate": precision}, check, options, progress
-        )["candidate"]
+        base, others = load(bundle.folder, runtime), {(to, precision): load(candidate.folder, runtime)}
+        agreement = compare_models(base, others, check, options, progress)[to, precision]
     if not agreement.passes:
         raise AgreementError(
             f"{to} in {precision} does not answer as {bundle.folder} does: {'; '.join(agreement.failures)} "
@@ -90,7 +88,7 @@ def export(
         f"{size_mb(bundle):.1f} MB)",
         f"  {agreement.text}",
     )
-    return Exported(lines=lines, folder=written.folder, agreement=agreement)
+    return Exported(lines=lines, left_out=found.unreadable, folder=written.folder, agreement=agreement)
 
 
 def read_plain_bundle(model: Path | str) -> Bundle:
@@ -132,6 +130,8 @@ def divide(
     return found.take(for_calibration) if for_calibration else None, found.take(for_check)
 
 
-def _read(photos: Sequence[Photo], options: RunOptions) -> Iterator[np.ndarray]:
+def read_calibration(calibration: CheckPhotos | None, options: RunOptions) -> Iterator[np.ndarray]:
+    """The photos, one after the other, (H, W, 3) uint8; nothing where there are none to calibrate on."""
+    photos = calibration.photos if calibration else ()
     found = read_images([photo.path for photo in photos], options.photos)
     return (image for image in found if isinstance(image, np.ndarray))

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from flawmap.errors import OptionError
 from flawmap.records import Progress, no_progress
 from flawmap.tools.runtime import map_ordered
 
+K = TypeVar("K")
 Work = Callable[[np.ndarray], Any]
 
 
@@ -44,13 +45,13 @@ class Timing:
 
 
 def measure_speed(
-    works: Mapping[str, Work],
+    works: Mapping[K, Work],
     images: Sequence[np.ndarray],
     n_threads: int,
     options: BenchmarkOptions = BenchmarkOptions(),
     progress: Progress = no_progress,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, Timing]:
+) -> dict[K, Timing]:
     """Time each function on the same images, (H, W, 3) uint8, round by round.
 
     Every other round goes the other way round, so that none always comes first. The first call of each is
@@ -58,8 +59,8 @@ def measure_speed(
     """
     chosen = [images[i % len(images)] for i in range(options.n_photos)]
     few = chosen[: max(1, len(chosen) // 4)]
-    single_ms: dict[str, list[float]] = {name: [] for name in works}
-    rates: dict[str, list[float]] = {name: [] for name in works}
+    single_ms: dict[K, list[float]] = {name: [] for name in works}
+    rates: dict[K, list[float]] = {name: [] for name in works}
     for work in works.values():
         work(chosen[0])
     for n_done in range(options.n_rounds):

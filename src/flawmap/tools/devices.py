@@ -43,8 +43,8 @@ def openvino_device(device: Device, available: Sequence[str]) -> str:
     found = [name for name in available if name.startswith("GPU")]
     if not found:
         raise OptionError(
-            f"OpenVINO finds no graphics card of Intel's, only {', '.join(available)}. Install the card's driver, "
-            "or leave the device out."
+            f"OpenVINO finds no graphics card of Intel's, only {', '.join(available)}. Install the card's "
+            "driver, or leave the device out."
         )
     return found[0]
 

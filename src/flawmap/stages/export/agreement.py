@@ -47,11 +47,16 @@ class Agreement:
         return not self.failures
 
     @property
+    def name(self) -> str:
+        """Of the figure, in words; empty where there is none."""
+        return "" if self.figure is None else _NAMES[self.figure]
+
+    @property
     def text(self) -> str:
         """The measured figures in words."""
         parts = [f"{self.changed:.2%} of the {self.changed_of} changed"]
         if self.figure is not None and self.before is not None and self.after is not None:
-            parts.insert(0, f"{_NAMES[self.figure]} {self.after:.4f} (before: {self.before:.4f})")
+            parts.insert(0, f"{self.name} {self.after:.4f} (before: {self.before:.4f})")
         if self.max_difference is not None:
             parts.append(f"no probability differs by more than {self.max_difference:.1e}")
         return f"on {self.n_photos:,} photos {', '.join(parts)}"
@@ -183,7 +188,7 @@ def _dice(hits: int, said: int, true: int) -> float:
 def _reduced_failures(found: Agreement) -> tuple[str, ...]:
     if found.figure is None or found.before is None or found.after is None:
         return ("the photos carry no labels, and a reduced precision is checked on labelled ones",)
-    name, fall = _NAMES[found.figure], found.before - found.after
+    name, fall = found.name, found.before - found.after
     failures = []
     if not fall <= MAX_FALL:  # so that not-a-number fails too
         failures.append(

@@ -15,7 +15,7 @@ import numpy as np
 
 from flawmap.errors import MissingExtraError, OptionError
 from flawmap.records import FileKind, ModelForm, ModelSpec, Precision
-from flawmap.stages.export.forms.litert import to_litert
+from flawmap.stages.export.forms.litert import has_converter, to_litert
 from flawmap.stages.export.forms.onnx_files import to_onnx_form
 from flawmap.stages.export.forms.openvino_files import to_openvino_form
 from flawmap.tools.bundle import FILES_OF_TASK, MASKS, WEIGHTS, Bundle, in_form
@@ -25,8 +25,10 @@ from flawmap.tools.segmenting import first_piece
 __all__ = [
     "FORMS",
     "FormOptions",
+    "Prepared",
     "choose_rows",
     "find_obstacle",
+    "has_converter",
     "prepare_calibration",
     "require_form",
     "to_form",

@@ -29,10 +29,11 @@ def to_litert(path: Path, input_hw: tuple[int, int], cache: Path) -> tuple[bytes
     The first call installs the converter (about 6 GB). Raises MissingExtraError where it cannot be installed,
     OptionError where it does not take the network.
     """
-    python = find_converter(cache / "litert")
+    python = find_converter(cache)
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "network.tflite"
-        words = [python, _SCRIPT, path.resolve(), out, *input_hw]
+        source, out = Path(folder) / "network.onnx", Path(folder) / "network.tflite"
+        shutil.copy(path, source)  # another program gets no hold of the user's file
+        words = [python, _SCRIPT, source, out, *input_hw]
         done = _run(words, _CONVERT_S)
         if done.returncode or not out.is_file():
             raise OptionError(
@@ -42,11 +43,25 @@ def to_litert(path: Path, input_hw: tuple[int, int], cache: Path) -> tuple[bytes
         return (out.read_bytes(),)
 
 
-def find_converter(home: Path) -> Path:
+def has_converter(cache: Path) -> bool:
+    """Whether the converter was installed before."""
+    environment = _environment(cache)
+    return (environment / _MARK).is_file() and _python(environment).exists()
+
+
+def _environment(cache: Path) -> Path:
+    return cache / "litert" / "-".join(requirement.replace("==", "-") for requirement in REQUIREMENTS[:2])
+
+
+def _python(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def find_converter(cache: Path) -> Path:
     """The Python of the converter's environment, which is made where it is missing or was left unfinished."""
-    environment = home / "-".join(requirement.replace("==", "-") for requirement in REQUIREMENTS[:2])
-    python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if (environment / _MARK).is_file() and python.exists():
+    environment = _environment(cache)
+    python = _python(environment)
+    if has_converter(cache):
         return python
     shutil.rmtree(environment, ignore_errors=True)
     environment.parent.mkdir(parents=True, exist_ok=True)

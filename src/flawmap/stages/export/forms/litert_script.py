@@ -22,8 +22,9 @@ def read_network(path: str) -> tuple[torch.nn.Module, list[str]]:
     for node in model.graph.node:
         if node.op_type in ("ReduceMean", "ReduceMax") and len(node.input) > 1:  # axes were an attribute then
             axes = onnx.numpy_helper.to_array(values[node.input[1]]).tolist()
-            node.attribute.append(onnx.helper.make_attribute("axes", axes))
-            del node.input[1]
+            kept = [attribute for attribute in node.attribute if attribute.name == "keepdims"]
+            del node.input[1], node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("axes", axes)])
     del model.opset_import[:]
     model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     onnx.checker.check_model(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,9 @@ def _to_int8(path: Path, images: Sequence[np.ndarray]) -> bytes:
             return None if image is None else {"image": to_batch([image])}
 
     with tempfile.TemporaryDirectory() as folder:
-        tidied, quantised = Path(folder) / "tidied.onnx", Path(folder) / "quantised.onnx"
-        quant_pre_process(path, tidied, skip_symbolic_shape=True)
+        source, tidied, quantised = (Path(folder) / name for name in ("source", "tidied", "quantised"))
+        shutil.copy(path, source)  # tools of this kind are known to write over their input
+        quant_pre_process(source, tidied, skip_symbolic_shape=True)
         quantize_static(
             tidied,
             quantised,

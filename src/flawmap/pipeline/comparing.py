@@ -211,7 +211,6 @@ def find_check_photos(
     needs_labels: bool,
     options: RunOptions,
     progress: Progress,
-    Unreadable,
 ) -> CheckPhotos:
     """The photos that `options.forms.calibrate` names, else those that the model's run was given.
 

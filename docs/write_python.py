@@ -14,7 +14,9 @@ from write_cli import write_or_check
 
 import flawmap
 from flawmap import errors, records
-from flawmap.pipeline import looking, training, using
+from flawmap.pipeline import benchmarking, exporting, looking, training, using
+from flawmap.stages import benchmark
+from flawmap.stages.export import agreement
 from flawmap.stages.predict import PredictionRow
 from flawmap.tools import bundle, cascade, runtime, segmenting
 
@@ -46,6 +48,11 @@ RETURNED = [
     training.Trained,
     using.Evaluated,
     using.Predicted,
+    exporting.Exported,
+    benchmarking.Benchmarked,
+    benchmarking.BenchmarkRow,
+    benchmark.Timing,
+    agreement.Agreement,
     looking.Audited,
     looking.Ranked,
     looking.Similar,

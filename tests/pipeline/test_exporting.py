@@ -1,4 +1,4 @@
-"""A model folder in another form: written only if it answers as before, and then a model folder like any other."""
+"""A model folder in another form: written only if it answers as before, then like any other."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_the_photos_of_the_run_are_taken_by_default(
     (tmp_path / "run" / "run.json").write_text(json.dumps({"dataset": str(labelled)}))
     assert flawmap.export(tmp_path / "run", tmp_path / "out", "onnx").agreement.n_photos == N
     (tmp_path / "run" / "run.json").write_text(json.dumps({"dataset": str(labelled / "gone")}))
-    with pytest.raises(OptionError, match="there is no .*gone"):
+    with pytest.raises(OptionError, match=r"there is no .*gone"):
         flawmap.export(tmp_path / "run" / "model", tmp_path / "out2", "onnx")
 
 
@@ -317,11 +317,11 @@ def test_a_converter_that_cannot_be_installed_says_how(
 def without_nncf(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its import takes seconds."""
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, package=None: None if name == "nncf" else real(name, package),
-    )
+
+    def find_spec(name: str, package: str | None = None) -> object:
+        return None if name == "nncf" else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
 
 
 def test_benchmark_lists_every_form(

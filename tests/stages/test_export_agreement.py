@@ -43,9 +43,9 @@ def test_equal_answers_agree_in_every_precision(tiny: SimpleNamespace, truth: np
 
 
 def test_float32_is_held_to_a_thousandth(tiny: SimpleNamespace, truth: np.ndarray) -> None:
-    logits = np.zeros((N, 2)) + [[0.2, 0.0]]
+    logits = np.tile([0.2, 0.0], (N, 1))
     for shift, passes in ((0.003, True), (0.006, False)):  # of logits; a quarter of it of probabilities
-        found = compare_labels(logits, logits + [[shift, 0.0]], tiny.make_spec(), "float32")
+        found = compare_labels(logits, logits + np.array([shift, 0.0]), tiny.make_spec(), "float32")
         assert found.passes == passes and found.figure is None
     assert "a probability differs by" in found.failures[0] and "0.001" in found.failures[0]
 

@@ -90,8 +90,8 @@ def read_check_photos(path: Path, spec: ModelSpec, options: RunOptions, progress
 def read_plain_photos(path: Path, options: RunOptions) -> CheckPhotos:
     """A folder of photos that carry no labels. Raises DatasetError where none can be read."""
     names = list_photos([path])
-    found = read_photos([(Path(name), name) for name in names], options.photos)
-    return CheckPhotos(tuple(photo for photo in found if isinstance(photo, Photo)))
+    found, unreadable = read_photos([(Path(name), name) for name in names], options.photos)
+    return CheckPhotos(found, unreadable=unreadable)
 
 
 def compare_models(

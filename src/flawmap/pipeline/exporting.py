@@ -76,7 +76,7 @@ def export(
     if not agreement.passes:
         raise AgreementError(
             f"{to} in {precision} does not answer as {bundle.folder} does: {'; '.join(agreement.failures)} "
-            f"({agreement.text}). No folder was written. Choose another precision, or train longer."
+            f"({agreement.text}). No folder was written. Choose another precision."
         )
     measured = {
         "form": {**to_plain(agreement), "n_calibration": len(calibration.photos) if calibration else 0}

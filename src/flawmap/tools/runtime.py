@@ -309,7 +309,9 @@ def _open_litert(model: Path | bytes, options: RuntimeOptions, outputs: Sequence
         raise OptionError(
             "LiteRT runs on the processor here; leave the device out, or choose another runtime"
         )
-    given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    given: dict[str, Any] = (
+        {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    )
     own = threading.local()  # an interpreter holds its buffers, so each thread has its own
 
     def opened() -> Any:

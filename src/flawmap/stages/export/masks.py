@@ -67,8 +67,10 @@ def check_masks(network: Any, content: bytes, images: Iterable[np.ndarray], spec
     changed: dict[str, int] = dict.fromkeys(runtimes_here(), 0)
     differences: dict[str, float] = dict.fromkeys(runtimes_here(), 0.0)
     with tempfile.TemporaryDirectory() as cache, evaluating(network):
-        options = [RuntimeOptions(runtime=name, cache=Path(cache)) for name in runtimes_here()]
-        runs = {one.runtime: open_masks(content, one) for one in options}
+        runs = {
+            name: open_masks(content, RuntimeOptions(runtime=name, cache=Path(cache)))
+            for name in runtimes_here()
+        }
         for image in images:
             piece = to_batch([first_piece(image, spec)])
             wanted = _sigmoid(_run_torch(network, piece))

@@ -21,7 +21,7 @@ from flawmap.tools.plain import to_plain
 from flawmap.tools.runtime import RuntimeOptions
 
 if TYPE_CHECKING:
-    from flawmap.pipeline.comparing import CheckPhotos
+    from flawmap.pipeline.comparing import CheckPhotos, Form, Loaded
     from flawmap.pipeline.settings import RunOptions
 
 
@@ -71,7 +71,8 @@ def export(
     runtime = RuntimeOptions(n_threads=options.embed.n_threads, cache=options.cache)
     with tempfile.TemporaryDirectory() as folder:
         candidate = write_files(Path(folder) / "model", spec, files)
-        base, others = load(bundle.folder, runtime), {(to, precision): load(candidate.folder, runtime)}
+        base = load(bundle.folder, runtime)
+        others: dict[Form, Loaded] = {(to, precision): load(candidate.folder, runtime)}
         agreement = compare_models(base, others, check, options, progress)[to, precision]
     if not agreement.passes:
         raise AgreementError(

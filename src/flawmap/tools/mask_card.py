@@ -102,7 +102,8 @@ def _without_flawmap(spec: ModelSpec, masks: MaskSpec) -> str:
         f"Without flawmap: `{network_file(spec, 'masks')}` takes `image` float32 (n, 3, h, w), RGB from "
         f"0 to 255, h and w multiples of {masks.multiple}, and gives logits (n, {len(labels)}, h, w); "
         "normalisation happens inside. Fill the photo up by mirroring, do not resize it, and take the "
-        f"sigmoid of the logits.{flips} The outputs are, in this order: {listing(labels)}. {_cleaning_words(spec, masks)}"
+        f"sigmoid of the logits.{flips} The outputs are, in this order: {listing(labels)}. "
+        f"{_cleaning_words(spec, masks)}"
     )
 
 

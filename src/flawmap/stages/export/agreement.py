@@ -23,6 +23,7 @@ MAX_FALL = 0.005
 """Of F1 (of masks: Dice), in a reduced precision."""
 MAX_CHANGED = 0.01
 """Of the labels (of masks: pixels), in a reduced precision."""
+Figure = Literal["f1", "macro_f1", "dice"]
 _NAMES = {"f1": "F1", "macro_f1": "macro F1", "dice": "Dice"}
 
 
@@ -36,7 +37,7 @@ class Agreement:
     """Share of photos with another printed label, or of pixels with another mask."""
     max_difference: float | None
     """Of any probability; None where it was not compared."""
-    figure: Literal["f1", "macro_f1", "dice"] | None = None
+    figure: Figure | None = None
     """What `before` and `after` are; None where the photos carry no labels."""
     before: float | None = None
     after: float | None = None
@@ -84,15 +85,15 @@ def compare_labels(
     ]
     changed = float((printed[0] != printed[1]).any(axis=1).mean())
     difference = float(np.abs(probabilities[0] - probabilities[1]).max())
-    figure, figures = None, (None, None)
+    found = Agreement(len(before), "labels", changed, difference)
     if targets is not None:
         judged = [
             figures_of_set(Judged(targets, one, said, spec.is_flaw_label, spec.is_multilabel))
             for one, said in zip(probabilities, printed, strict=True)
         ]
-        figure = "f1" if "f1" in judged[0] else "macro_f1"
-        figures = tuple(float(one[figure]) for one in judged)
-    found = Agreement(len(before), "labels", changed, difference, figure, *figures)
+        figure: Figure = "f1" if "f1" in judged[0] else "macro_f1"
+        first, second = (float(one[figure]) for one in judged)
+        found = replace(found, figure=figure, before=first, after=second)
     if precision == "float32":
         failures = _exceeded("a probability differs by", difference, MAX_DIFFERENCE)
     else:
@@ -162,11 +163,12 @@ def compare_masks(
     largest = None if differences is None else max(differences.pixel, differences.label)
     found = Agreement(n_photos, "pixels", counts.n_changed / max(counts.n_pixels, 1), largest)
     if has_truth:
-        dice = [
-            _dice(counts.hits_before, counts.n_before, counts.n_true),
-            _dice(counts.hits_after, counts.n_after, counts.n_true),
-        ]
-        found = Agreement(n_photos, "pixels", found.changed, largest, "dice", *dice)
+        found = replace(
+            found,
+            figure="dice",
+            before=_dice(counts.hits_before, counts.n_before, counts.n_true),
+            after=_dice(counts.hits_after, counts.n_after, counts.n_true),
+        )
     if differences is None:
         return _with(found, _reduced_failures(found))
     return _with(

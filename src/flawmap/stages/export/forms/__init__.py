@@ -151,9 +151,10 @@ def prepare_calibration(spec: ModelSpec, images: Iterator[np.ndarray]) -> Prepar
     prepared: Prepared = {name: [] for name in networks}
     for image in images:
         for name in networks:
-            is_masks = name == MASKS and spec.masks is not None
-            fitted = first_piece(image, spec.masks) if is_masks else fit_image(image, spec.preprocessing)
-            prepared[name].append(fitted)
+            if name == MASKS and spec.masks is not None:
+                prepared[name].append(first_piece(image, spec.masks))
+            else:
+                prepared[name].append(fit_image(image, spec.preprocessing))
     return prepared
 
 

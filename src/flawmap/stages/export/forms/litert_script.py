@@ -6,10 +6,10 @@ their names.
 
 import sys
 
-import litert_torch
+import litert_torch  # type: ignore[import-not-found]
 import onnx
 import torch
-from onnx2torch import convert
+from onnx2torch import convert  # type: ignore[import-not-found]
 
 OPSET = 17
 """The newest that onnx2torch knows all of a classifier's operators of."""

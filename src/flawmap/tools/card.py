@@ -104,7 +104,8 @@ def _without_flawmap(spec: ModelSpec) -> str:
     height, width = spec.preprocessing.input_hw
     return wrapped(
         f"Without flawmap: `{network_file(spec, 'model')}` takes `image` float32 (n, 3, {height}, "
-        f"{width}), RGB from 0 to 255, and gives `features` and `logits`. Resize the whole photo ({spec.preprocessing.interpolation}), "
+        f"{width}), RGB from 0 to 255, and gives `features` and `logits`. Resize the whole photo "
+        f"({spec.preprocessing.interpolation}), "
         "keep its proportions, pad with its mean colour; normalisation happens inside. Divide the logits by "
         f"{spec.thresholds.temperature:.4g}, then take the {'sigmoid' if spec.is_multilabel else 'softmax'}. "
         f"The outputs are, in this order: {listing(spec.labels)}."

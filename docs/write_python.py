@@ -14,7 +14,18 @@ from write_cli import write_or_check
 
 import flawmap
 from flawmap import errors, records
-from flawmap.pipeline import comparing, inspecting, looking, measuring, training, using
+from flawmap.pipeline import (
+    benchmarking,
+    comparing,
+    exporting,
+    inspecting,
+    looking,
+    measuring,
+    training,
+    using,
+)
+from flawmap.stages import benchmark
+from flawmap.stages.export import agreement
 from flawmap.stages.measure import LocatedCrack, MeasureOptions, ProfileOptions
 from flawmap.stages.predict import PredictionRow
 from flawmap.stages.survey import Change
@@ -48,6 +59,11 @@ RETURNED = [
     training.Trained,
     using.Evaluated,
     using.Predicted,
+    exporting.Exported,
+    benchmarking.Benchmarked,
+    benchmarking.BenchmarkRow,
+    benchmark.Timing,
+    agreement.Agreement,
     looking.Audited,
     looking.Ranked,
     looking.Similar,

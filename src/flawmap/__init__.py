@@ -15,7 +15,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
+    from flawmap.pipeline.benchmarking import benchmark
     from flawmap.pipeline.comparing import CompareOptions, compare
+    from flawmap.pipeline.exporting import export
     from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
     from flawmap.pipeline.measuring import marker, measure, measure_profile
@@ -30,11 +32,13 @@ __all__ = [
     "InspectOptions",
     "RunOptions",
     "audit",
+    "benchmark",
     "compare",
     "convert",
     "draw_sample",
     "evaluate",
     "explain",
+    "export",
     "fetch",
     "inspect",
     "load",
@@ -53,6 +57,8 @@ _HOMES = {
     "errors": ("FlawmapError",),
     "pipeline.comparing": ("CompareOptions", "compare"),
     "pipeline.inspecting": ("InspectOptions", "inspect"),
+    "pipeline.benchmarking": ("benchmark",),
+    "pipeline.exporting": ("export",),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
     "pipeline.measuring": ("marker", "measure", "measure_profile"),
     "pipeline.settings": ("RunOptions",),

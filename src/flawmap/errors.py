@@ -50,6 +50,7 @@ class MissingExtraError(FlawmapError):
 _IN_PYTHON = {
     "--archive": "archive=…",
     "--backbones": "options.backbones",
+    "--calibrate": "options.forms.calibrate",
     "--cascade": "options.cascade",
     "--distance-m": "scale=ScaleOptions(distance_m=…)",
     "--exposure": "grading=GradingOptions(exposure=…)",

@@ -15,7 +15,7 @@ from PIL import Image
 
 from flawmap.errors import AgreementError, BundleError
 from flawmap.records import Cleaning, Decoder, MaskSpec, ModelSpec, Photo, TrainedSegmenter
-from flawmap.stages.export import ExportOptions, export_segmenter, masks, runtimes_here
+from flawmap.stages.export import ExportOptions, agreement, export_segmenter, masks, runtimes_here
 from flawmap.stages.export.masks import check_masks
 from flawmap.stages.export.onnx_file import to_file
 from flawmap.tools.bundle import from_spec, read_bundle, to_spec
@@ -223,9 +223,9 @@ def test_files_that_differ_where_no_threshold_lies_are_refused_too(
 
 def test_pixels_that_change_sides_of_the_low_threshold_count() -> None:
     wanted, found = np.full((1, 4, 4), 0.395), np.full((1, 4, 4), 0.405)
-    assert masks._count_changed(wanted, found, Cleaning((0.5,))) == 0
-    assert masks._count_changed(wanted, found, Cleaning((0.5,), (0.4,))) == 16
-    assert masks._count_changed(wanted, found, Cleaning((0.4,))) == 16
+    assert agreement.count_sides_changed(wanted, found, Cleaning((0.5,))) == 0
+    assert agreement.count_sides_changed(wanted, found, Cleaning((0.5,), (0.4,))) == 16
+    assert agreement.count_sides_changed(wanted, found, Cleaning((0.4,))) == 16
 
 
 def test_a_network_that_learns_on_is_not_disturbed(

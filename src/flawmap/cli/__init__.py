@@ -20,6 +20,7 @@ from flawmap.cli.arguments import (
     CostMiss,
     DatasetArgument,
     DecoderName,
+    DeviceName,
     Good,
     GroupBy,
     Licences,
@@ -39,6 +40,7 @@ from flawmap.cli.arguments import (
     Weights,
 )
 from flawmap.cli.data import data_app
+from flawmap.cli.forms import benchmark, export
 from flawmap.cli.measuring import add_commands as add_measuring
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
@@ -295,8 +297,10 @@ def predict(
         typer.Option(help="Also write the masks, in this form, into the folder of --out."),
     ] = None,
     runtime: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option(help="What runs the model file.")
-    ] = "onnxruntime",
+        Literal["onnxruntime", "openvino", "litert"] | None,
+        typer.Option(help="What runs the model file. Default: what its folder was made for."),
+    ] = None,
+    device: DeviceName = "cpu",
     threads: Threads = None,
     max_megapixels: Megapixels = None,
     quiet: Quiet = False,
@@ -313,7 +317,7 @@ def predict(
             photos,
             out=out,
             masks=masks,
-            runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads),
+            runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads, device=device),
             max_megapixels=max_megapixels,
             progress=progress,
         )
@@ -378,6 +382,8 @@ def zoo(
 
 
 add_measuring(app)
+app.command()(export)
+app.command()(benchmark)
 
 
 def _version(value: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -106,5 +106,9 @@ DecoderName = Annotated[
         help="What turns the backbone into masks: unet, unetplusplus, manet, linknet, fpn, pspnet, "
         "deeplabv3, deeplabv3plus, pan or upernet.  [default: unet]"
     ),
+]
+DeviceName = Annotated[
+    Literal["cpu", "gpu"],
+    typer.Option(help="gpu: a graphics card, through what is installed for it."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

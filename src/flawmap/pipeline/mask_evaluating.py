@@ -31,7 +31,7 @@ def evaluate_mask_model(
 ) -> MaskEvaluation:
     """Judge the rows; counts alone are kept of each photo. Raises DatasetError for labels that do not fit."""
     spec, cleaning = model.spec, model.mask_spec.cleaning
-    places = _match_labels(dataset, spec)
+    places = match_labels(dataset, spec)
     photos = [dataset.photos[row] for row in rows]
     found = run_photos(model.n_threads, _to_work(model), photos, options.photos, progress)
     counts = []
@@ -72,7 +72,7 @@ def _to_work(model: Segmenter | Cascade) -> Callable[[np.ndarray], np.ndarray]:
     return find
 
 
-def _match_labels(dataset: Dataset, spec: ModelSpec) -> list[int]:
+def match_labels(dataset: Dataset, spec: ModelSpec) -> list[int]:
     """The model's label for each label of the data set; where both have one, that one, whatever its name."""
     if not dataset.has_masks:
         raise DatasetError(

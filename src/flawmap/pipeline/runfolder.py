@@ -113,3 +113,15 @@ def _refuse(run: RunFolder) -> None:
         f"{run.path} holds {state} run; pass {remedy}{option('--overwrite')} to replace it, or "
         f"another {option('--out')}"
     )
+
+
+def read_dataset_of(model: Path) -> Path | None:
+    """The data set that the run of a model (RUN or RUN/model) was given; None where that is not recorded."""
+    for folder in (model, model.parent):
+        try:
+            named = json.loads((folder / MARK).read_text(encoding="utf-8")).get("dataset")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(named, str):
+            return Path(named)
+    return None

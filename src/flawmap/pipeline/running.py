@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,14 +12,16 @@ from flawmap.records import Photo, Progress, no_progress
 from flawmap.tools.photos import PhotoOptions, read_images
 from flawmap.tools.runtime import Classifier, map_ordered
 
+T = TypeVar("T")
+
 
 def run_photos(
     n_threads: int,
-    work: Callable[[np.ndarray], np.ndarray],
+    work: Callable[[np.ndarray], T],
     photos: Sequence[Photo],
     options: PhotoOptions,
     progress: Progress = no_progress,
-) -> Iterator[np.ndarray]:
+) -> Iterator[T]:
     """work(image) of every photo, in order, decoded and computed ahead on threads.
 
     Raises PhotoError where a photo can no longer be read.

@@ -8,11 +8,13 @@ from pathlib import Path
 from flawmap.errors import OptionError
 from flawmap.pipeline.tasks import Task
 from flawmap.stages.audit import AuditOptions
+from flawmap.stages.benchmark import BenchmarkOptions
 from flawmap.stages.dataset import DatasetOptions
 from flawmap.stages.embed import EmbedOptions
 from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.stages.evaluate_masks import CleaningOptions, EvaluateMasksOptions
 from flawmap.stages.export import ExportOptions
+from flawmap.stages.export.forms import FormOptions
 from flawmap.stages.rank import RankOptions
 from flawmap.stages.report import ReportOptions
 from flawmap.stages.split import SplitOptions
@@ -50,6 +52,8 @@ class RunOptions:
     evaluate_masks: EvaluateMasksOptions = field(default_factory=EvaluateMasksOptions)
     cleaning: CleaningOptions = field(default_factory=CleaningOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
+    forms: FormOptions = field(default_factory=FormOptions)
+    benchmark: BenchmarkOptions = field(default_factory=BenchmarkOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
 
     def resolved(self) -> RunOptions:

@@ -46,6 +46,25 @@ class Evaluation:
     """(n, n_labels) uint8: the labels that predict would print."""
 
 
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+FileKind = Literal["onnx", "openvino", "litert"]
+
+
+@dataclass(frozen=True)
+class ModelForm:
+    """What the files of a model folder are: ONNX in float32 as training writes them, or made from such."""
+
+    kind: FileKind = "onnx"
+    precision: Precision = "float32"
+    made_from: dict[str, str] = field(default_factory=dict)
+    """Digests of the files that these were made from; empty for those that training wrote."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether any runtime may run it: a reduced or translated file is run as it was checked."""
+        return self.kind == "onnx" and self.precision == "float32"
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """`flawmap.json`: all that a model file needs to be run and trusted. Plain JSON values throughout."""
@@ -75,6 +94,8 @@ class ModelSpec:
     """Of a cascade; its classifier's first output is the flaw's, the others are the labels'."""
     findings: FindingSpec | None = None
     """Of a classifier: what counts as a finding in a photo larger than a tile; None in older folders."""
+    form: ModelForm = field(default_factory=ModelForm)
+    """What the files are; folders that training wrote, old ones too, hold ONNX in float32."""
     format_version: int = 1
 
     @property

@@ -6,7 +6,8 @@
     flawmap.json          ModelSpec, with the SHA-256 of the files above
     README.md             the model card; a person may edit it, so it carries no digest
 
-A classifier has the first two, a segmenter masks.onnx, a cascade all three.
+A classifier has the first two, a segmenter masks.onnx, a cascade all three. `flawmap export` writes the
+networks in other forms: model.xml and model.bin (OpenVINO), model.tflite (LiteRT) in the place of model.onnx.
 
 The weights file holds two float32 arrays in a format of one page (a length, a JSON header, the numbers), so
 it is read and written here: the light half of flawmap needs no further package.
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import BundleError, option
-from flawmap.records import LinearHead, ModelSpec
+from flawmap.records import FileKind, LinearHead, ModelSpec
 from flawmap.tools.card import to_card
 from flawmap.tools.files import write_file
 from flawmap.tools.plain import Reading, to_plain, to_record
@@ -43,7 +44,12 @@ FILES_OF_TASK = {
     "segmentation": (MASKS,),
     "cascade": (MODEL, WEIGHTS, MASKS),
 }
-"""The files that carry a digest."""
+"""The files that carry a digest, as training writes them."""
+_ENDINGS: dict[FileKind, tuple[str, ...]] = {
+    "onnx": (".onnx",),
+    "openvino": (".xml", ".bin"),
+    "litert": (".tflite",),
+}
 MAX_HEADER_BYTES = 1 << 20
 _READING = Reading(BundleError, key="key", record="an object", null_is_nan=True)
 
@@ -57,7 +63,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        return self.folder / MODEL
+        return self.folder / in_form(MODEL, self.spec.form.kind)[0]
 
     @cached_property
     def head(self) -> LinearHead:
@@ -67,7 +73,19 @@ class Bundle:
 
     @property
     def masks_path(self) -> Path:
-        return self.folder / MASKS
+        return self.folder / in_form(MASKS, self.spec.form.kind)[0]
+
+
+def in_form(name: str, kind: FileKind) -> tuple[str, ...]:
+    """What a file that training writes is called in another form; the one that is opened stands first."""
+    if not name.endswith(".onnx"):
+        return (name,)
+    return tuple(name.removesuffix(".onnx") + ending for ending in _ENDINGS[kind])
+
+
+def files_of(spec: ModelSpec) -> tuple[str, ...]:
+    """The files of a model folder that carry a digest."""
+    return tuple(name for plain in FILES_OF_TASK[spec.task] for name in in_form(plain, spec.form.kind))
 
 
 def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
@@ -103,7 +121,7 @@ def read_bundle(path: Path | str) -> Bundle:
     """The model in RUN or RUN/model, its files checked against their digests. Raises BundleError."""
     folder = find_bundle(Path(path))
     spec = to_spec(_read(folder / SPEC), str(folder / SPEC))
-    for name in FILES_OF_TASK[spec.task]:
+    for name in files_of(spec):
         wanted = spec.file_digests.get(name)
         if wanted is None:
             raise BundleError(f"{folder / SPEC} has no digest of {name}. Export the model again.")
@@ -129,8 +147,8 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
     `files` are those of the spec's task. `spec.file_digests` is filled here. A reader sees the old folder or
     the new one, never a half. Raises BundleError where `folder` exists and `overwrite` is not set.
     """
-    if set(files) != set(FILES_OF_TASK[spec.task]):
-        raise ValueError(f"wanted {FILES_OF_TASK[spec.task]} for {spec.task}; got {sorted(files)}")
+    if set(files) != set(files_of(spec)):
+        raise ValueError(f"wanted {files_of(spec)} for {spec.task}; got {sorted(files)}")
     if folder.exists() and not overwrite:
         raise BundleError(f"{folder} exists already. Choose another folder, or pass {option('--overwrite')}.")
     digests = {name: digest_of(content) for name, content in files.items()}

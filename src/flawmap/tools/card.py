@@ -9,10 +9,13 @@ from flawmap.records import LinearHead, ModelSpec
 from flawmap.tools.card_parts import (
     Task,
     figure_row,
+    form_words,
     front_matter,
+    install_line,
     is_figure,
     is_unreliable,
     listing,
+    network_file,
     share,
     title,
     wrapped,
@@ -81,7 +84,7 @@ def _use(spec: ModelSpec) -> str:
     return f"""## Use
 
 ```sh
-pip install flawmap
+{install_line(spec)}
 flawmap predict THIS_FOLDER photos/ --out results.csv
 flawmap explain THIS_FOLDER photo.jpg --out heat.png
 ```
@@ -100,8 +103,9 @@ predictions = model.predict([image])  # (H, W, 3) uint8 RGB
 def _without_flawmap(spec: ModelSpec) -> str:
     height, width = spec.preprocessing.input_hw
     return wrapped(
-        f"Without flawmap: `model.onnx` takes `image` float32 (n, 3, {height}, {width}), RGB from 0 to 255, "
-        f"and gives `features` and `logits`. Resize the whole photo ({spec.preprocessing.interpolation}), "
+        f"Without flawmap: `{network_file(spec, 'model')}` takes `image` float32 (n, 3, {height}, "
+        f"{width}), RGB from 0 to 255, and gives `features` and `logits`. Resize the whole photo "
+        f"({spec.preprocessing.interpolation}), "
         "keep its proportions, pad with its mean colour; normalisation happens inside. Divide the logits by "
         f"{spec.thresholds.temperature:.4g}, then take the {'sigmoid' if spec.is_multilabel else 'softmax'}. "
         f"The outputs are, in this order: {listing(spec.labels)}."
@@ -165,7 +169,7 @@ def _making(spec: ModelSpec, head: LinearHead) -> str:
             f" The file was compared with the trained network on {spec.agreement.get('n_photos')} photos: no "
             f"probability differs by more than {difference:.1e}."
         )
-    return f"## How it was made\n\n{wrapped(text)}\n"
+    return f"## How it was made\n\n{wrapped(text + form_words(spec))}\n"
 
 
 def _limits(spec: ModelSpec, test: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ def front_matter(spec: ModelSpec, test: Mapping[str, Any], task: Task, backbone_
     lines += ["library_name: flawmap", f"pipeline_tag: {task.pipeline_tag}", "tags:"]
     tags = [
         "flawmap",
-        "onnx",
+        spec.form.kind,
         "surface-inspection",
         "flaw-detection",
         backbone_id.split(":")[-1].split("/")[-1],
@@ -50,6 +50,31 @@ def front_matter(spec: ModelSpec, test: Mapping[str, Any], task: Task, backbone_
             lines += [f"    - type: {kind}", f"      name: {name}"]
             lines.append(f"      value: {float(test[key]):.6f}")
     return "\n".join([*lines, "---", ""])
+
+
+def install_line(spec: ModelSpec) -> str:
+    """What the reader types to be able to run the model."""
+    return "pip install flawmap" if spec.form.kind == "onnx" else f"pip install 'flawmap[{spec.form.kind}]'"
+
+
+def network_file(spec: ModelSpec, name: str) -> str:
+    """The file of a network ("model", "masks") that a runtime opens."""
+    return name + {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}[spec.form.kind]
+
+
+def form_words(spec: ModelSpec) -> str:
+    """Of files that were made from those that training wrote: what they are, and how the two compare."""
+    found = spec.agreement.get("form")
+    if not found:
+        return ""
+    text = (
+        f" These files were made from that one: {spec.form.kind}, {spec.form.precision}. On "
+        f"{found['n_photos']} photos {found['changed']:.2%} of the {found['changed_of']} changed"
+    )
+    if is_figure(found.get("before")) and is_figure(found.get("after")):
+        name = {"f1": "F1", "macro_f1": "macro F1", "dice": "Dice"}[found["figure"]]
+        text += f", and {name} went from {found['before']:.4f} to {found['after']:.4f}"
+    return f"{text}. The figures above are those of the model before that."
 
 
 def figure_row(name: str, test: Mapping[str, Any], key: str, trivial: Any = None) -> str:

@@ -37,12 +37,12 @@ class Cascade:
         """Loads the files. Raises BundleError, or MissingExtraError where OpenVINO is wanted and not here."""
         if bundle.spec.cascade is None:
             raise ValueError(f"wanted a cascade; got {bundle.spec.task}")
-        self.bundle, self.spec, self.options = bundle, bundle.spec, options
+        self.bundle, self.spec, self.options = bundle, bundle.spec, options.for_bundle(bundle)
         self.cascade = bundle.spec.cascade
         self.segmenter = Segmenter(bundle, options)
         self.mask_spec = self.segmenter.mask_spec
         self.n_threads = options.n_threads or n_usable_cores()
-        self._network = open_network(bundle.model_path, options)
+        self._network = open_network(bundle.model_path, self.options)
 
     def look(self, image: np.ndarray) -> Look:
         """One (H, W, 3) uint8 RGB image → the scores of the first two stages."""

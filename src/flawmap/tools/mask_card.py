@@ -9,10 +9,13 @@ from flawmap.records import MaskSpec, ModelSpec
 from flawmap.tools.card_parts import (
     Task,
     figure_row,
+    form_words,
     front_matter,
+    install_line,
     is_figure,
     is_unreliable,
     listing,
+    network_file,
     title,
     wrapped,
 )
@@ -77,7 +80,7 @@ def _use(spec: ModelSpec, masks: MaskSpec) -> str:
     return f"""## Use
 
 ```sh
-pip install flawmap
+{install_line(spec)}
 flawmap predict THIS_FOLDER photos/ --masks png --out masks/
 ```
 
@@ -96,10 +99,11 @@ def _without_flawmap(spec: ModelSpec, masks: MaskSpec) -> str:
     labels = _flaws(spec)
     flips = " Average the probabilities of the photo and its three mirror images." if masks.flips else ""
     return wrapped(
-        "Without flawmap: `masks.onnx` takes `image` float32 (n, 3, h, w), RGB from 0 to 255, h and w "
-        f"multiples of {masks.multiple}, and gives logits (n, {len(labels)}, h, w); normalisation happens "
-        "inside. Fill the photo up by mirroring, do not resize it, and take the sigmoid of the "
-        f"logits.{flips} The outputs are, in this order: {listing(labels)}. {_cleaning_words(spec, masks)}"
+        f"Without flawmap: `{network_file(spec, 'masks')}` takes `image` float32 (n, 3, h, w), RGB from "
+        f"0 to 255, h and w multiples of {masks.multiple}, and gives logits (n, {len(labels)}, h, w); "
+        "normalisation happens inside. Fill the photo up by mirroring, do not resize it, and take the "
+        f"sigmoid of the logits.{flips} The outputs are, in this order: {listing(labels)}. "
+        f"{_cleaning_words(spec, masks)}"
     )
 
 
@@ -165,7 +169,7 @@ def _making(spec: ModelSpec, masks: MaskSpec) -> str:
             f" The file was compared with the trained network on {spec.agreement.get('n_photos')} photos: at "
             f"most {max(changed):.1e} of the pixels change sides."
         )
-    return f"## How it was made\n\n{wrapped(text)}\n"
+    return f"## How it was made\n\n{wrapped(text + form_words(spec))}\n"
 
 
 def _limits(spec: ModelSpec, test: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Run a model folder without a training framework: ONNX Runtime, or OpenVINO where it is installed.
+"""Run a model folder without a training framework: ONNX Runtime, OpenVINO or LiteRT, as they are installed.
 
 A photo's answer never depends on its neighbours: every photo is a batch of its own, computed on one thread,
 and several photos run at once. So the answers are the same bits however many photos, threads or workers there
@@ -12,20 +12,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from flawmap.errors import BundleError, require_extra
-from flawmap.records import Answer, ModelSpec
+from flawmap.errors import BundleError, OptionError, require_extra
+from flawmap.records import Answer, FileKind, ModelSpec, Precision
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
+from flawmap.tools.devices import Device, onnx_providers, openvino_device, openvino_hint
 from flawmap.tools.files import cache_folder
 from flawmap.tools.preprocess import fit_image, to_batch
 
-Runtime = Literal["onnxruntime", "openvino"]
+Runtime = Literal["onnxruntime", "openvino", "litert"]
+RUNTIME_OF: dict[FileKind, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert"}
 Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """(n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels); threads may share it."""
 MaskNetwork = Callable[[np.ndarray], np.ndarray]
@@ -35,19 +37,43 @@ _Run = Callable[[np.ndarray], list[np.ndarray]]
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """How a model file is run. No option changes an answer by more than the runtimes differ (about 1e-5)."""
+    """How a model file is run. In float32 no option changes an answer by more than the runtimes differ (about
+    1e-5); a reduced precision is that of a model folder which was checked in it.
+    """
 
-    runtime: Runtime = "onnxruntime"
+    runtime: Runtime | None = None
+    """None: the one that the model folder was made for."""
     n_threads: int | None = None
     """Photos computed at once, one thread each; None: as many as the process may use cores."""
     cache: Path | None = None
     """Folder in which OpenVINO keeps compiled models; None: $FLAWMAP_CACHE, else ~/.cache/flawmap."""
+    device: Device = "cpu"
+    """gpu: a graphics card, through what is installed for it; answers then differ by its own rounding."""
+    precision: Precision = "float32"
+    """In which the file computes; for_bundle() takes it from the model folder."""
 
     def __post_init__(self) -> None:
-        if self.runtime not in ("onnxruntime", "openvino"):
-            raise ValueError(f"wanted runtime 'onnxruntime' or 'openvino'; got {self.runtime!r}")
+        if self.runtime not in (None, *RUNTIME_OF.values()):
+            raise ValueError(f"wanted runtime 'onnxruntime', 'openvino' or 'litert'; got {self.runtime!r}")
+        if self.device not in ("cpu", "gpu"):
+            raise ValueError(f"wanted device 'cpu' or 'gpu'; got {self.device!r}")
         if self.n_threads is not None and self.n_threads < 1:
             raise ValueError(f"wanted n_threads of 1 or more; got {self.n_threads}")
+
+    def for_bundle(self, bundle: Bundle) -> RuntimeOptions:
+        """With the runtime and the precision of a model folder.
+
+        Raises OptionError for a runtime other than the one in which a translated file was checked.
+        """
+        form = bundle.spec.form
+        own = RUNTIME_OF[form.kind]
+        wanted = self.runtime or own
+        if wanted != own and (not form.is_plain or wanted == "litert"):
+            raise OptionError(
+                f"{bundle.folder} holds {form.kind} files in {form.precision}, which are run by {own}; got "
+                f"{wanted}. Leave the runtime out, or write a folder for {wanted} with 'flawmap export'."
+            )
+        return replace(self, runtime=wanted, precision=form.precision)
 
 
 DEFAULT_OPTIONS = RuntimeOptions()
@@ -126,9 +152,9 @@ class Classifier:
         """Loads the file. Raises BundleError, or MissingExtraError where OpenVINO is wanted and not here."""
         self.bundle = bundle
         self.spec = bundle.spec
-        self.options = options
+        self.options = options.for_bundle(bundle)
         self.n_threads = options.n_threads or n_usable_cores()
-        self._network = open_network(bundle.model_path, options)
+        self._network = open_network(bundle.model_path, self.options)
 
     def run(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One (H, W, 3) uint8 RGB image of any size → features (k, h', w') and logits (n_labels,) float32."""
@@ -221,8 +247,8 @@ def open_maps(segment: bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> Mask
 
 
 def _open(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
-    opened = _open_openvino if options.runtime == "openvino" else _open_onnxruntime
-    return opened(model, options, outputs)
+    openers = {"openvino": _open_openvino, "litert": _open_litert}
+    return openers.get(options.runtime or "", _open_onnxruntime)(model, options, outputs)
 
 
 def _open_onnxruntime(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
@@ -235,8 +261,9 @@ def _open_onnxruntime(model: Path | bytes, options: RuntimeOptions, outputs: Seq
     settings.enable_cpu_mem_arena = "maps" not in outputs
     settings.log_severity_level = 3  # warnings about the graph are of no use to a user
     content = model if isinstance(model, bytes) else str(model)
+    providers = onnx_providers(options.device, onnxruntime.get_available_providers())
     try:
-        session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, settings, providers=providers)
     except Exception as error:  # its exceptions share no base but Exception
         raise _unreadable(model, error) from error
     named = [o.name for o in session.get_outputs()]
@@ -254,16 +281,18 @@ def _open_openvino(model: Path | bytes, options: RuntimeOptions, outputs: Sequen
 
     openvino = import_openvino()
     core = openvino.Core()
+    device = openvino_device(options.device, core.available_devices)
     n_threads = options.n_threads or n_usable_cores()
-    settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # it would choose bfloat16 by itself on some processors
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": openvino_hint(options.precision, device),
         "NUM_STREAMS": n_threads,
-        "INFERENCE_NUM_THREADS": n_threads,
         "CACHE_DIR": str(cache_folder(options.cache) / "openvino"),
     }
+    if device == "CPU":
+        settings["INFERENCE_NUM_THREADS"] = n_threads
     try:
         network = core.read_model(model if isinstance(model, bytes) else str(model))
-        compiled = core.compile_model(network, "CPU", settings)
+        compiled = core.compile_model(network, device, settings)
     except RuntimeError as error:
         raise _unreadable(model, error) from error
     named = [o.any_name for o in compiled.outputs]
@@ -275,6 +304,46 @@ def _open_openvino(model: Path | bytes, options: RuntimeOptions, outputs: Sequen
             own.request = compiled.create_infer_request()
         own.request.infer({"image": batch})
         return [own.request.get_tensor(name).data.copy() for name in outputs]
+
+    return run
+
+
+def _open_litert(model: Path | bytes, options: RuntimeOptions, outputs: Sequence[str]) -> _Run:
+    """A .tflite file takes photos one at a time, each of the one size that it was made for."""
+    require_extra("ai_edge_litert", "litert")
+    from ai_edge_litert.interpreter import Interpreter
+
+    if options.device != "cpu":
+        raise OptionError(
+            "LiteRT runs on the processor here; leave the device out, or choose another runtime"
+        )
+    given: dict[str, Any] = (
+        {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+    )
+    own = threading.local()  # an interpreter holds its buffers, so each thread has its own
+
+    def opened() -> Any:
+        if not hasattr(own, "runner"):
+            own.interpreter = Interpreter(**given, num_threads=1)
+            own.runner = own.interpreter.get_signature_runner()
+        return own.runner
+
+    try:
+        first = opened()
+        inputs, named = list(first.get_input_details()), list(first.get_output_details())
+    except (ValueError, RuntimeError) as error:
+        raise _unreadable(model, error) from error
+    _check_names(inputs, named, outputs, model)
+    wanted = tuple(int(side) for side in first.get_input_details()["image"]["shape"])
+
+    def run(batch: np.ndarray) -> list[np.ndarray]:
+        if batch.shape[1:] != wanted[1:]:
+            raise BundleError(
+                f"a LiteRT file takes photos of one size: wanted {wanted[1:]}; got {batch.shape[1:]}. Use "
+                "the ONNX or OpenVINO form for other sizes."
+            )
+        found = [opened()(image=one[None]) for one in batch]
+        return [np.concatenate([one[name] for one in found]) for name in outputs]
 
     return run
 

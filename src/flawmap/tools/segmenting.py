@@ -34,6 +34,12 @@ def pad_image(image: np.ndarray, multiple: int) -> np.ndarray:
     return np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
+def first_piece(image: np.ndarray, spec: MaskSpec) -> np.ndarray:
+    """(H, W, 3) uint8 → its top left piece as the network takes it; of a small photo all of it."""
+    top, left, bottom, right = lay_tiles((image.shape[0], image.shape[1]), spec.piece_px, spec.overlap_px)[0]
+    return pad_image(image[top:bottom, left:right], spec.multiple)
+
+
 def to_probabilities(network: MaskNetwork, image: np.ndarray, spec: MaskSpec) -> np.ndarray:
     """(H, W, 3) uint8 RGB → (n_labels, H, W) float32; pieces of a large photo are blended by weight."""
     height, width = image.shape[:2]
@@ -79,10 +85,10 @@ class Segmenter:
         """Loads the file. Raises BundleError, or MissingExtraError where OpenVINO is wanted and not here."""
         if bundle.spec.masks is None:
             raise ValueError(f"wanted a model that gives masks; got {bundle.spec.task}")
-        self.bundle, self.spec, self.options = bundle, bundle.spec, options
+        self.bundle, self.spec, self.options = bundle, bundle.spec, options.for_bundle(bundle)
         self.mask_spec = bundle.spec.masks
         self.n_threads = options.n_threads or n_usable_cores()
-        self._network = open_masks(bundle.masks_path, options)
+        self._network = open_masks(bundle.masks_path, self.options)
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """One (H, W, 3) uint8 RGB image of any size → (n_labels, H, W) float32, before cleaning."""

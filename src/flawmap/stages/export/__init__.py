@@ -15,6 +15,7 @@ import numpy as np
 
 from flawmap.errors import AgreementError
 from flawmap.records import LinearHead, ModelSpec, Photo, Preprocessing, Progress, TrainedModel, no_progress
+from flawmap.stages.export.agreement import MAX_DIFFERENCE
 from flawmap.stages.export.masks import export_segmenter
 from flawmap.stages.export.onnx_file import (
     DEFAULT_OPTIONS,
@@ -33,8 +34,6 @@ from flawmap.tools.scores import to_probabilities
 
 __all__ = ["ExportOptions", "check_agreement", "export", "export_segmenter", "to_onnx", "versions"]
 
-MAX_DIFFERENCE = 1e-3
-"""Of any probability, between the network and the file: decides whether an export stands."""
 _OUTPUTS = {"features": ("n", None, "h_out", "w_out"), "logits": ("n", None)}
 N_TOGETHER = 8
 """Photos that are also run as one batch."""

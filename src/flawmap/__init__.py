@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
     from flawmap.pipeline.comparing import CompareOptions, compare
+    from flawmap.pipeline.embedding import embed
     from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
     from flawmap.pipeline.measuring import marker, measure, measure_profile
@@ -33,6 +34,7 @@ __all__ = [
     "compare",
     "convert",
     "draw_sample",
+    "embed",
     "evaluate",
     "explain",
     "fetch",
@@ -52,6 +54,7 @@ __all__ = [
 _HOMES = {
     "errors": ("FlawmapError",),
     "pipeline.comparing": ("CompareOptions", "compare"),
+    "pipeline.embedding": ("embed",),
     "pipeline.inspecting": ("InspectOptions", "inspect"),
     "pipeline.looking": ("audit", "convert", "draw_sample", "fetch", "rank", "similar", "zoo"),
     "pipeline.measuring": ("marker", "measure", "measure_profile"),

@@ -38,7 +38,7 @@ from flawmap.cli.arguments import (
     UnmaskedGood,
     Weights,
 )
-from flawmap.cli.data import data_app
+from flawmap.cli.data import data_app, embed
 from flawmap.cli.measuring import add_commands as add_measuring
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
@@ -377,6 +377,7 @@ def zoo(
         print(line)
 
 
+app.command()(embed)
 add_measuring(app)
 
 

@@ -67,13 +67,14 @@ class Grading:
         return f"{self.table.title}. {self.table.limits} Source: {self.table.source}"
 
     def grade(self, finding: Finding) -> Finding:
-        """With its severity, where its width is known in millimetres."""
+        """With its severity and how sure that is, where its width is known in millimetres."""
         sizes = finding.measurement
         if sizes is None or sizes.scale_mm_per_px is None:
             return finding
         told = sizes.to_mm()
         widths = (told["width_max_mm"], told["width_max_u95_mm"])
-        return replace(finding, severity=grade_width(*widths, self.table, self.exposure).name)
+        grade = grade_width(*widths, self.table, self.exposure, sizes.is_resolved)
+        return replace(finding, severity=grade.name, severity_is_certain=grade.is_certain)
 
 
 def grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:

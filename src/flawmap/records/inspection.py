@@ -122,6 +122,9 @@ class Finding:
     measurement: CrackMeasurement | None = None
     severity: str | None = None
     """A grade by width, of the table that the survey names."""
+    severity_is_certain: bool | None = None
+    """Whether the width's whole 95 % interval lies in that grade, and the photo resolves it; None where
+    nothing is graded."""
     lon: float | None = None
     lat: float | None = None
     position_source: PositionSource | None = None

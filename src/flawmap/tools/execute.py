@@ -6,14 +6,15 @@ Ray is imported here alone, and only where it is asked for.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
-from flawmap.errors import FlawmapError, require_extra
+from flawmap.errors import FlawmapError, OptionError, require_extra
 from flawmap.tools.runtime import map_ordered, n_usable_cores
 
 Engine = Literal["local", "ray"]
@@ -137,12 +138,18 @@ def _map_on_ray(
 
 def _start_ray(n_workers: int | None) -> bool:
     """Join the cluster that RAY_ADDRESS names, else start one on this machine; False where there was one."""
-    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_DATA_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(name, {"RAY_USAGE_STATS_ENABLED": "0"}.get(name, "1"))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         return False
     here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": n_workers or n_usable_cores()}
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **here)
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **here)
+    except Exception as error:  # a slow start is a bare Exception
+        ray.shutdown()
+        reason = " ".join(str(error).split())[:200]
+        raise OptionError(f"Ray cannot be reached or started; check RAY_ADDRESS ({reason})") from error
     return True

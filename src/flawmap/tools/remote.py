@@ -54,10 +54,9 @@ def read_place(place: Place) -> bytes:
         return files.cat_file(path)
     except FlawmapError:
         raise
-    except OSError as error:
-        raise PhotoError(f"cannot be read ({error.strerror or _reason(error)})") from error
     except Exception as error:  # every store has errors of its own
-        raise PhotoError(f"cannot be fetched ({_reason(error)})") from error
+        reason = getattr(error, "strerror", None) or _reason(error)
+        raise PhotoError(f"cannot be fetched ({reason})") from error
 
 
 def read_size_and_time(place: Place) -> tuple[int, int] | None:
@@ -96,13 +95,15 @@ def on_this_machine(place: Place) -> Iterator[Path]:
 
 
 def fetch_files(place: str, names: Iterable[str], folder: Path) -> None:
-    """Copy those of the named files that are below an address into `folder`. Raises OptionError."""
+    """Copy those named files and folders that an address holds into `folder`. Raises OptionError."""
     files, root = _open(place)
     folder.mkdir(parents=True, exist_ok=True)
     with _explained(place):
-        for name in names:
-            if files.exists(f"{root}/{name}"):
-                (folder / name).write_bytes(files.cat_file(f"{root}/{name}"))
+        below = [one for name in names for one in files.find(f"{root}/{name}")]
+        for one in below:
+            path = folder / str(one)[len(root) :].lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(files.cat_file(one))
 
 
 def send_folder(folder: Path, place: str) -> None:

@@ -73,6 +73,9 @@ def test_other_peoples_folders_are_left_alone(
     with pytest.raises(OptionError, match="is a file"):
         flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "mine" / "letter.txt")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "Dear"
+    with pytest.raises(OptionError, match=r"there is no .*nowhere"):
+        flawmap.inspect(tiny_bundle.folder, tmp_path / "nowhere", tmp_path / "survey")
+    assert not (tmp_path / "survey").exists()
 
 
 def findings_of(document: dict) -> list[dict]:

@@ -139,7 +139,6 @@ def _map_on_ray(
 def _start_ray(n_workers: int | None) -> bool:
     """Join the cluster that RAY_ADDRESS names, else start one on this machine; False where there was one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -232,8 +232,19 @@ def _ends(sizes: Sequence[CrackMeasurement]) -> list[CrackMeasurement]:
 
 
 def meta_rows(survey: Survey) -> list[tuple[str, str]]:
-    """What a person said about the survey."""
-    return [(key, getattr(survey.meta, key)) for key in _META if getattr(survey.meta, key)]
+    """What a person said about the survey; the scale that was given, where no words were."""
+    told = {key: getattr(survey.meta, key) for key in _META}
+    told["scale"] = told["scale"] or _scale_words(survey.options.get("scale") or {})
+    return [(key, words) for key, words in told.items() if words]
+
+
+def _scale_words(scale: Mapping[str, Any]) -> str:
+    """How millimetres were come by; "" where they were not asked for."""
+    if scale.get("mm_per_px"):
+        return f"{scale['mm_per_px']:g} mm per pixel, as given for all photos"
+    if scale.get("distance_m"):
+        return f"lens and distance of {scale['distance_m']:g} m, as given for all photos"
+    return f"marker of {scale['marker_mm']:g} mm in the photo" if scale.get("marker_mm") else ""
 
 
 def model_rows(model: SurveyModel) -> list[tuple[str, str]]:

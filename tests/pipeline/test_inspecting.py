@@ -160,6 +160,28 @@ def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None
     assert measure_findings(seen, tmp_path / "gone.png", *given, is_coarse=True) is seen
 
 
+def test_a_photo_too_large_to_be_held_is_measured_where_its_findings_lie(tmp_path: Path) -> None:
+    pytest.importorskip("pyvips")
+    Image.fromarray(draw_crack(5)).save(tmp_path / "a.tif")
+    low = Finding("crack", 0.9, (200.0, 140.0, 380.0, 190.0), (), 9000)
+    high = Finding("crack", 0.8, (20.0, 100.0, 190.0, 160.0), (), 10_200)
+    seen = InspectedPhoto(Inspection("a.tif", 400, 300, findings=(low, high)))
+    for scale in (ScaleOptions(mm_per_px=0.1), ScaleOptions(distance_m=2, focal_mm=50, sensor_width_mm=23)):
+        held, in_strips = (
+            measure_findings(
+                seen, tmp_path / "a.tif", MeasureOptions(), scale, cap, is_coarse=True
+            ).inspection
+            for cap in (PhotoOptions(), PhotoOptions(max_megapixels=0.05))
+        )
+        assert held == in_strips and all(one.measurement for one in held.findings)
+    marker = ScaleOptions(marker_mm=50)
+    found = measure_findings(
+        seen, tmp_path / "a.tif", MeasureOptions(), marker, PhotoOptions(max_megapixels=0.05), is_coarse=True
+    )
+    sizes = found.inspection.findings[0].measurement
+    assert sizes is not None and sizes.scale_mm_per_px is None
+
+
 @pytest.mark.parametrize("width_px", [2, 5, 12])
 def test_a_traced_crack_lies_on_the_crack(width_px: int) -> None:
     grey = draw_crack(width_px).mean(axis=2)

@@ -122,13 +122,13 @@ class Finding:
     measurement: CrackMeasurement | None = None
     severity: str | None = None
     """A grade by width, of the table that the survey names."""
-    severity_is_certain: bool | None = None
-    """Whether the width's whole 95 % interval lies in that grade, and the photo resolves it; None where
-    nothing is graded."""
     lon: float | None = None
     lat: float | None = None
     position_source: PositionSource | None = None
     """Whether the position is the camera's or the finding's own."""
+    severity_is_certain: bool | None = None
+    """Whether the width's whole 95 % interval lies in the grade `severity`, and the photo resolves it; None where
+    nothing is graded."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy

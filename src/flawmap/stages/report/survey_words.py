@@ -132,7 +132,8 @@ def _judged(survey: Survey) -> list[dict[str, str]]:
     found = []
     if n_open:
         what = f"{plural(n_open, 'photo was', 'photos were')} not judged"
-        text = "Nothing is said about what they show. Take them again, or look at them yourself."
+        it, shows = ("it", "it shows") if n_open == 1 else ("them", "they show")
+        text = f"Nothing is said about what {shows}. Take {it} again, or look at {it} yourself."
         found.append({"level": "grave", "title": what, "text": text})
     n_partly = sum(row.inspection.share_seen < 0.999 and not row.inspection.error for row in survey.rows)
     if n_partly:
@@ -188,7 +189,7 @@ def _sizes(survey: Survey) -> list[dict[str, str]]:
         text = "Sizes without a scale are in pixels of the photo and say nothing about millimetres."
         found.append({"level": "warn", "title": "No scale", "text": text})
     if survey.grades:
-        text = " ".join(filter(None, (survey.grading_note, _grade_limits(survey))))
+        text = " ".join(filter(None, (_grade_limits(survey), survey.grading_note)))
         found.append({"level": "warn", "title": "Grades", "text": text})
     return found
 

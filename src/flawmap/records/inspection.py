@@ -127,7 +127,7 @@ class Finding:
     position_source: PositionSource | None = None
     """Whether the position is the camera's or the finding's own."""
     severity_is_certain: bool | None = None
-    """Whether the width's whole 95 % interval lies in the grade `severity`, and the photo resolves it; None where
+    """Whether the width's whole 95 % interval lies in that severity, and the photo resolves it; None where
     nothing is graded."""
 
     def __post_init__(self) -> None:

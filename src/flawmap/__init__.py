@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flawmap.errors import FlawmapError
     from flawmap.pipeline.benchmarking import benchmark
     from flawmap.pipeline.comparing import CompareOptions, compare
+    from flawmap.pipeline.embedding import embed
     from flawmap.pipeline.exporting import export
     from flawmap.pipeline.inspecting import InspectOptions, inspect
     from flawmap.pipeline.looking import audit, convert, draw_sample, fetch, rank, similar, zoo
@@ -36,6 +37,7 @@ __all__ = [
     "compare",
     "convert",
     "draw_sample",
+    "embed",
     "evaluate",
     "explain",
     "export",
@@ -56,6 +58,7 @@ __all__ = [
 _HOMES = {
     "errors": ("FlawmapError",),
     "pipeline.comparing": ("CompareOptions", "compare"),
+    "pipeline.embedding": ("embed",),
     "pipeline.inspecting": ("InspectOptions", "inspect"),
     "pipeline.benchmarking": ("benchmark",),
     "pipeline.exporting": ("export",),

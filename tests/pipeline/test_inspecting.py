@@ -73,6 +73,61 @@ def test_other_peoples_folders_are_left_alone(
     with pytest.raises(OptionError, match="is a file"):
         flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "mine" / "letter.txt")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "Dear"
+    with pytest.raises(OptionError, match=r"there is no .*nowhere"):
+        flawmap.inspect(tiny_bundle.folder, tmp_path / "nowhere", tmp_path / "survey")
+    assert not (tmp_path / "survey").exists()
+
+
+def findings_of(document: dict) -> list[dict]:
+    """What was found, without where the photos lie."""
+    return [{key: value for key, value in photo.items() if key != "path"} for photo in document["photos"]]
+
+
+def test_a_survey_goes_from_and_to_an_object_store(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = pytest.importorskip("fsspec").filesystem("memory")
+    monkeypatch.setenv("FLAWMAP_CACHE", str(tmp_path / "cache"))
+    for path in photo_folder.rglob("*.*"):
+        files.pipe_file(f"/bridge/{path.relative_to(photo_folder).as_posix()}", path.read_bytes())
+    flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "here")
+    expected = findings_of(json.loads((tmp_path / "here" / "findings.json").read_text()))
+    options = flawmap.InspectOptions(survey=SurveyOptions(heatmaps=True))
+    looked: list[int] = []
+    for overwrite in (False, False, True):
+        done = flawmap.inspect(
+            tiny_bundle.folder,
+            "memory://bridge",
+            "memory://survey",
+            options,
+            overwrite=overwrite,
+            progress=lambda what, n_done, n: looked.append(n_done) if what == "inspect" else None,
+        )
+        found = findings_of(json.loads(files.cat_file("/survey/findings.json")))
+        assert [one["findings"] for one in found] == [one["findings"] for one in expected]
+        assert done.survey.rows[0].inspection.path.startswith("memory://bridge/")
+        assert not [*(tmp_path / "cache" / "surveys").iterdir()]
+        assert files.exists("/survey/report.pdf") and len(done.left_out) == 1
+    assert looked[0] == 0 and looked[len(looked) // 3 + 1] > 0  # what was finished there was fetched
+    files.pipe_file("/other/letter.txt", b"Dear")
+    with pytest.raises(OptionError, match="not a flawmap survey"):
+        flawmap.inspect(tiny_bundle.folder, "memory://bridge", "memory://other", overwrite=True)
+    files.store.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_ray_finds_the_same_to_the_last_bit(tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "local")
+    options = flawmap.InspectOptions(survey=SurveyOptions(engine="ray", n_threads=2))
+    flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "ray", options)
+    flawmap.inspect(tiny_bundle.folder, f"file://{photo_folder}", tmp_path / "far", options)
+    local, here, far = (tmp_path / name / "findings.json" for name in ("local", "ray", "far"))
+    assert local.read_bytes() == here.read_bytes()
+    assert findings_of(json.loads(far.read_text())) == findings_of(json.loads(local.read_text()))
+    overlays = {path.name: path.read_bytes() for path in (tmp_path / "local" / "overlays").rglob("*.jpg")}
+    assert overlays == {p.name: p.read_bytes() for p in (tmp_path / "ray" / "overlays").rglob("*.jpg")}
 
 
 def test_the_command_says_what_was_left_out_and_what_a_key_is_called(
@@ -103,6 +158,28 @@ def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None
     assert found.inspection.findings[1].measurement is None
     assert abs(crack.area_px - 5 * 326) < 250
     assert measure_findings(seen, tmp_path / "gone.png", *given, is_coarse=True) is seen
+
+
+def test_a_photo_too_large_to_be_held_is_measured_where_its_findings_lie(tmp_path: Path) -> None:
+    pytest.importorskip("pyvips")
+    Image.fromarray(draw_crack(5)).save(tmp_path / "a.tif")
+    low = Finding("crack", 0.9, (200.0, 140.0, 380.0, 190.0), (), 9000)
+    high = Finding("crack", 0.8, (20.0, 100.0, 190.0, 160.0), (), 10_200)
+    seen = InspectedPhoto(Inspection("a.tif", 400, 300, findings=(low, high)))
+    for scale in (ScaleOptions(mm_per_px=0.1), ScaleOptions(distance_m=2, focal_mm=50, sensor_width_mm=23)):
+        held, in_strips = (
+            measure_findings(
+                seen, tmp_path / "a.tif", MeasureOptions(), scale, cap, is_coarse=True
+            ).inspection
+            for cap in (PhotoOptions(), PhotoOptions(max_megapixels=0.05))
+        )
+        assert held == in_strips and all(one.measurement for one in held.findings)
+    marker = ScaleOptions(marker_mm=50)
+    found = measure_findings(
+        seen, tmp_path / "a.tif", MeasureOptions(), marker, PhotoOptions(max_megapixels=0.05), is_coarse=True
+    )
+    sizes = found.inspection.findings[0].measurement
+    assert sizes is not None and sizes.scale_mm_per_px is None
 
 
 @pytest.mark.parametrize("width_px", [2, 5, 12])
@@ -143,6 +220,11 @@ def test_cracks_are_graded_by_their_width_in_millimetres() -> None:
     assert graded in bands.grades and len(bands.grades) == 6
     wider = replace(finding, measurement=quick_look.measure(40.0, 100.0, 0.5))
     assert bands.grades.index(bands.grade(wider).severity or "") > bands.grades.index(graded or "")
+    assert bands.grade(finding).severity_is_certain and bands.grade(wider).severity_is_certain
+    border = replace(finding, measurement=quick_look.measure(9.8, 100.0, 0.5))
+    assert bands.grade(border).severity_is_certain is False  # its interval reaches beyond 5 mm
+    thin = replace(measured, is_resolved=False)
+    assert bands.grade(replace(finding, measurement=thin)).severity_is_certain is False
     bare = replace(finding, measurement=quick_look.measure(4.0, 100.0, None))
     assert bands.grade(bare).severity is None
     limit = Grading(*read_grading(GradingOptions("eurocode-2", "XC3")))

@@ -286,3 +286,16 @@ def test_a_damaged_store_names_its_remedy(small_backbone: BackboneEntry, cache: 
             file.write_bytes(hashlib.sha256(b"noise").digest())
     with pytest.raises(FlawmapError, match="Delete that folder; it is made again"):
         embed(photos, small_backbone, options)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_ray_computes_the_same_bits(small_backbone: BackboneEntry, tmp_path: Path, cache: Path) -> None:
+    pytest.importorskip("ray")
+    photos = draw_photos(tmp_path / "photos", 12)
+    local = embed(photos, small_backbone, EmbedOptions(cache=tmp_path, runtime="onnxruntime"))
+    options = EmbedOptions(cache=cache, runtime="onnxruntime", engine="ray", n_threads=2)
+    spread = embed(photos, small_backbone, options)
+    assert spread.n_computed == 12
+    for depth, values in local.average.items():
+        assert np.array_equal(values, spread.average[depth])

@@ -66,6 +66,26 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
     assert words.width_text(thin).replace("\u202f", " ").startswith("under 0.15 mm")
 
 
+def test_a_grade_that_may_be_another_is_marked_and_explained() -> None:
+    unsure = finding(severity_is_certain=False)
+    bare = finding(severity=None, measurement=None)
+    assert words.grade_text(finding(severity_is_certain=True)) == "severe"
+    assert words.grade_text(unsure) == "severe (?)" and words.grade_text(bare) == ""
+    survey = survey_of(replace(CRACKED, findings=(unsure, finding(severity_is_certain=True), bare)))
+    text = next(one["text"] for one in words.caveats(SurveyFacts(survey)) if one["title"] == "Grades")
+    assert "1 of 2 grades may be the next one as well" in text and "1 finding not graded" in text
+    assert "severe (?)" in words.widest_sentence(survey_of(replace(CRACKED, findings=(unsure,))))
+
+
+def test_the_scale_that_was_given_is_printed() -> None:
+    told = {"scale": {"mm_per_px": 0.5, "marker_mm": None}}
+    assert words.meta_rows(survey_of(CLEAN, options=told)) == [
+        ("scale", "0.5 mm per pixel, as given for all photos")
+    ]
+    said = survey_of(CLEAN, options=told, meta=SurveyMeta(scale="a ruler"))
+    assert words.meta_rows(said) == [("scale", "a ruler")] and words.meta_rows(survey_of(CLEAN)) == []
+
+
 def test_the_limits_are_said() -> None:
     facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
     told = {one["title"]: one["text"] for one in words.caveats(facts)}

@@ -39,7 +39,7 @@ from flawmap.cli.arguments import (
     UnmaskedGood,
     Weights,
 )
-from flawmap.cli.data import data_app
+from flawmap.cli.data import data_app, embed
 from flawmap.cli.forms import benchmark, export
 from flawmap.cli.measuring import add_commands as add_measuring
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
@@ -381,6 +381,7 @@ def zoo(
         print(line)
 
 
+app.command()(embed)
 add_measuring(app)
 app.command()(export)
 app.command()(benchmark)

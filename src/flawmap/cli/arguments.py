@@ -55,6 +55,13 @@ Prefer = Annotated[
     str | None,
     typer.Option(help="balanced, accuracy, size or speed: see docs/concepts.md.  [default: balanced]"),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        help="local, or ray: the cluster that RAY_ADDRESS names, else workers of this machine. "
+        "See docs/scale.md.  [default: local]"
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="Processor threads.  [default: all]", min=1)]
 Cache = Annotated[
     Path | None,

@@ -9,13 +9,19 @@ import typer
 
 import flawmap
 from flawmap.cli.arguments import (
+    Backbones,
+    Cache,
+    Config,
     DatasetArgument,
+    EngineName,
     MaskThreshold,
     Megapixels,
     Quiet,
     ResizeMasks,
     Seed,
+    Threads,
     UnmaskedGood,
+    Weights,
 )
 from flawmap.cli.output import finish, resolve_options, shown_progress
 
@@ -88,4 +94,35 @@ def convert(
     )
     with shown_progress(quiet) as progress:
         result = flawmap.convert(dataset, out, to, options, overwrite=overwrite, progress=progress)
+    finish(result)
+
+
+def embed(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .npz or .parquet.")],
+    backbones: Backbones = None,
+    weights: Weights = None,
+    engine: EngineName = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    max_megapixels: Megapixels = None,
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Turn photos into rows of numbers.
+
+    The pooled maps of the first backbone that is named, for every depth; what was computed before is read
+    from the store.
+    """
+    options = resolve_options(
+        config,
+        backbones=backbones,
+        weights=tuple(weights) if weights else None,
+        dataset__photos__max_megapixels=max_megapixels,
+        embed__engine=engine,
+        embed__n_threads=threads,
+        embed__cache=cache,
+    )
+    with shown_progress(quiet) as progress:
+        result = flawmap.embed(dataset, out, options, progress=progress)
     finish(result)

@@ -9,16 +9,24 @@ from typing import Annotated
 import typer
 
 import flawmap
-from flawmap.cli.arguments import ModelArgument, Quiet, Threads
+from flawmap.cli.arguments import EngineName, ModelArgument, Quiet, Threads
 from flawmap.cli.measuring import DistanceM, ExposureName, FocalMm, Grading, MarkerMm, MmPerPx, SensorWidthMm
 from flawmap.cli.output import finish, resolve, shown_progress
 
 
 def inspect(
     model: ModelArgument,
-    photos: Annotated[list[str], typer.Argument(help="Photos, folders of photos, or patterns.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(help="Photos, folders of photos, patterns, or addresses such as s3://bucket/folder."),
+    ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The survey folder to write: reports, findings, overlays.")
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The survey folder to write, or its address: reports, findings, overlays.",
+        ),
     ],
     meta: Annotated[
         Path | None,
@@ -47,6 +55,7 @@ def inspect(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew; the survey that is there goes.")
     ] = False,
+    engine: EngineName = None,
     threads: Threads = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with options; flags go before it.")] = None,
     quiet: Quiet = False,
@@ -67,6 +76,7 @@ def inspect(
         flawmap.InspectOptions,
         config,
         inspection__region=region,
+        survey__engine=engine,
         survey__n_threads=threads,
         survey__part_by=part_by,
         survey__heatmaps=heatmaps,

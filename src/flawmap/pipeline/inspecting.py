@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import OptionError, option, require_extra
+from flawmap.errors import require_extra
 from flawmap.pipeline.inspectors import InspectOptions, open_look
 from flawmap.pipeline.sizing import Grading, grade_row
+from flawmap.pipeline.survey_places import as_places, find_survey_photos, printable, survey_folder
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
     Progress,
@@ -20,7 +20,6 @@ from flawmap.records import (
     Unreadable,
     no_progress,
 )
-from flawmap.stages.predict import list_photos, name_photos
 from flawmap.stages.report import (
     ShownFinding,
     SurveyFacts,
@@ -29,7 +28,6 @@ from flawmap.stages.report import (
     write_survey_report,
 )
 from flawmap.stages.survey import (
-    JOURNAL,
     Journal,
     Look,
     PictureFolder,
@@ -44,23 +42,7 @@ from flawmap.stages.survey import (
 )
 from flawmap.tools.grading import read_grading
 from flawmap.tools.options import read_options
-
-_OURS = (
-    "overlays",
-    "heat",
-    "findings.json",
-    "findings.csv",
-    "findings.geojson",
-    "findings.coco.json",
-    "findings.xlsx",
-    "parts.csv",
-    "report.html",
-    "report.pdf",
-    JOURNAL,
-    f"{JOURNAL}-wal",
-    f"{JOURNAL}-shm",
-)
-"""Files of a survey, the journal last: without it a folder is not flawmap's."""
+from flawmap.tools.remote import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,59 +65,52 @@ def inspect(
 ) -> Inspected:
     """Look at site photos, folders of photos or patterns; write findings, pictures and reports into `out`.
 
+    Photos and `out` may also be addresses in object stores, such as "s3://bucket/folder".
     What is finished is kept: the same call does only what is missing. `meta` is what the reports say of the
     survey, or a TOML file of it. A photo that cannot be read or judged is listed, never counted clean.
     """
     from flawmap.pipeline.texts import survey_lines
 
     options = options or InspectOptions()
-    given = [photos] if isinstance(photos, str | Path) else list(photos)
-    out = Path(out)
     require_handing_over()
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
     grading = None if options.grading is None else Grading(*read_grading(options.grading))
-    looking = open_look(model, options, len(list_photos(given)))
+    found = find_survey_photos(as_places(photos))
+    looking = open_look(model, options, len(found))
     asked = {"model": looking.model.digest, "options": looking.options}
-    rows = survey_photos(
-        given, out, looking.look, asked, options.survey, overwrite=overwrite, progress=progress
-    )
-    survey = Survey(rows, looking.model, dict(looking.options), told)
-    if grading is not None:
-        rows = tuple(grade_row(row, grading) for row in rows)
-        survey = replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
-    hand_over(survey, out, asked, options.report, progress)
+    with survey_folder(out, overwrite=overwrite) as folder:
+        rows = survey_photos(found, folder, looking.look, asked, options.survey, progress)
+        survey = Survey(rows, looking.model, dict(looking.options), told)
+        if grading is not None:
+            rows = tuple(grade_row(row, grading) for row in rows)
+            survey = replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
+        hand_over(survey, folder, asked, options.report, progress)
     return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
 
 
 def survey_photos(
-    given: Sequence[Path | str],
-    out: Path,
+    photos: Mapping[str, Place],
+    folder: Path,
     look: Look,
     asked: Mapping[str, Any],
     options: SurveyOptions,
-    *,
-    overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> tuple[SurveyRow, ...]:
-    """Look at all photos that `out` has no record of, and give back what is known of each.
+    """Look at all photos (by name) that `folder` has no record of, and give back what is known of each.
 
-    `asked` is as for Journal. Raises OptionError where `out` holds somebody else's files, or a survey that
-    was begun for something else.
+    `asked` is as for Journal. Raises OptionError where the survey was begun for something else.
     """
-    names = name_photos(given)
-    photos = {_printable(names[path]): Path(path) for path in list_photos(given)}
     parts = name_parts(photos, options.part_by)
-    _prepare_folder(out, overwrite=overwrite)
-    with Journal(out, asked) as journal:
-        pictures = PictureFolder(out, photos, heatmaps=options.heatmaps)
+    with Journal(folder, asked) as journal:
+        pictures = PictureFolder(folder, photos, heatmaps=options.heatmaps)
         run_survey(photos, look, journal, pictures, options, progress)
         rows = journal.rows(photos)
     return tuple(_as_given(row, photos[row.name], parts[row.name]) for row in rows)
 
 
-def _as_given(row: SurveyRow, path: Path, part: str) -> SurveyRow:
+def _as_given(row: SurveyRow, place: Place, part: str) -> SurveyRow:
     """The journal's row with the path of this call, which may name the same folder in another way."""
-    return replace(row, part=part, inspection=replace(row.inspection, path=_printable(str(path))))
+    return replace(row, part=part, inspection=replace(row.inspection, path=printable(str(place))))
 
 
 def hand_over(
@@ -188,25 +163,3 @@ def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) ->
             close_up = journal.picture(row.name, "close-up", i) or cut_close_up(row.inspection, i)
             shown.append(ShownFinding(row, i + 1, overlay, photo, close_up))
     return tuple(shown)
-
-
-def _prepare_folder(out: Path, *, overwrite: bool) -> None:
-    """Make it, or, with `overwrite`, clear what an earlier survey left. Never touches other files."""
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"{out} is a file; {option('--out')} wants a folder that flawmap may make")
-    if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL).is_file():
-        raise OptionError(
-            f"{out} holds files that are not a flawmap survey; choose another folder for {option('--out')}"
-        )
-    if overwrite:
-        for name in _OURS:
-            place = out / name
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
-
-
-def _printable(text: str) -> str:
-    """File names that are not valid text with their bytes spelt out, so that every file can hold them."""
-    return text.encode("utf-8", "backslashreplace").decode()

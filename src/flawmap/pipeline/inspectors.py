@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,16 +52,33 @@ def open_look(model: Path | str, options: InspectOptions, n_photos: int) -> Look
     inspection = options.inspection
     if inspection.runtime.n_threads is None and n_photos > 1:  # photos run side by side instead
         inspection = replace(inspection, runtime=replace(inspection.runtime, n_threads=1))
-    inspector = open_inspector(model, inspection)
-    is_coarse = inspector.bundle.spec.masks is None
+    look = ModelLook(Path(model), replace(options, inspection=inspection))
+    return Looking(look, describe_model(look.inspector.bundle), _decisive(options))
 
-    def look(path: Path) -> InspectedPhoto:
-        seen = inspect_photo(inspector, path)
-        return measure_findings(
-            seen, path, options.measure, options.scale, inspection.photos, is_coarse=is_coarse
-        )
 
-    return Looking(look, describe_model(inspector.bundle), _decisive(options))
+class ModelLook:
+    """A look through a model. Pickled, it carries the model's files, so that a worker needs none of ours."""
+
+    def __init__(self, model: Path, options: InspectOptions) -> None:
+        self._options = options
+        self.inspector = open_inspector(model, options.inspection)
+
+    def __call__(self, path: Path) -> InspectedPhoto:
+        seen, options = inspect_photo(self.inspector, path), self._options
+        is_coarse = self.inspector.bundle.spec.masks is None
+        given = (options.measure, options.scale, options.inspection.photos)
+        return measure_findings(seen, path, *given, is_coarse=is_coarse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        folder = self.inspector.bundle.folder
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        return {"options": self._options, "files": files}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in state["files"].items():
+                (Path(folder) / name).write_bytes(content)
+            self.__init__(Path(folder), state["options"])
 
 
 def _decisive(options: InspectOptions) -> dict[str, Any]:

@@ -11,11 +11,14 @@ from flawmap.errors import PhotoError
 from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, SurveyRow
 from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace_crack
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
-from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
+from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.scale import Scale, ScaleOptions, find_scale, read_lens
 
 _SURFACE_PX = 48
 """Of surface around a finding that measuring may look at."""
+_MOST_PX = 100_000_000
+"""Of the rows that a finding on a photo too large to be held may span."""
 _LEAST_SLENDERNESS = 4.0
 """A crack is at least this many times as long as it is wide; anything else has an area, but no width."""
 
@@ -30,19 +33,25 @@ def measure_findings(
     is_coarse: bool,
 ) -> InspectedPhoto:
     """The findings that are cracks get a measurement. `is_coarse`: the outlines are those of a classifier,
-    within which the crack is traced first. A photo too large to be held keeps its findings unmeasured.
+    within which the crack is traced first. Of a photo too large to be held only the findings' surroundings
+    are read again; one that is too large for that stays unmeasured.
     """
-    if not seen.inspection.findings:
+    findings = seen.inspection.findings
+    if not findings:
         return seen
     try:
-        image = read_image(path, photos)
+        rows = open_rows(path, photos)
     except PhotoError:
         return seen
-    found_scale = _find_scale(scale, image, path)
-    found = tuple(
-        replace(one, measurement=_measure(one, image, options, found_scale, is_coarse))
-        for one in seen.inspection.findings
-    )
+    found_scale = _find_scale(scale, rows, path)
+    measured: dict[int, CrackMeasurement | None] = {}
+    # From top to bottom, as rows of large photos can be read.
+    for i in sorted(range(len(findings)), key=lambda i: findings[i].box_xyxy[1]):
+        try:
+            measured[i] = _measure(findings[i], rows, options, found_scale, is_coarse)
+        except PhotoError:  # damaged since it was looked at
+            return seen
+    found = tuple(replace(one, measurement=measured[i]) for i, one in enumerate(findings))
     return replace(seen, inspection=replace(seen.inspection, findings=found))
 
 
@@ -67,13 +76,14 @@ class Grading:
         return f"{self.table.title}. {self.table.limits} Source: {self.table.source}"
 
     def grade(self, finding: Finding) -> Finding:
-        """With its severity, where its width is known in millimetres."""
+        """With its severity and how sure that is, where its width is known in millimetres."""
         sizes = finding.measurement
         if sizes is None or sizes.scale_mm_per_px is None:
             return finding
         told = sizes.to_mm()
         widths = (told["width_max_mm"], told["width_max_u95_mm"])
-        return replace(finding, severity=grade_width(*widths, self.table, self.exposure).name)
+        grade = grade_width(*widths, self.table, self.exposure, sizes.is_resolved)
+        return replace(finding, severity=grade.name, severity_is_certain=grade.is_certain)
 
 
 def grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
@@ -83,12 +93,16 @@ def grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
 
 
 def _measure(
-    finding: Finding, image: np.ndarray, options: MeasureOptions, scale: Scale | None, is_coarse: bool
+    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, is_coarse: bool
 ) -> CrackMeasurement | None:
     """The sizes of one finding; None where it is no crack."""
+    height, width = rows.size_hw
     left, top, right, bottom = (round(value) for value in finding.box_xyxy)
     left, top = max(0, left - _SURFACE_PX), max(0, top - _SURFACE_PX)
-    crop = image[top : bottom + _SURFACE_PX, left : right + _SURFACE_PX]
+    bottom = min(bottom + _SURFACE_PX, height)
+    if not isinstance(rows, ImageRows) and (bottom - top) * width > _MOST_PX:
+        return None
+    crop = rows.read(top, bottom)[:, left : right + _SURFACE_PX]
     if not crop.size:
         return None
     grey = to_grey(crop)
@@ -97,9 +111,8 @@ def _measure(
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
-    looked_at_px = image.shape[0] * image.shape[1]
     moved = None if scale is None else scale.moved(left, top)
-    found = measure_crack(mask, grey, options, moved, looked_at_px)
+    found = measure_crack(mask, grey, options, moved, height * width)
     if found.length_px < _LEAST_SLENDERNESS * found.width_mean_px:
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.
@@ -119,14 +132,19 @@ def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]
     return np.array(canvas)
 
 
-def _find_scale(options: ScaleOptions, image: np.ndarray, path: Path) -> Scale | None:
-    """Of one photo; None where it shows no marker, or its EXIF does not say what is missing: its sizes then
-    stay in pixels, which the reports tell."""
+def _find_scale(options: ScaleOptions, rows: PhotoRows, path: Path) -> Scale | None:
+    """Of one photo; None where it shows no marker, is too large for one to be sought, or its EXIF does not
+    say what is missing: its sizes then stay in pixels, which the reports tell."""
+    is_held = isinstance(rows, ImageRows)
+    if options.marker_mm is not None and not is_held:
+        return None
     if options.distance_m is not None:
-        told = read_lens(path, (image.shape[0], image.shape[1]))
+        told = read_lens(path, rows.size_hw)
         needed = (options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
         if None in needed:
             return None
+    # Where no marker is sought the size of the image is all that matters.
+    image = rows.image if is_held else np.broadcast_to(np.uint8(0), (*rows.size_hw, 3))
     try:
         return find_scale(options, image, path)
     except PhotoError:

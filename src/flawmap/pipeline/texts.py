@@ -298,15 +298,18 @@ def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -
     return tuple(lines)
 
 
-def survey_lines(survey: Survey, out: Path) -> tuple[str, ...]:
+def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     """What `inspect` prints: how much was found, what was not judged, where the reports lie."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
-    lines = [f"{len(survey.rows)} photos: {n_with} with findings ({survey.n_findings} in all)"]
+    unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
+    photos = "1 photo" if len(survey.rows) == 1 else f"{len(survey.rows):,} photos"
+    lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all){unread}"]
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
     for grade in reversed(survey.grades):
         n = sum(finding.severity == grade for row in survey.rows for finding in row.inspection.findings)
         lines += [f"  {grade}: {n}"] if n else []
-    lines.append(f"wrote {out / 'report.html'}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
+    report = f"{str(out).rstrip('/')}/report.html"
+    lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

@@ -126,6 +126,9 @@ class Finding:
     lat: float | None = None
     position_source: PositionSource | None = None
     """Whether the position is the camera's or the finding's own."""
+    severity_is_certain: bool | None = None
+    """Whether the width's whole 95 % interval lies in that severity, and the photo resolves it; None where
+    nothing is graded."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -18,6 +19,8 @@ from flawmap.errors import OptionError, PhotoError
 from flawmap.records import Embeddings, Photo, Progress, no_progress
 from flawmap.stages.embed.plan import Plan, find_plan, make_plan
 from flawmap.stages.embed.runners import Runner, choose_runner
+from flawmap.stages.embed.spread import BatchWork
+from flawmap.tools.execute import Engine, Execution, map_unordered
 from flawmap.tools.files import cache_folder
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.preprocess import fit_image
@@ -44,7 +47,9 @@ class EmbedOptions:
     runtime: EmbedRuntime = "auto"
     """auto: measured once per machine and backbone, then kept to. torch uses a graphics card where one is."""
     n_threads: int | None = None
-    """Photos decoded and computed at once; None: as many as the process may use cores."""
+    """Photos decoded and computed at once, on Ray: workers; None: as many as there are cores."""
+    engine: Engine = "local"
+    """Where photos are computed: here, or on a Ray cluster whose workers can read the photos' files."""
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
@@ -52,6 +57,8 @@ class EmbedOptions:
             raise OptionError(
                 f"runtime is {self.runtime!r}; choose one of {', '.join(get_args(EmbedRuntime))}"
             )
+        if self.engine not in get_args(Engine):
+            raise OptionError(f"engine is {self.engine!r}; choose one of {', '.join(get_args(Engine))}")
         if self.n_threads is not None and self.n_threads < 1:
             raise OptionError(f"n_threads is {self.n_threads}; give 1 or more")
 
@@ -143,11 +150,16 @@ def _compute(
 def _run(
     photos: list[Photo], plan: Plan, runner: Runner, options: EmbedOptions
 ) -> Iterator[tuple[list[Photo], np.ndarray]]:
-    """Batches in order with their values (n, d). Threads decode, and compute where the runner allows."""
-    batches = [photos[i : i + runner.batch_size] for i in range(0, len(photos), runner.batch_size)]
+    """Batches with their values (n, d), in order unless Ray computes them.
 
-    def read(batch: list[Photo]) -> np.ndarray:
-        return np.stack([_read_fitted(photo, plan, options) for photo in batch])
+    Threads decode, and compute where the runner allows.
+    """
+    batches = [photos[i : i + runner.batch_size] for i in range(0, len(photos), runner.batch_size)]
+    read = partial(_read_batch, plan=plan, options=options)
+    if options.engine != "local":
+        execution = Execution(options.engine, options.n_threads)
+        yield from map_unordered(BatchWork.of(plan, runner.name, read), batches, execution)
+        return
 
     def read_and_compute(batch: list[Photo]) -> np.ndarray:
         return runner.compute(read(batch))
@@ -155,6 +167,10 @@ def _run(
     work: Callable[[list[Photo]], np.ndarray] = read_and_compute if runner.is_threaded else read
     for batch, found in zip(batches, map_ordered(work, batches, runner.n_threads), strict=True):
         yield batch, found if runner.is_threaded else runner.compute(found)
+
+
+def _read_batch(batch: list[Photo], plan: Plan, options: EmbedOptions) -> np.ndarray:
+    return np.stack([_read_fitted(photo, plan, options) for photo in batch])
 
 
 def _read_fitted(photo: Photo, plan: Plan, options: EmbedOptions) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.records import SurveyRow
+from flawmap.records import Finding, SurveyRow
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.facts import ReportOptions
 from flawmap.stages.report.pictures import Picture, to_picture
@@ -16,7 +16,7 @@ from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, Survey
 from flawmap.stages.report.verdict import interval_of, interval_text
 from flawmap.stages.report.wording import count, number, plural
 
-_CARD_PX = 760
+_CARD_PX, _SMALL_PX = 760, 420
 _SECTIONS = (
     ("verdict", "Summary"),
     ("worst", "Worst findings"),
@@ -80,13 +80,13 @@ def _card(shown: ShownFinding, allowance: int) -> dict[str, Any]:
         "number": shown.number,
         "of": len(shown.row.inspection.findings),
         "label": finding.label,
-        "severity": finding.severity or "",
+        "severity": words.grade_text(finding),
         "score": number(finding.score, 2),
         "sizes": words.size_lines(finding),
         "position": _position(shown),
-        "photo": _picture(shown.photo, allowance),
-        "overlay": _picture(shown.overlay, allowance),
-        "close_up": _picture(shown.close_up, allowance),
+        "photo": _picture(shown.photo, _SMALL_PX, allowance),
+        "overlay": _picture(shown.overlay, _CARD_PX, allowance),
+        "close_up": _picture(shown.close_up, _CARD_PX, allowance),
     }
 
 
@@ -98,13 +98,13 @@ def _position(shown: ShownFinding) -> str:
     return f"{finding.lat:.6f}, {finding.lon:.6f} ({whose})"
 
 
-def _picture(content: bytes | None, allowance: int) -> Picture | None:
+def _picture(content: bytes | None, side_px: int, allowance: int) -> Picture | None:
     from PIL import Image
 
     if content is None:
         return None
     with Image.open(io.BytesIO(content)) as image:
-        return to_picture(np.asarray(image.convert("RGB")), _CARD_PX, allowance)
+        return to_picture(np.asarray(image.convert("RGB")), side_px, allowance)
 
 
 def photo_rows(facts: SurveyFacts) -> list[dict[str, Any]]:
@@ -115,17 +115,22 @@ def photo_rows(facts: SurveyFacts) -> list[dict[str, Any]]:
 
 def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
     findings = row.inspection.findings
-    seen = {finding.severity for finding in findings}
+    # Of several of the worst grade, one whose grade is certain.
+    worst = max(findings, key=lambda one: (_rank(one, grades), one.severity_is_certain is True))
     sizes = [finding.measurement for finding in findings if finding.measurement is not None]
     widest = max(sizes, key=lambda one: one.width_max_px * (one.scale_mm_per_px or 1), default=None)
     return {
         "name": row.name,
         "n": len(findings),
         "labels": ", ".join(sorted({finding.label for finding in findings})),
-        "grade": next((grade for grade in reversed(grades) if grade in seen), "–"),
+        "grade": words.grade_text(worst) or "–",
         "width": "–" if widest is None else words.width_text(widest),
         "score": number(max(finding.score for finding in findings), 2),
     }
+
+
+def _rank(finding: Finding, grades: tuple[str, ...]) -> int:
+    return grades.index(finding.severity) if finding.severity in grades else -1
 
 
 def _part_row(part: Any) -> dict[str, Any]:

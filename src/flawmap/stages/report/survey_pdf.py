@@ -78,7 +78,7 @@ def _card(shown: ShownFinding, index: int, root: Path) -> dict[str, Any]:
     return {
         "name": shown.row.name,
         "label": finding.label,
-        "severity": finding.severity or "",
+        "severity": words.grade_text(finding),
         "line": f"score {number(finding.score, 2)}, finding {shown.number} of {n_findings} on this photo",
         "sizes": words.size_lines(finding),
         "pictures": pictures,

@@ -14,7 +14,7 @@ from flawmap.stages.report.survey_facts import SurveyFacts
 from flawmap.stages.report.verdict import interval_of
 from flawmap.stages.report.wording import NARROW_SPACE, count, is_number, listed, percent, plural
 
-UNGRADED = "not graded"
+UNGRADED, UNCERTAIN = "not graded", " (?)"
 _META = ("structure", "element", "span", "organisation", "inspector", "date", "scale", "notes")
 
 
@@ -35,7 +35,7 @@ def summary_sentence(survey: Survey) -> str:
 
 
 def widest_sentence(survey: Survey) -> str:
-    """The widest crack with its interval and grade; "" where none was measured."""
+    """The widest finding with its interval and grade; "" where none was measured."""
     measured = [
         (row.name, finding, finding.measurement)
         for row in survey.rows
@@ -45,8 +45,8 @@ def widest_sentence(survey: Survey) -> str:
     if not measured:
         return ""
     name, finding, sizes = max(measured, key=lambda one: _width(one[2]))
-    grade = f", graded “{finding.severity}”" if finding.severity else ""
-    return f"The widest crack measures {width_text(sizes)}{grade}, on {name}."
+    grade = f", graded “{grade_text(finding)}”" if finding.severity else ""
+    return f"The widest finding measures {width_text(sizes)}{grade}, on {name}."
 
 
 def not_judged(survey: Survey) -> list[dict[str, str]]:
@@ -63,6 +63,13 @@ def grade_counts(survey: Survey) -> list[tuple[str, int]]:
         return []
     rows = [(grade, counts[grade]) for grade in reversed(survey.grades)]
     return [*rows, (UNGRADED, counts[UNGRADED])] if counts[UNGRADED] else rows
+
+
+def grade_text(finding: Finding) -> str:
+    """A finding's grade, marked where its width may lie in another one; "" where it has none."""
+    if finding.severity is None:
+        return ""
+    return f"{finding.severity}{UNCERTAIN if finding.severity_is_certain is False else ''}"
 
 
 def tiles(survey: Survey) -> list[dict[str, str]]:
@@ -125,7 +132,8 @@ def _judged(survey: Survey) -> list[dict[str, str]]:
     found = []
     if n_open:
         what = f"{plural(n_open, 'photo was', 'photos were')} not judged"
-        text = "Nothing is said about what they show. Take them again, or look at them yourself."
+        it, shows = ("it", "it shows") if n_open == 1 else ("them", "they show")
+        text = f"Nothing is said about what {shows}. Take {it} again, or look at {it} yourself."
         found.append({"level": "grave", "title": what, "text": text})
     n_partly = sum(row.inspection.share_seen < 0.999 and not row.inspection.error for row in survey.rows)
     if n_partly:
@@ -181,8 +189,30 @@ def _sizes(survey: Survey) -> list[dict[str, str]]:
         text = "Sizes without a scale are in pixels of the photo and say nothing about millimetres."
         found.append({"level": "warn", "title": "No scale", "text": text})
     if survey.grades:
-        found.append({"level": "warn", "title": "Grades", "text": survey.grading_note})
+        text = " ".join(filter(None, (_grade_limits(survey), survey.grading_note)))
+        found.append({"level": "warn", "title": "Grades", "text": text})
     return found
+
+
+def _grade_limits(survey: Survey) -> str:
+    """How many grades are uncertain, how many findings have none, and why."""
+    findings = [finding for row in survey.rows for finding in row.inspection.findings]
+    n_unsure = sum(finding.severity_is_certain is False for finding in findings)
+    n_without = sum(finding.severity is None for finding in findings)
+    n_graded = len(findings) - n_without
+    told = []
+    if n_unsure:
+        told.append(
+            f"{count(n_unsure)} of {plural(n_graded, 'grade')} may be the next one as well, and "
+            f"{'is' if n_unsure == 1 else 'are'} marked (?): the width's interval reaches into it, or the "
+            "crack is too thin for the photo."
+        )
+    if n_without:
+        told.append(
+            f"{plural(n_without, 'finding')} not graded: no line long and thin enough to be a crack was "
+            "found in it, or the photo has no scale."
+        )
+    return " ".join(told)
 
 
 def _counting(survey: Survey) -> list[dict[str, str]]:
@@ -203,8 +233,19 @@ def _ends(sizes: Sequence[CrackMeasurement]) -> list[CrackMeasurement]:
 
 
 def meta_rows(survey: Survey) -> list[tuple[str, str]]:
-    """What a person said about the survey."""
-    return [(key, getattr(survey.meta, key)) for key in _META if getattr(survey.meta, key)]
+    """What a person said about the survey; the scale that was given, where no words were."""
+    told = {key: getattr(survey.meta, key) for key in _META}
+    told["scale"] = told["scale"] or _scale_words(survey.options.get("scale") or {})
+    return [(key, words) for key, words in told.items() if words]
+
+
+def _scale_words(scale: Mapping[str, Any]) -> str:
+    """How millimetres were come by; "" where they were not asked for."""
+    if scale.get("mm_per_px"):
+        return f"{scale['mm_per_px']:g} mm per pixel, as given for all photos"
+    if scale.get("distance_m"):
+        return f"lens and distance of {scale['distance_m']:g} m, as given for all photos"
+    return f"marker of {scale['marker_mm']:g} mm in the photo" if scale.get("marker_mm") else ""
 
 
 def model_rows(model: SurveyModel) -> list[tuple[str, str]]:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flawmap.tools.execute import Engine, Execution
+
 
 @dataclass(frozen=True)
 class SurveyOptions:
     """How the photos are gone through and what is written. Nothing here changes a finding."""
 
     n_threads: int | None = None
-    """Photos looked at at once; None: as many as the process may use cores."""
+    """Photos looked at at once, on Ray: workers of one core each; None: as many as there are cores."""
+    engine: Engine = "local"
+    """Where the photos are looked at: here, or on the Ray cluster that RAY_ADDRESS names (else on Ray
+    workers of this machine)."""
     heatmaps: bool = False
     """Whether `heat/` is written: the flaw score over each photo."""
     part_by: str | None = None
     """Regular expression on a photo's name; its first group (else the whole match) names the part."""
     max_close_ups: int = 3
     """Close-ups that are kept of each photo, of its findings with the highest scores."""
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(self.engine, self.n_threads)
 
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,6 +13,7 @@ from flawmap.errors import PhotoError
 from flawmap.records import Finding, InspectedPhoto, Inspection
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import read_image
+from flawmap.tools.remote import read_place
 
 KEPT_PX = 900
 """Longer side of the photo that is kept for reports."""
@@ -26,7 +27,7 @@ class PictureFolder:
 
     def __init__(self, folder: Path, names: Iterable[str], *, heatmaps: bool) -> None:
         """`names` are all photos of the survey: where two differ in nothing but the extension, it stays."""
-        self._folder, self._heatmaps = folder, heatmaps
+        self._folder, self.heatmaps = folder, heatmaps
         self._stems = Counter(_stem(name) for name in names)
 
     def clear_unfinished(self) -> None:
@@ -43,22 +44,32 @@ class PictureFolder:
 
     def has_heat(self, name: str) -> bool:
         """Whether a photo's heat map is there, or not asked for."""
-        return not self._heatmaps or (self._folder / self.heat_name(name)).is_file()
+        return not self.heatmaps or (self._folder / self.heat_name(name)).is_file()
 
-    def write(self, name: str, seen: InspectedPhoto) -> None:
-        """The overlay of a photo with findings, and its heat map. Safe from several threads."""
-        findings, size = seen.inspection.findings, seen.inspection.width_px
-        if seen.preview is not None and findings and size:
-            drawn = draw_findings(seen.preview, findings, seen.preview.shape[1] / size)
-            write_file(self._folder / self.overlay_name(name), to_jpeg(drawn, _JPEG_QUALITY))
-        else:  # of an earlier look at other bytes
+    def write(self, name: str, drawn: Mapping[str, bytes]) -> None:
+        """What draw_pictures() gave for a photo; the overlay of an earlier look goes where there is none."""
+        if "overlay" in drawn:
+            write_file(self._folder / self.overlay_name(name), drawn["overlay"])
+        else:
             (self._folder / self.overlay_name(name)).unlink(missing_ok=True)
-        if self._heatmaps and seen.preview is not None and seen.heat is not None:
-            write_file(self._folder / self.heat_name(name), to_png(draw_heat(seen.preview, seen.heat)))
+        if "heat" in drawn:
+            write_file(self._folder / self.heat_name(name), drawn["heat"])
 
     def _base(self, name: str) -> str:
         stem = _stem(name)
         return stem if self._stems[stem] == 1 else name
+
+
+def draw_pictures(seen: InspectedPhoto, *, heatmaps: bool) -> dict[str, bytes]:
+    """The files of one photo: "overlay" (JPEG) where something was found, "heat" (PNG) where asked for."""
+    findings, size = seen.inspection.findings, seen.inspection.width_px
+    drawn: dict[str, bytes] = {}
+    if seen.preview is not None and findings and size:
+        overlay = draw_findings(seen.preview, findings, seen.preview.shape[1] / size)
+        drawn["overlay"] = to_jpeg(overlay, _JPEG_QUALITY)
+    if heatmaps and seen.preview is not None and seen.heat is not None:
+        drawn["heat"] = to_png(draw_heat(seen.preview, seen.heat))
+    return drawn
 
 
 def to_kept_pictures(seen: InspectedPhoto, max_close_ups: int) -> dict[tuple[str, int], bytes]:
@@ -111,7 +122,7 @@ def draw_kept(photo: bytes, inspection: Inspection) -> bytes:
 def cut_close_up(inspection: Inspection, index: int) -> bytes | None:
     """A finding's surroundings at full size, as JPEG, from the photo where it lay; None where it has gone."""
     try:
-        image = read_image(inspection.path)
+        image = read_image(read_place(inspection.path))
     except PhotoError:
         return None
     left, top, right, bottom = inspection.findings[index].box_xyxy

@@ -67,6 +67,7 @@ def to_finding(finding: Finding) -> dict[str, Any]:
     values |= _measured(finding.measurement)
     values |= {
         "severity": finding.severity,
+        "severity_is_certain": finding.severity_is_certain,
         "lon": finding.lon,
         "lat": finding.lat,
         "position_source": finding.position_source,

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flawmap.errors import FlawmapError, PhotoError
 from flawmap.records import InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.survey.journal import Finished, Journal, Stamp
 from flawmap.stages.survey.options import SurveyOptions
-from flawmap.stages.survey.pictures import PictureFolder, to_kept_pictures
+from flawmap.stages.survey.pictures import PictureFolder, draw_pictures, to_kept_pictures
+from flawmap.tools.execute import map_unordered
 from flawmap.tools.positions import read_camera_position
-from flawmap.tools.runtime import map_ordered, n_usable_cores
+from flawmap.tools.remote import Place, on_this_machine, read_size_and_time
 
 Look = Callable[[Path], InspectedPhoto]
-"""Threads may call it at once; what it says of a photo depends on nothing but the photo."""
-_READERS = 2
+"""Threads may call it at once; what it says of a photo depends on nothing but the photo. For Ray it must be
+picklable."""
 _UNREAD = Stamp("", -1, -1)
 
 
 def run_survey(
-    photos: Mapping[str, Path],
+    photos: Mapping[str, Path] | Mapping[str, Place],
     look: Look,
     journal: Journal,
     pictures: PictureFolder,
     options: SurveyOptions,
     progress: Progress = no_progress,
 ) -> None:
-    """Look at every photo (name → file) that the journal does not hold yet, and add it there.
+    """Look at every photo (name → file or address) that the journal does not hold yet, and add it there.
 
     Photos that could not be read last time are tried again, as are those whose bytes have changed. A photo
     that cannot be read is a row with an error. Raises FlawmapError for what concerns all photos.
@@ -38,55 +39,80 @@ def run_survey(
     pictures.clear_unfinished()
     known = journal.stamps()
     known = {name: stamp for name, stamp in known.items() if pictures.has_heat(name)}
-    todo = [name for name in sorted(photos) if not _is_untouched(photos[name], known.get(name))]
+    todo = [
+        _Task(name, photos[name], known[name].digest if name in known else "")
+        for name in sorted(photos)
+        if not _is_untouched(photos[name], known.get(name))
+    ]
     n_done = len(photos) - len(todo)
     progress("inspect", n_done, len(photos))
-
-    def read(name: str) -> tuple[str, Stamp]:
-        return name, _read_stamp(photos[name])
-
-    def work(name: str, stamp: Stamp) -> Finished:
-        position = read_camera_position(photos[name])
-        seen = _place(_look_at(look, photos[name]), position)
-        pictures.write(name, seen)
-        kept = to_kept_pictures(seen, options.max_close_ups)
-        return Finished(name, stamp, seen.inspection, kept, position)
-
-    def tasks() -> Iterator[tuple[str, Stamp]]:
-        nonlocal n_done
-        # The digest is read ahead of the looking, which then finds the file in memory.
-        for name, stamp in map_ordered(read, todo, _READERS):
-            before = known.get(name)
-            if before is not None and before.digest == stamp.digest and stamp.digest:
-                n_done += 1
-                progress("inspect", n_done, len(photos))
-            else:
-                yield name, stamp
-
-    for done in _as_finished(work, tasks(), options.n_threads or n_usable_cores()):
-        journal.add(done)
+    work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps)
+    for done in map_unordered(work, todo, options.execution):
+        if done is not None:
+            pictures.write(done.finished.name, done.drawn)
+            journal.add(done.finished)
         n_done += 1
         progress("inspect", n_done, len(photos))
 
 
-def _as_finished(
-    work: Callable[[str, Stamp], Finished], tasks: Iterator[tuple[str, Stamp]], n_threads: int
-) -> Iterator[Finished]:
-    """In the order in which they end, so that a large photo holds up no other; one waits per thread."""
-    running: set[Future[Finished]] = set()
-    with ThreadPoolExecutor(n_threads) as pool:
+@dataclass(frozen=True)
+class _Task:
+    name: str
+    place: Place
+    known_digest: str
+    """Of what was looked at before; "" for a photo that is new or could not be read."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A photo that lies on this machine, its bytes digested."""
+
+    task: _Task
+    path: Path
+    stamp: Stamp
+    reason: str
+    """Why it could not be fetched."""
+    borrowed: ExitStack
+    """Closing it removes the copy of a remote photo."""
+
+
+@dataclass(frozen=True)
+class _Done:
+    finished: Finished
+    drawn: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class _PhotoWork:
+    """One photo, in a thread or on another machine: all but the journal and the survey's folder."""
+
+    look: Look
+    max_close_ups: int
+    heatmaps: bool
+
+    def prepare(self, task: _Task) -> _Ready:
+        """Fetch and digest it: the looking then finds the file in memory."""
+        borrowed = ExitStack()
         try:
-            for name, stamp in tasks:
-                running.add(pool.submit(work, name, stamp))
-                if len(running) >= 2 * n_threads:
-                    ended, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in ended)
-            while running:
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in ended)
-        finally:
-            for future in running:
-                future.cancel()
+            path = borrowed.enter_context(on_this_machine(task.place))
+        except PhotoError as error:
+            return _Ready(task, Path(str(task.place)), _UNREAD, str(error), borrowed)
+        return _Ready(task, path, _read_stamp(path, task.place), "", borrowed)
+
+    def finish(self, ready: _Ready) -> _Done | None:
+        """What is found; None where the bytes are those that were looked at before."""
+        with ready.borrowed:
+            if ready.stamp.digest and ready.stamp.digest == ready.task.known_digest:
+                return None
+            if ready.reason:
+                seen, position = _not_read(ready.path, ready.reason), None
+            else:
+                position = read_camera_position(ready.path)
+                seen = _place(_look_at(self.look, ready.path), position)
+        inspection = replace(seen.inspection, path=str(ready.task.place))
+        kept = to_kept_pictures(seen, self.max_close_ups)
+        finished = Finished(ready.task.name, ready.stamp, inspection, kept, position)
+        return _Done(finished, draw_pictures(seen, heatmaps=self.heatmaps))
 
 
 def _look_at(look: Look, path: Path) -> InspectedPhoto:
@@ -101,6 +127,10 @@ def _look_at(look: Look, path: Path) -> InspectedPhoto:
         reason = "not enough memory for this photo"
     except Exception as error:
         reason = f"a bug in flawmap, please report it: {type(error).__name__}: {error}"
+    return _not_read(path, reason)
+
+
+def _not_read(path: Path, reason: str) -> InspectedPhoto:
     return InspectedPhoto(Inspection(path=str(path), assessable=False, error=" ".join(reason.split())))
 
 
@@ -116,23 +146,25 @@ def _place(seen: InspectedPhoto, camera_lon_lat: tuple[float, float] | None) -> 
     return replace(seen, inspection=replace(seen.inspection, findings=placed))
 
 
-def _is_untouched(path: Path, before: Stamp | None) -> bool:
+def _is_untouched(place: Place, before: Stamp | None) -> bool:
     """Whether size and time are those of the journal; if not, the digest decides."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
+    if before is None:
         return False
-    return before is not None and (status.st_size, status.st_mtime_ns) == (before.n_bytes, before.mtime_ns)
-
-
-def _read_stamp(path: Path) -> Stamp:
-    """An unreadable file has the empty digest; why it cannot be read is said when it is looked at."""
     try:
-        status = path.stat()
+        return read_size_and_time(place) == (before.n_bytes, before.mtime_ns)
+    except ValueError:  # a name that no file can have
+        return False
+
+
+def _read_stamp(path: Path, place: Place) -> Stamp:
+    """Of the file at `path`, with the size and time at `place`. An unreadable file has the empty digest; why
+    it cannot be read is said when it is looked at."""
+    try:
         if not path.is_file():
             return _UNREAD
+        told = read_size_and_time(place) or (path.stat().st_size, -1)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
-        return Stamp(digest, status.st_size, status.st_mtime_ns)
+        return Stamp(digest, *told)
     except (OSError, ValueError):
         return _UNREAD

@@ -1,0 +1,126 @@
+"""Where a survey's photos come from and where its files go: folders of this machine, or object stores."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from flawmap.errors import OptionError, option
+from flawmap.stages.predict import list_photos, name_photos
+from flawmap.stages.survey import JOURNAL
+from flawmap.tools.files import cache_folder
+from flawmap.tools.photos import is_photo_name
+from flawmap.tools.remote import (
+    Place,
+    fetch_files,
+    is_remote,
+    list_names,
+    list_remote_photos,
+    remove_files,
+    send_folder,
+)
+
+OURS = (
+    "overlays",
+    "heat",
+    "findings.json",
+    "findings.csv",
+    "findings.geojson",
+    "findings.coco.json",
+    "findings.xlsx",
+    "parts.csv",
+    "report.html",
+    "report.pdf",
+    JOURNAL,
+    f"{JOURNAL}-wal",
+    f"{JOURNAL}-shm",
+)
+"""Files of a survey, the journal last: without it a folder is not flawmap's."""
+
+
+def find_survey_photos(given: Sequence[Place]) -> dict[str, Place]:
+    """Name → file or address of every photo.
+
+    A photo that is not there becomes a row with an error. Raises OptionError for any other path that is
+    not there, and for a folder, pattern or address without photos.
+    """
+    near = [item for item in given if not is_remote(item)]
+    for item in map(str, near):
+        if not (Path(item).exists() or glob.has_magic(item) or is_photo_name(item)):
+            raise OptionError(
+                f"there is no {item}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
+            )
+    found = [pair for item in given if is_remote(item) for pair in list_remote_photos(str(item))]
+    names = name_photos(near) if near else {}
+    photos: dict[str, Place] = (
+        {printable(names[path]): Path(path) for path in list_photos(near)} if near else {}
+    )
+    far = [name for _, name in found]
+    is_plain = len({*far, *photos}) == len(far) + len(photos)
+    return photos | {name if is_plain else place.split("://", 1)[1]: place for place, name in found}
+
+
+@contextmanager
+def survey_folder(out: Place, *, overwrite: bool) -> Iterator[Path]:
+    """The folder of this machine in which a survey is made.
+
+    One for an address is sent there at the end, also where it was interrupted; what is finished there is
+    fetched first. `overwrite` clears what an earlier survey left, never other files. Raises OptionError where
+    `out` holds somebody else's files.
+    """
+    if not is_remote(out):
+        folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"{out} is a file; {option('--out')} wants a folder that flawmap may make")
+        _check_ours([path.name for path in folder.iterdir()] if folder.is_dir() else [], out)
+        if overwrite:
+            _clear(folder)
+        yield folder
+        return
+    address = str(out).rstrip("/")
+    there = list_names(address)
+    _check_ours(there, out)
+    folder = cache_folder() / "surveys" / hashlib.blake2b(address.encode(), digest_size=12).hexdigest()
+    if overwrite:
+        _clear(folder)
+        remove_files(address, OURS)
+    elif not (folder / JOURNAL).is_file():  # else it was killed here, and knows at least as much
+        fetch_files(address, (JOURNAL, "heat"), folder)
+    try:
+        yield folder
+    finally:
+        if folder.is_dir():
+            send_folder(folder, address)
+    shutil.rmtree(folder)
+
+
+def printable(text: str) -> str:
+    """File names that are not valid text with their bytes spelt out, so that every file can hold them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_places(given: Place | Sequence[Place]) -> list[Place]:
+    """One or several, each a path or an address."""
+    several = [given] if isinstance(given, str | Path) else given
+    return [item if is_remote(item) else os.fspath(item) for item in several]
+
+
+def _check_ours(names: Sequence[str], out: Place) -> None:
+    if names and JOURNAL not in names:
+        raise OptionError(
+            f"{out} holds files that are not a flawmap survey; choose another folder for {option('--out')}"
+        )
+
+
+def _clear(folder: Path) -> None:
+    for name in OURS:
+        place = folder / name
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)

@@ -94,7 +94,7 @@ def inspect(
     require_handing_over()
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
     grading = None if options.grading is None else Grading(*read_grading(options.grading))
-    looking = open_look(model, options, len(list_photos(given)))
+    looking = open_look(model, options, len(list_photos(given)), progress)
     asked = {"model": looking.model.digest, "options": looking.options}
     rows = survey_photos(
         given, out, looking.look, asked, options.survey, overwrite=overwrite, progress=progress

@@ -10,7 +10,7 @@ from typing import Any
 
 from flawmap.errors import OptionError
 from flawmap.pipeline.sizing import measure_findings
-from flawmap.records import InspectedPhoto, ModelSpec, SurveyModel
+from flawmap.records import InspectedPhoto, ModelSpec, Progress, SurveyModel, no_progress
 from flawmap.stages.inspection import InspectOptions as LookOptions
 from flawmap.stages.inspection import inspect_photo, open_inspector
 from flawmap.stages.measure import MeasureOptions
@@ -46,8 +46,13 @@ class Looking:
     """Plain JSON values."""
 
 
-def open_look(model: Path | str, options: InspectOptions, n_photos: int) -> Looking:
-    """Raises BundleError for a folder that holds no model, or one that cannot inspect."""
+def open_look(
+    model: Path | str, options: InspectOptions, n_photos: int, progress: Progress = no_progress
+) -> Looking:
+    """`progress` is told of pictures that are read in strips.
+
+    Raises BundleError for a folder that holds no model, or one that cannot inspect.
+    """
     inspection = options.inspection
     if inspection.runtime.n_threads is None and n_photos > 1:  # photos run side by side instead
         inspection = replace(inspection, runtime=replace(inspection.runtime, n_threads=1))
@@ -55,7 +60,7 @@ def open_look(model: Path | str, options: InspectOptions, n_photos: int) -> Look
     is_coarse = inspector.bundle.spec.masks is None
 
     def look(path: Path) -> InspectedPhoto:
-        seen = inspect_photo(inspector, path)
+        seen = inspect_photo(inspector, path, progress)
         return measure_findings(
             seen, path, options.measure, options.scale, inspection.photos, is_coarse=is_coarse
         )

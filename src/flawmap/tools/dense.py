@@ -107,7 +107,7 @@ def _run_segment(
 
 
 def _one_ahead(bands: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same bands; the next one is made while one is used, so that no thread waits for another's copies."""
+    """The same bands, the next made while one is used, so that no thread waits for another's copies."""
     with ThreadPoolExecutor(1) as maker:
         following = maker.submit(next, bands, None)
         while (band := following.result()) is not None:

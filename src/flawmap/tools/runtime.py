@@ -233,7 +233,7 @@ def _open_onnxruntime(model: Path | bytes, options: RuntimeOptions, outputs: Seq
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.use_deterministic_compute = True
     if "maps" in outputs:
-        # The segments of one photo's pass are many sessions; each would keep what its largest piece ever needed.
+        # One photo passes many sessions; each would keep what its largest piece ever needed.
         _share_memory()
         settings.add_session_config_entry("session.use_env_allocators", "1")
     settings.log_severity_level = 3  # warnings about the graph are of no use to a user
@@ -253,17 +253,17 @@ def _open_onnxruntime(model: Path | bytes, options: RuntimeOptions, outputs: Seq
 
 @cache
 def _share_memory() -> None:
-    """One arena for all segments, which grows by no more than they ask for. Without an arena every layer would
-    have its pages from the system anew, which doubles the time."""
+    """One arena for all segments. Without one every layer would have its pages from the system anew, which
+    doubles the time."""
     import onnxruntime
 
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
     )
-    same_as_requested, by_default = 1, -1
+    doubling, by_default = 0, -1  # growth by exact sizes leaves gaps that nothing else fits into
     limits = {
         "max_mem": 0,
-        "arena_extend_strategy": same_as_requested,
+        "arena_extend_strategy": doubling,
         "initial_chunk_size_bytes": by_default,
         "max_dead_bytes_per_chunk": by_default,
     }

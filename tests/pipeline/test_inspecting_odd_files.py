@@ -1,4 +1,4 @@
-"""Bad and odd files through an inspection: none stops it, none is shown with wrong pixels, each is reported."""
+"""Bad and odd files in an inspection: none stops it, none is shown with wrong pixels, each is reported."""
 
 from __future__ import annotations
 

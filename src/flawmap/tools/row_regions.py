@@ -1,5 +1,7 @@
-"""Connected regions of a mask that comes row by row, kept as runs: memory follows what was found, not the size of
-the photo."""
+"""Connected regions of a mask that comes row by row.
+
+They are kept as runs, so that memory follows what was found and not the size of the photo.
+"""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from flawmap.tools.runtime import RuntimeOptions
 for module in ("jinja2", "openpyxl", "typst", "skimage"):
     pytest.importorskip(module)
 
+pytestmark = pytest.mark.slow
 ODD = drawn.draw_odd_files()
 
 

@@ -76,7 +76,7 @@ def inspect(
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
     grading = None if options.grading is None else Grading(*read_grading(options.grading))
     found = find_survey_photos(as_places(photos))
-    looking = open_look(model, options, len(found))
+    looking = open_look(model, options, len(found), progress)
     asked = {"model": looking.model.digest, "options": looking.options}
     with survey_folder(out, overwrite=overwrite) as folder:
         rows = survey_photos(found, folder, looking.look, asked, options.survey, progress)

@@ -11,7 +11,7 @@ from typing import Any
 
 from flawmap.errors import OptionError
 from flawmap.pipeline.sizing import measure_findings
-from flawmap.records import InspectedPhoto, ModelSpec, SurveyModel
+from flawmap.records import InspectedPhoto, ModelSpec, Progress, SurveyModel, no_progress
 from flawmap.stages.inspection import InspectOptions as LookOptions
 from flawmap.stages.inspection import inspect_photo, open_inspector
 from flawmap.stages.measure import MeasureOptions
@@ -47,24 +47,30 @@ class Looking:
     """Plain JSON values."""
 
 
-def open_look(model: Path | str, options: InspectOptions, n_photos: int) -> Looking:
-    """Raises BundleError for a folder that holds no model, or one that cannot inspect."""
+def open_look(
+    model: Path | str, options: InspectOptions, n_photos: int, progress: Progress = no_progress
+) -> Looking:
+    """`progress` is told of pictures that are read in strips.
+
+    Raises BundleError for a folder that holds no model, or one that cannot inspect.
+    """
     inspection = options.inspection
     if inspection.runtime.n_threads is None and n_photos > 1:  # photos run side by side instead
         inspection = replace(inspection, runtime=replace(inspection.runtime, n_threads=1))
-    look = ModelLook(Path(model), replace(options, inspection=inspection))
+    look = ModelLook(Path(model), replace(options, inspection=inspection), progress)
     return Looking(look, describe_model(look.inspector.bundle), _decisive(options))
 
 
 class ModelLook:
-    """A look through a model. Pickled, it carries the model's files, so that a worker needs none of ours."""
+    """A look through a model. Pickled, it carries the model's files, so that a worker needs none of ours,
+    and no progress."""
 
-    def __init__(self, model: Path, options: InspectOptions) -> None:
-        self._options = options
+    def __init__(self, model: Path, options: InspectOptions, progress: Progress = no_progress) -> None:
+        self._options, self._progress = options, progress
         self.inspector = open_inspector(model, options.inspection)
 
     def __call__(self, path: Path) -> InspectedPhoto:
-        seen, options = inspect_photo(self.inspector, path), self._options
+        seen, options = inspect_photo(self.inspector, path, self._progress), self._options
         is_coarse = self.inspector.bundle.spec.masks is None
         given = (options.measure, options.scale, options.inspection.photos)
         return measure_findings(seen, path, *given, is_coarse=is_coarse)
@@ -130,6 +136,7 @@ def _digest_model(spec: ModelSpec) -> str:
         "masks",
         "cascade",
         "findings",
+        "form",
     )
     decisive = {name: to_plain(getattr(spec, name)) for name in ("file_digests", *names)}
     return digest_of(json.dumps(decisive, sort_keys=True).encode())

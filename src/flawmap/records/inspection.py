@@ -143,7 +143,7 @@ class Inspection:
     width_px: int | None = None
     height_px: int | None = None
     assessable: bool = True
-    """False is never "clean": the photo is too blurred, too dark or too distant to be judged."""
+    """False is never "clean": the photo is too blurred, dark or overexposed to be judged."""
     reason: str = ""
     error: str = ""
     share_seen: float = 1.0

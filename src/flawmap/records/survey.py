@@ -89,7 +89,7 @@ class Survey:
 
     @property
     def not_assessable(self) -> tuple[SurveyRow, ...]:
-        """Photos that were read, but are too blurred, dark or distant to be judged."""
+        """Photos that were read, but are too blurred, dark or overexposed to be judged."""
         return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
 
     def worst_first(self) -> list[tuple[SurveyRow, int]]:

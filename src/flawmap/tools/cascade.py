@@ -6,7 +6,7 @@ score reaches `skip_threshold` alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from flawmap.tools.mask_cleaning import area_factor, clean_masks
 from flawmap.tools.masks import to_photo_mask
 from flawmap.tools.preprocess import check_image, fit_image, to_batch
 from flawmap.tools.runtime import DEFAULT_OPTIONS, RuntimeOptions, map_ordered, n_usable_cores, open_network
-from flawmap.tools.segmenting import Segmenter
+from flawmap.tools.segmenting import Segmenter, stream_pieces
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,36 @@ class Cascade:
 
     def find(self, image: np.ndarray) -> Answer:
         """One image → labels and masks; a photo below the skip threshold has none, and costs little."""
-        look = self.look(check_image(image))
+        look, masks, _ = self._see(check_image(image))
+        return self._to_answer(look, to_photo_mask(masks))
+
+    def _see(self, image: np.ndarray) -> tuple[Look, np.ndarray, np.ndarray]:
+        """Scores, masks (n_labels, H, W) bool and the probabilities that these were made of."""
+        look = self.look(image)
+        shape = (len(self.spec.labels), *image.shape[:2])
         if look.flaw_score < self.cascade.skip_threshold:
-            height, width = image.shape[:2]
-            mask = to_photo_mask(np.zeros((len(self.spec.labels), height, width), bool))
-        else:
-            probabilities = self.segmenter.probabilities(image)
-            mask = to_photo_mask(clean_chained(probabilities, look, self.mask_spec.cleaning, self.cascade))
-        return self._to_answer(look, mask)
+            return look, np.zeros(shape, bool), np.zeros(shape, np.float32)
+        probabilities = self.segmenter.probabilities(image)
+        masks = clean_chained(probabilities, look, self.mask_spec.cleaning, self.cascade)
+        return look, masks, probabilities
+
+    def stream(
+        self, read: Callable[[int, int], np.ndarray], size_hw: tuple[int, int]
+    ) -> Iterator[np.ndarray]:
+        """Probabilities within the masks, 0 elsewhere, of a photo of any size that is read by rows, in bands
+        (n_labels, h, W).
+
+        Every piece of a training photo's size is asked the three questions, so that a clean one costs little.
+        Pieces overlap by a quarter; what any of them finds counts.
+        """
+
+        def find(piece: np.ndarray) -> np.ndarray:
+            _, masks, probabilities = self._see(piece)
+            return np.where(masks, probabilities, np.float32(0))
+
+        side = max(self.spec.tile_hw)
+        laid = (side, side // 4)
+        return stream_pieces(find, read, size_hw, laid, n_threads=self.n_threads, strongest=True)
 
     def _to_answer(self, look: Look, mask: PhotoMask) -> Answer:
         band, labels = self.spec.thresholds, self.spec.labels

@@ -74,6 +74,7 @@ class DenseNetwork:
             n_rows = max(LEAST_ROWS, side * WIDE_PX // max(width_px, WIDE_PX))
             piece_hw = (min(side, n_rows), side)
             bands = _run_segment(segment, partial(_run_piece, run), read, size_hw, piece_hw, spread)
+            bands = bands if spread is map else _one_ahead(bands)
             read = _Rows(bands).read
             size_hw = size_hw[0] // segment.stride, size_hw[1] // segment.stride
         return bands
@@ -103,6 +104,15 @@ def _run_segment(
             for maps, (_, _, n), (left, right) in zip(found, spans, starts, strict=True)
         ]
         yield np.concatenate(kept, axis=2)
+
+
+def _one_ahead(bands: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same bands, the next made while one is used, so that no thread waits for another's copies."""
+    with ThreadPoolExecutor(1) as maker:
+        following = maker.submit(next, bands, None)
+        while (band := following.result()) is not None:
+            following = maker.submit(next, bands, None)
+            yield band
 
 
 def _span(segment: Segment, ends: tuple[int, int], n_cells: int) -> tuple[int, int, int]:

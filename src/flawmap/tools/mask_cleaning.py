@@ -27,15 +27,19 @@ def clean_masks(probabilities: np.ndarray, cleaning: Cleaning, area_factor: floa
             f"need probabilities ({len(cleaning.thresholds)}, H, W), as many labels as the cleaning has; "
             f"got {probabilities.shape}"
         )
-    masks = np.stack([reaches(p, low) for p, low in zip(probabilities, cleaning.lows, strict=True)])
-    if cleaning.is_exclusive and len(masks) > 1:
-        masks = resolve_overlaps(masks, probabilities)
+    masks = to_candidates(probabilities, cleaning)
     settings = zip(cleaning.thresholds, cleaning.lows, cleaning.min_area_px, strict=True)
     for i, (high, low, area) in enumerate(settings):
         seeds = reaches(probabilities[i], high) if high > low else None
         least_px = math.ceil(max(area, 1) * area_factor)
         masks[i] = keep_components(masks[i], least_px, seeds)
     return masks
+
+
+def to_candidates(probabilities: np.ndarray, cleaning: Cleaning) -> np.ndarray:
+    """The first two steps of clean_masks(), which look at single pixels: the same arrays in and out."""
+    masks = np.stack([reaches(p, low) for p, low in zip(probabilities, cleaning.lows, strict=True)])
+    return resolve_overlaps(masks, probabilities) if cleaning.is_exclusive and len(masks) > 1 else masks
 
 
 def reaches(probabilities: np.ndarray, threshold: float) -> np.ndarray:

@@ -29,17 +29,29 @@ class Region:
         if self.mask is None:
             inside = [fill_polygon(points / cell_px, map_hw) for points in self.polygons]
             return np.any(inside, axis=0)
-        if self.mask.shape != size_hw:
-            (height, width), (has_h, has_w) = size_hw, self.mask.shape
-            raise PhotoError(
-                f"the region's mask is {has_w}×{has_h}, the photo {width}×{height}; give a mask of the "
-                "photo's size, or a polygon"
-            )
+        self._check_size(self.mask, size_hw)
         rows, columns = (
             np.minimum(((np.arange(n) + 0.5) * cell_px).astype(int), side - 1)
             for n, side in zip(map_hw, size_hw, strict=True)
         )
         return self.mask[np.ix_(rows, columns)]
+
+    def rows(self, top: int, bottom: int, size_hw: tuple[int, int]) -> np.ndarray:
+        """(bottom - top, W) bool: which pixels of these rows are inside. Raises PhotoError as cells()."""
+        if self.mask is None:
+            band_hw = (bottom - top, size_hw[1])
+            return np.any([fill_polygon(points - [0, top], band_hw) for points in self.polygons], axis=0)
+        self._check_size(self.mask, size_hw)
+        return self.mask[top:bottom]
+
+    @staticmethod
+    def _check_size(mask: np.ndarray, size_hw: tuple[int, int]) -> None:
+        if mask.shape != size_hw:
+            (height, width), (has_h, has_w) = size_hw, mask.shape
+            raise PhotoError(
+                f"the region's mask is {has_w}×{has_h}, the photo {width}×{height}; give a mask of the "
+                "photo's size, or a polygon"
+            )
 
 
 def find_region(given: Path, photo: Path) -> Region | None:

@@ -5,7 +5,7 @@ As with classifiers, a photo's answer never depends on its neighbours: every pie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from flawmap.tools.runtime import (
     n_usable_cores,
     open_masks,
 )
-from flawmap.tools.tiles import blend_weights, lay_tiles
+from flawmap.tools.tiles import blend_weights, edge_ramp, lay_tiles
 
 _FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (1,), (1, 2))
 """Axes of (labels, h, w): as it is, left-right, up-down, both."""
@@ -42,25 +42,71 @@ def first_piece(image: np.ndarray, spec: MaskSpec) -> np.ndarray:
 
 def to_probabilities(network: MaskNetwork, image: np.ndarray, spec: MaskSpec) -> np.ndarray:
     """(H, W, 3) uint8 RGB → (n_labels, H, W) float32; pieces of a large photo are blended by weight."""
-    height, width = image.shape[:2]
-    boxes = lay_tiles((height, width), spec.piece_px, spec.overlap_px)
+    bands = list(
+        stream_pieces(
+            lambda piece: of_piece(network, piece, spec),
+            lambda top, bottom: image[top:bottom],
+            image.shape[:2],
+            (spec.piece_px, spec.overlap_px),
+        )
+    )
+    return bands[0] if len(bands) == 1 else np.concatenate(bands, axis=1)
+
+
+def stream_pieces(
+    find: Callable[[np.ndarray], np.ndarray],
+    read: Callable[[int, int], np.ndarray],
+    size_hw: tuple[int, ...],
+    piece_and_overlap_px: tuple[int, int],
+    *,
+    n_threads: int = 1,
+    strongest: bool = False,
+) -> Iterator[np.ndarray]:
+    """A photo of any size through `find`, (h, w, 3) uint8 → (n_labels, h, w) float32, piece by piece.
+
+    Gives bands (n_labels, h, W) from the top. Where pieces overlap they are blended by weight, or, with
+    `strongest`, the highest value counts. `read(top, bottom)` → rows of the photo, whose numbers rise. Memory
+    is that of a row of pieces.
+    """
+    (height, width), (piece_px, overlap_px) = size_hw, piece_and_overlap_px
+    boxes = lay_tiles((height, width), piece_px, overlap_px)
     if len(boxes) == 1:
-        return _of_piece(network, image, spec)
-    total = weights = None
-    for top, left, bottom, right in boxes:
-        found = _of_piece(network, image[top:bottom, left:right], spec)
-        if total is None or weights is None:
-            total = np.zeros((len(found), height, width), np.float32)
-            weights = np.zeros((height, width), np.float32)
-        weight = blend_weights((bottom - top, right - left), spec.overlap_px)
-        total[:, top:bottom, left:right] += found * weight
-        weights[top:bottom, left:right] += weight
-    assert total is not None and weights is not None
-    total /= weights
+        yield find(read(0, height))
+        return
+    tops = sorted({top for top, *_ in boxes})
+    spans = [(left, right) for top, left, _, right in boxes if top == 0]
+    down = _total_weights([(top, min(top + piece_px, height)) for top in tops], height, overlap_px)
+    across = _total_weights(spans, width, overlap_px)
+    left_over: np.ndarray | None = None
+    for top, following in zip(tops, [*tops[1:], height], strict=True):
+        rows = read(top, min(top + piece_px, height))
+        weight = blend_weights((len(rows), min(piece_px, width)), overlap_px)
+        total: np.ndarray | None = None
+        pieces = (rows[:, left:right] for left, right in spans)
+        for (left, right), found in zip(spans, map_ordered(find, pieces, n_threads), strict=True):
+            if total is None:
+                total = np.zeros((len(found), len(rows), width), np.float32)
+                if left_over is not None:
+                    total[:, : left_over.shape[1]] = left_over
+            place = total[:, :, left:right]
+            place[:] = np.maximum(place, found) if strongest else place + found * weight
+        assert total is not None
+        left_over = total[:, following - top :].copy()
+        band = total[:, : following - top]
+        if not strongest:
+            band /= down[top:following, None] * across
+        yield band
+
+
+def _total_weights(spans: Sequence[tuple[int, int]], side: int, overlap_px: int) -> np.ndarray:
+    total = np.zeros(side, np.float32)
+    for start, end in spans:
+        total[start:end] += edge_ramp(end - start, overlap_px)
     return total
 
 
-def _of_piece(network: MaskNetwork, image: np.ndarray, spec: MaskSpec) -> np.ndarray:
+def of_piece(network: MaskNetwork, image: np.ndarray, spec: MaskSpec) -> np.ndarray:
+    """One piece → (n_labels, h, w) float32, as any photo that needs no cutting."""
     height, width = image.shape[:2]
     batch = to_batch([pad_image(image, spec.multiple)])
     flips = _FLIPS if spec.flips else _FLIPS[:1]
@@ -93,6 +139,19 @@ class Segmenter:
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """One (H, W, 3) uint8 RGB image of any size → (n_labels, H, W) float32, before cleaning."""
         return to_probabilities(self._network, check_image(image), self.mask_spec)
+
+    def stream(
+        self, read: Callable[[int, int], np.ndarray], size_hw: tuple[int, int]
+    ) -> Iterator[np.ndarray]:
+        """As probabilities(), of a photo of any size that is read by rows, in bands (n_labels, h, W)."""
+        laid = (self.mask_spec.piece_px, self.mask_spec.overlap_px)
+        return stream_pieces(
+            lambda piece: of_piece(self._network, piece, self.mask_spec),
+            read,
+            size_hw,
+            laid,
+            n_threads=self.n_threads,
+        )
 
     def find(self, image: np.ndarray) -> Answer:
         """One image → its masks, cleaned by the thresholds and areas of the model, and the labels they carry.

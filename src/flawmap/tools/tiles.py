@@ -30,10 +30,11 @@ def _starts(side: int, tile_px: int, overlap_px: int) -> list[int]:
 
 def blend_weights(size_hw: tuple[int, int], overlap_px: int) -> np.ndarray:
     """(h, w) float32 above 0: 1 inside a tile, falling in a straight line over the overlap at its edges."""
-    height, width = (_ramp(side, overlap_px) for side in size_hw)
+    height, width = (edge_ramp(side, overlap_px) for side in size_hw)
     return height[:, None] * width[None, :]
 
 
-def _ramp(side: int, overlap_px: int) -> np.ndarray:
+def edge_ramp(side: int, overlap_px: int) -> np.ndarray:
+    """(side,) float32: the weights along one side of a tile; blend_weights() are their products."""
     distance = np.minimum(np.arange(side), np.arange(side)[::-1]) + 1.0
     return np.minimum(1.0, distance / (overlap_px + 1.0)).astype(np.float32)

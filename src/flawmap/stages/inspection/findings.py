@@ -12,6 +12,7 @@ from flawmap.tools import rle
 from flawmap.tools.classifier_maps import ScoreMaps, window_size_cells
 from flawmap.tools.mask_cleaning import label_components
 from flawmap.tools.mask_files.outlines import trace_outlines
+from flawmap.tools.row_regions import MaskRuns
 
 FINER = 4
 """Steps into which a cell is divided, so that an outline follows a crack rather than the cells."""
@@ -89,16 +90,13 @@ def find_regions(
 
 
 def find_in_mask(
-    mask: np.ndarray, probabilities: np.ndarray, label: str, offset_xy: tuple[int, int] = (0, 0)
+    mask: MaskRuns, label: str, size_hw: tuple[int, int], least: tuple[float, int]
 ) -> Iterator[Finding]:
-    """Findings of one label from its (H, W) bool mask and the probabilities it was made of."""
-    labelled, n = label_components(mask)
-    size_hw = (mask.shape[0] + offset_xy[1], mask.shape[1] + offset_xy[0])
-    for number, (rows, columns) in _boxes(labelled, n):
-        inside = labelled[rows, columns] == number
-        score = float(probabilities[rows, columns][inside].max())
-        corner = (rows.start + offset_xy[1], columns.start + offset_xy[0])
-        yield _to_finding(label, score, _to_outline(inside, corner, 1.0, size_hw), int(inside.sum()), size_hw)
+    """Findings of one label, from the top; `least` is a finding's score and its area in pixels."""
+    for region in mask.regions(*least):
+        inside, corner, step = region.paint(MOST_CELLS * FINER**2)
+        outline = _to_outline(inside, corner, float(step), size_hw)
+        yield _to_finding(label, region.score, outline, region.area_px, size_hw)
 
 
 def _boxes(labelled: np.ndarray, n: int) -> Iterator[tuple[int, tuple[slice, slice]]]:

@@ -70,7 +70,9 @@ def open_inspector(model: Path | str, options: InspectOptions = DEFAULT_OPTIONS)
     if spec.masks is None:
         looker: Looker = ClassifierLook(DenseClassifier(bundle, options.runtime), findings)
     else:
-        looker = MaskLook(bundle, options.runtime, findings if spec.findings else None)
+        # What a mask needs was chosen pixel by pixel at training; only what is asked for is added.
+        least = (options.least_score or 0.0, options.least_area_px or 0)
+        looker = MaskLook(bundle, options.runtime, least)
     return Inspector(bundle, options, findings, looker)
 
 

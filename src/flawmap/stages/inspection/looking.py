@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from flawmap.errors import PhotoError
 from flawmap.records import Finding, FindingSpec
 from flawmap.stages.inspection.findings import find_in_mask, find_regions
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.cascade import Cascade
 from flawmap.tools.classifier_maps import DenseClassifier
-from flawmap.tools.mask_cleaning import clean_masks
-from flawmap.tools.masks import to_pixels
-from flawmap.tools.photo_rows import ImageRows, PhotoRows
+from flawmap.tools.mask_cleaning import to_candidates
+from flawmap.tools.photo_rows import PhotoRows
 from flawmap.tools.regions import Region
+from flawmap.tools.row_regions import MaskRuns
 from flawmap.tools.runtime import RuntimeOptions
 from flawmap.tools.segmenting import Segmenter
-from flawmap.tools.tiles import lay_tiles
 
 HEAT_STEP_PX = 8
 
@@ -60,56 +59,43 @@ class ClassifierLook:
 
 
 class MaskLook:
-    """Connected regions of masks; of a cascade, only where its cheap stage does not rule a flaw out."""
+    """Connected regions of masks; of a cascade, only where its cheap stage does not rule a flaw out.
 
-    def __init__(self, bundle: Bundle, options: RuntimeOptions, findings: FindingSpec | None) -> None:
+    Photos pass in bands, so that memory does not grow with their height.
+    """
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions, least: tuple[float, int] = (0.0, 0)) -> None:
+        """`least`: the score and the area in pixels that a finding needs, besides what its mask does."""
         is_cascade = bundle.spec.task == "cascade"
         self._model = Cascade(bundle, options) if is_cascade else Segmenter(bundle, options)
-        self._labels, self._findings = bundle.spec.labels, findings
+        self._labels, self._least = bundle.spec.labels, least
 
     def look(self, rows: PhotoRows, region: Region | None) -> Look:
-        if not isinstance(rows, ImageRows):
-            height, width = rows.size_hw
-            raise PhotoError(
-                f"too large for a model that gives masks: {width}×{height}; raise max_megapixels, or cut it"
-            )
-        masks, probabilities = self._find(rows.image)
-        share = 1.0
-        if region is not None:
-            where = region.cells(rows.size_hw, 1.0, rows.size_hw)
-            masks, share = masks & where, float(where.mean())
-        found = [
+        cleaning = self._model.mask_spec.cleaning
+        found = [MaskRuns() for _ in self._labels]
+        heat, top, n_seen = [], 0, 0
+        for band in self._model.stream(rows.read, rows.size_hw):
+            masks, bottom = to_candidates(band, cleaning), top + band.shape[1]
+            where = None if region is None else region.rows(top, bottom, rows.size_hw)
+            masks = masks if where is None else masks & where
+            n_seen += masks[0].size if where is None else int(where.sum())
+            for own, mask, scores in zip(found, masks, band, strict=True):
+                own.add(mask, scores)
+            heat.append(band[:, -top % HEAT_STEP_PX :: HEAT_STEP_PX, ::HEAT_STEP_PX].max(axis=0))
+            top = bottom
+        findings = self._to_findings(found, rows.size_hw)
+        return Look(findings, np.concatenate(heat), n_seen / (rows.size_hw[0] * rows.size_hw[1]))
+
+    def _to_findings(self, found: Sequence[MaskRuns], size_hw: tuple[int, int]) -> tuple[Finding, ...]:
+        cleaning = self._model.mask_spec.cleaning
+        least_score, least_area_px = self._least
+        findings = [
             one
-            for label, mask, scores in zip(self._labels, masks, probabilities, strict=True)
-            for one in find_in_mask(mask, scores, label)
-            if self._findings is None or one.score >= self._findings.least_score
+            for label, own, threshold, area_px in zip(
+                self._labels, found, cleaning.thresholds, cleaning.min_area_px, strict=True
+            )
+            for one in find_in_mask(
+                own, label, size_hw, (max(threshold, least_score), max(area_px, least_area_px))
+            )
         ]
-        found.sort(key=lambda one: (-one.score, -one.area_px, one.box_xyxy))
-        heat = probabilities.max(axis=0)[::HEAT_STEP_PX, ::HEAT_STEP_PX]
-        return Look(tuple(found), np.ascontiguousarray(heat), share)
-
-    def _find(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n_labels, H, W) bool masks and float32 probabilities; of a cascade these are the photo's."""
-        if isinstance(self._model, Segmenter):
-            probabilities = self._model.probabilities(image)
-            return clean_masks(probabilities, self._model.mask_spec.cleaning), probabilities
-        return find_in_pieces(self._model, image)
-
-
-def find_in_pieces(cascade: Cascade, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A large photo through a cascade, piece by piece of a training photo's size; a piece that its first
-    stage calls clean costs no more than that.
-
-    Pieces overlap by a quarter, and a pixel belongs to a mask where any piece says so.
-    """
-    shape = (len(cascade.spec.labels), *image.shape[:2])
-    masks, scores = np.zeros(shape, bool), np.zeros(shape, np.float32)
-    side = max(cascade.spec.tile_hw)
-    for top, left, bottom, right in lay_tiles(image.shape[:2], side, side // 4):
-        answer = cascade.find(image[top:bottom, left:right])
-        assert answer.mask is not None
-        inside = np.s_[:, top:bottom, left:right]
-        likely = np.array([answer.probabilities[label] for label in cascade.spec.labels], np.float32)
-        masks[inside] |= to_pixels(answer.mask)
-        scores[inside] = np.maximum(scores[inside], likely[:, None, None])
-    return masks, scores
+        return tuple(sorted(findings, key=lambda one: (-one.score, -one.area_px, one.box_xyxy)))

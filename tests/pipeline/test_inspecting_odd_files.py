@@ -1,0 +1,58 @@
+"""Bad and odd files in an inspection: none stops it, none is shown with wrong pixels, each is reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bad_files as drawn
+import flawmap
+from flawmap.stages.inspection import InspectOptions, inspect_photo, open_inspector
+from flawmap.stages.report import SurveyReportOptions
+from flawmap.tools.bundle import Bundle
+from flawmap.tools.runtime import RuntimeOptions
+
+for module in ("jinja2", "openpyxl", "typst", "skimage"):
+    pytest.importorskip(module)
+
+pytestmark = pytest.mark.slow
+ODD = drawn.draw_odd_files()
+
+
+def test_every_bad_file_is_reported_and_none_counts_as_clean(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    contents = {name: make() for name, (make, _) in drawn.BAD_FILES.items()}
+    for name, content in contents.items():
+        (photos / name).write_bytes(content)
+    (photos / "good.png").write_bytes(drawn.encode(drawn.draw_photo(), "PNG"))
+    assert len(contents) >= 40
+    done = flawmap.inspect(
+        tiny_bundle.folder, photos, tmp_path / "out", flawmap.InspectOptions(report=SurveyReportOptions())
+    )
+    reasons = {Path(one.path).name: one.reason for one in done.left_out}
+    assert set(reasons) == set(contents)
+    for name, (_, reason) in drawn.BAD_FILES.items():
+        assert reason in reasons[name], (name, reasons[name])
+        assert (photos / name).read_bytes() == contents[name]
+    told = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
+    assert [Path(row["path"]).name for row in told if not row["error"]] == ["good.png"]
+    assert not any(row["findings"] for row in told if row["error"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert all(name in page for name in contents)
+
+
+def test_every_odd_file_is_seen_with_its_own_pixels(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    inspector = open_inspector(tiny_bundle.folder, InspectOptions(runtime=RuntimeOptions(n_threads=1)))
+    assert len(ODD) >= 40
+    for name, (content, wanted, difference) in ODD.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        seen = inspect_photo(inspector, path)
+        inspection = seen.inspection
+        assert not inspection.error and seen.preview is not None, (name, inspection.error)
+        assert (inspection.height_px, inspection.width_px) == wanted.shape[:2], name
+        assert np.abs(seen.preview.astype(int) - wanted).max() <= difference, name

@@ -30,6 +30,9 @@ _RADIUS_STEP = 4
 """Branches whose half-widths are equal when rounded up to this are read together."""
 
 
+_STEADY_READINGS, _NOISE_MARGIN = 15, 1.5
+_STEP_PX = (2 / 12) ** 0.5
+"""Standard deviation of a mask's width by its steps: both edges are rounded to pixels."""
 _MASK_BLUR_PX = 0.7
 _MASK_LOOK = CrackLook(dark_ratio=0.0, blur_px=(_MASK_BLUR_PX**2 + 1 / 12) ** 0.5, dark_u95=0.0)
 """Of a mask as a photo: black on white, and mixed within pixels."""
@@ -250,21 +253,26 @@ def _measure(
 ) -> tuple[np.ndarray, np.ndarray, Widths]:
     """Points, unit normals and widths, of the readings that show a dark line within the picture."""
     widths = measure_widths(batch.profiles, replace(profile, search_px=batch.radius_px + 3), look)
-    widths = replace(widths, width_px=_steady(widths.width_px, batch.branch, batch.n_along))
+    noise_px = np.maximum(widths.noise_px, _STEP_PX if look is _MASK_LOOK else 0)
+    ends = np.flatnonzero(np.diff(batch.branch)) + 1
+    branches = zip(np.split(widths.width_px, ends), np.split(noise_px, ends), strict=True)
+    steady = [_steady(width, noise, batch.n_along) for width, noise in branches]
+    widths = replace(widths, width_px=np.concatenate(steady))
     is_kept = widths.is_seen & batch.is_own & _is_inside(batch.xy, batch.normals, widths, batch)
     return batch.xy[is_kept], batch.normals[is_kept], widths.take(is_kept)
 
 
-def _steady(width_px: np.ndarray, branch: np.ndarray, n_along: int) -> np.ndarray:
-    """(n,) the running median along each branch."""
+def _steady(width_px: np.ndarray, noise_px: np.ndarray, n_along: int) -> np.ndarray:
+    """(n,) along one branch: the running median, drawn towards the local mean by as much as noise alone
+    would scatter it (Lee 1980, IEEE PAMI 2(2)). Else the largest of many would be the noisiest."""
     from scipy import ndimage
 
-    ends = np.flatnonzero(np.diff(branch)) + 1
-    parts = (
-        ndimage.median_filter(part, min(n_along, len(part)), mode="nearest")
-        for part in np.split(width_px, ends)
-    )
-    return np.concatenate(list(parts))
+    n_mean = min(_STEADY_READINGS, len(width_px))
+    median = ndimage.median_filter(width_px, min(n_along, len(width_px)), mode="nearest")
+    mean = ndimage.uniform_filter1d(median, n_mean, mode="nearest")
+    spread = ndimage.uniform_filter1d((median - mean) ** 2, n_mean, mode="nearest")
+    is_real = np.clip(1 - _NOISE_MARGIN * np.median(noise_px) ** 2 / np.maximum(spread, 1e-9), 0, 1)
+    return mean + is_real * (median - mean)
 
 
 def _is_inside(xy: np.ndarray, normals: np.ndarray, widths: Widths, batch: _Batch) -> np.ndarray:
@@ -295,7 +303,7 @@ def _by_area(mask: np.ndarray, lines: CentreLines) -> tuple[np.ndarray, np.ndarr
     length = max(1.0, sum(line.length_px for line in lines.branches))
     one = np.array([mask.sum() / length])
     unknown = np.array([0.0])
-    widths = Widths(one, one / 2 + 1, *[unknown] * 7, is_seen=np.array([False]))
+    widths = Widths(one, one / 2 + 1, *[unknown] * 8, is_seen=np.array([False]))
     return lines.branches[0].xy[:1], np.array([[0.0, 1.0]]), widths
 
 

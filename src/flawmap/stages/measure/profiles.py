@@ -89,6 +89,8 @@ class Widths:
     """Grey value of the surface beside the line."""
     missing_px: np.ndarray
     """The width of a line without any light that would darken the photo as much."""
+    noise_px: np.ndarray
+    """Standard deviation of the width by the photo's noise alone."""
     is_seen: np.ndarray
     """Whether there is a dark line at all: three times as deep as the surface is uneven, not too faint."""
 
@@ -141,6 +143,7 @@ def measure_widths(
         dark_ratio=np.clip(dip.darkest / np.maximum(surface, 1e-9), 0, 1),
         surface=surface,
         missing_px=missing / np.maximum(surface, 1e-9),
+        noise_px=dip.noise() / np.maximum(dip.depth, 1e-9) * np.sqrt(np.minimum(half, 4) + 2 * _CLEARANCE_PX),
         is_seen=dip.depth > np.maximum(_SEEN_AT * dip.unrest(), _SEEN_SHARE * surface),
     )
 

@@ -28,7 +28,7 @@ class DrawnCrack:
     sagitta: float
     """How far an arc leaves its chord; 0 is straight."""
     wave: float
-    """Amplitude of a wave of 80 px along it."""
+    """Amplitude of a wave of 80 px along it; small for wide cracks, which else would not be of one width."""
     surface: float
     dark: float
     """Grey value of the crack over that of the surface."""
@@ -41,10 +41,10 @@ class DrawnCrack:
     def random(cls, seed: int) -> DrawnCrack:
         rng = np.random.default_rng(seed)
         return cls(
-            width=float(np.exp(rng.uniform(np.log(1.5), np.log(20)))),
+            width=(width := float(np.exp(rng.uniform(np.log(1.5), np.log(20))))),
             angle_deg=float(rng.uniform(0, 180)),
             sagitta=float(rng.choice([0.0, rng.uniform(2, 25)])),
-            wave=float(rng.choice([0.0, rng.uniform(0.5, 3)])),
+            wave=float(rng.choice([0.0, rng.uniform(0.5, 3) * min(1, 4 / width)])),
             surface=float(rng.uniform(140, 215)),
             dark=float(rng.uniform(0.15, 0.5)),
             blur=float(rng.uniform(0.3, 1.5)),
@@ -66,17 +66,17 @@ class DrawnCrack:
             across = np.hypot(along, across + radius) - radius
         turn = 2 * np.pi / 80
         slope = self.wave * turn * np.cos(turn * along)
-        away = np.abs(across - self.wave * np.sin(turn * along)) / np.hypot(1, slope)
+        aside = (across - self.wave * np.sin(turn * along)) / np.hypot(1, slope)
         is_long = np.abs(along) <= half_length
-        share = _coarse((away <= self.width / 2) & is_long)
+        share = _coarse((np.abs(aside) <= self.width / 2) & is_long)
         grey = ndimage.gaussian_filter(self.surface * (1 - (1 - self.dark) * share), self.blur)
         grey = np.clip(np.round(grey + rng.normal(0, self.noise, grey.shape)), 0, 255).astype(np.float32)
         more: float | np.ndarray = {"exact": 0.0, "wider": 1.0, "narrower": -1.0}.get(self.mask, 0.0)
         if self.mask == "uneven":  # as a network's: up to some pixels more or less, changing along the crack
             uneven = ndimage.gaussian_filter(rng.normal(0, 1, (_SIDE_PX, _SIDE_PX)), 6)
-            more = np.kron(1 + 1.5 * uneven / uneven.std(), np.ones((_FINE, _FINE)))
+            more = 1 + 1.5 * uneven / uneven.std()
         drawn = np.maximum(self.width + more, 1.3)
-        return _coarse((away <= drawn / 2) & is_long) >= 0.5, grey
+        return (np.abs(_coarse(aside)) <= drawn / 2) & (_coarse(is_long) > 0.5), grey
 
 
 def _coarse(fine: np.ndarray) -> np.ndarray:

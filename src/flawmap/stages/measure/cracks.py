@@ -30,7 +30,8 @@ _RADIUS_STEP = 4
 """Branches whose half-widths are equal when rounded up to this are read together."""
 
 
-_STEADY_READINGS, _NOISE_MARGIN = 15, 1.5
+_STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
+"""Readings in a local mean; what counts as noise is larger by this, since it is told from few readings."""
 _STEP_PX = (2 / 12) ** 0.5
 """Standard deviation of a mask's width by its steps: both edges are rounded to pixels."""
 _MASK_BLUR_PX = 0.7

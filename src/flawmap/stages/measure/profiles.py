@@ -32,6 +32,8 @@ _EDGE_LEVELS = (0.4, 0.5, 0.6)
 edge leaves open what the edge is, and the change from the first to the last level says by how much."""
 _BLUR_MARGIN = 1.05
 """Keeps the least width below the true one, where the blur is known from the crack as a whole."""
+_TELLING = (2.8, 3.6)
+"""Distances at half depth, in deviations of the blur, between which they begin to tell the width."""
 _SEEN_AT, _SEEN_SHARE = 3.0, 0.04
 """A line is seen from this many times the surface's own unrest on, and this share of its brightness."""
 
@@ -124,6 +126,9 @@ def measure_widths(
         blur_px, dark_ratio = _BLUR_MARGIN * look.blur_px, look.dark_ratio
         darkest, lightest = (1 - (1 - dark_ratio) * np.exp(side * look.dark_u95) for side in (1, -1))
     least = np.minimum(_least_width(half, blur_px), half)
+    if look is not None:
+        # Of narrow cracks the distance tells little but noise, and the darkness is known.
+        least *= np.clip((half / blur_px - _TELLING[0]) / (_TELLING[1] - _TELLING[0]), 0, 1)
 
     def estimate(ratio: float) -> np.ndarray:
         shown = ratio * surface if look is not None else np.minimum(dip.darkest, ratio * surface)

@@ -111,7 +111,9 @@ def main() -> None:
                 f"95 % under {np.percentile(np.abs(error), 95):.2f}, most {np.abs(error).max():.2f}, "
                 f"within {within} px: {(np.abs(error) <= within).sum()} of {len(error)}"
             )
-        print(f"  intervals hold {(np.abs(errors[:, 2]) <= u95).mean():.2f}, ± {u95.mean():.2f} px on average")
+        print(
+            f"  intervals hold {(np.abs(errors[:, 2]) <= u95).mean():.2f}, ± {u95.mean():.2f} px on average"
+        )
     print("most off by their mean width:")
     for i in np.argsort(-np.abs(table[:, 0]))[:12]:
         print(f"  {table[i, 0]:+.2f} {table[i, 1]:+.2f} {table[i, 2]:+.2f} {cracks[i]}")

@@ -245,7 +245,9 @@ def _glance(batch: _Batch, profile: ProfileOptions) -> tuple[np.ndarray, Widths]
     """Profiles and what is read of them by themselves, where they show a dark line."""
     profiles, is_own = batch.profiles[::_GLANCE], batch.is_own[::_GLANCE]
     widths = measure_widths(profiles, replace(profile, search_px=batch.radius_px + 3))
-    is_kept = widths.is_seen & is_own & _is_inside(batch.xy[::_GLANCE], batch.normals[::_GLANCE], widths, batch)
+    is_kept = (
+        widths.is_seen & is_own & _is_inside(batch.xy[::_GLANCE], batch.normals[::_GLANCE], widths, batch)
+    )
     return profiles[is_kept], widths.take(is_kept)
 
 

@@ -18,16 +18,18 @@ from flawmap.stages.measure.profiles import CrackLook, Widths
 
 _BIN_PX, _REACH_PX = 0.25, 6.0
 """Of the pooled shape, and how far beyond the half-width it is compared."""
-_LEAST_READINGS, _PER_GROUP, _MOST_GROUPS = 8, 20, 4
+_LEAST_READINGS, _PER_GROUP, _MOST_GROUPS = 8, 8, 4
 _DEPTHS = np.linspace(0.3, 1.0, 57)
 """Of an open crack: the share of the surface's brightness that is missing in it."""
 _BLURS_PX = np.geomspace(0.35, 2.5, 36)
-_USUAL_DEPTH, _DEPTH_SD = 0.67, 0.15
+_USUAL_DEPTH, _DEPTH_SD = 0.63, 0.15
 """Open cracks are mostly 0.1 to 0.5 as bright as their surface."""
 _USUAL_BLUR_PX, _BLUR_LOG_SD = 0.9, 0.45
 """The mixing within pixels included."""
 _MODEL_ERROR = 0.005
 """What a blurred box may be off by itself, as a share of the surface's brightness."""
+_LEAST_PLACES = 8
+"""Of a pooled shape, to be compared at all."""
 _ALIKE = 3
 """Profiles that stand side by side share pixels: so many count as one."""
 
@@ -76,9 +78,13 @@ def _misfit(away: np.ndarray, missing: np.ndarray) -> np.ndarray:
     place = (away / _BIN_PX).astype(np.int64)
     counts = np.bincount(place)
     sums = [np.bincount(place, weights=values) for values in (away, missing, missing**2)]
-    is_used = counts >= 4
+    is_used = counts >= 2
+    if is_used.sum() < _LEAST_PLACES:
+        return np.zeros((len(_DEPTHS), len(_BLURS_PX)))
     n, (at, shape, squares) = counts[is_used], (total[is_used] / counts[is_used] for total in sums)
     noise = np.median(np.maximum(squares - shape**2, 0)) * _ALIKE / n
+    # Where the crack runs along the rows every profile meets the pixels alike, and nothing evens out.
+    model_error = _MODEL_ERROR / is_used.mean()
     surface = np.median(shape[-8:])
     shape = shape - surface
     area = 2 * np.trapezoid(np.concatenate([shape[:1], shape]), np.concatenate([[0.0], at]))
@@ -86,4 +92,4 @@ def _misfit(away: np.ndarray, missing: np.ndarray) -> np.ndarray:
     deviations = (2**0.5 * _BLURS_PX)[:, None]
     boxes = erf((width / 2 + at) / deviations) + erf((width / 2 - at) / deviations)
     off = _DEPTHS[:, None, None] / 2 * boxes - shape
-    return (off**2 / (noise + _MODEL_ERROR**2)).sum(axis=2)
+    return (off**2 / (noise + model_error**2)).sum(axis=2)

@@ -22,7 +22,7 @@ _LEAST_READINGS, _PER_GROUP, _MOST_GROUPS = 8, 8, 4
 _DEPTHS = np.linspace(0.3, 1.0, 57)
 """Of an open crack: the share of the surface's brightness that is missing in it."""
 _BLURS_PX = np.geomspace(0.35, 2.5, 36)
-_USUAL_DEPTH, _DEPTH_SD = 0.63, 0.15
+_USUAL_DEPTH, _DEPTH_SD = 0.69, 0.14
 """Open cracks are mostly 0.1 to 0.5 as bright as their surface."""
 _USUAL_BLUR_PX, _BLUR_LOG_SD = 0.9, 0.45
 """The mixing within pixels included."""

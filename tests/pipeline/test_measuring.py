@@ -142,5 +142,5 @@ def test_options_from_a_file_and_overlays_are_checked(files: tuple[Path, Path], 
     assert done.returncode == 2 and "least_area_px" in done.stderr
     with pytest.raises(OptionError, match="which is read here"):
         flawmap.measure(mask, overlay=mask)
-    with pytest.raises(OptionError, match="ends in .png"):
+    with pytest.raises(OptionError, match=r"ends in \.png"):
         flawmap.measure(mask, overlay=tmp_path / "drawn.jpg")

@@ -64,6 +64,7 @@ _IN_PYTHON = {
     "--overwrite": "overwrite=True",
     "--part-by": "options.survey.part_by",
     "--photo": "photo=…",
+    "--overlay": "overlay",
     "--resize-masks": "options.dataset.resize_masks",
     "--resume": "resume=True",
     "--task": "options.task",

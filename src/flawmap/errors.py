@@ -64,6 +64,7 @@ _IN_PYTHON = {
     "--masks": "masks=…",
     "--overwrite": "overwrite=True",
     "--part-by": "options.survey.part_by",
+    "--overlay": "overlay=…",
     "--photo": "photo=…",
     "--resize-masks": "options.dataset.resize_masks",
     "--resume": "resume=True",

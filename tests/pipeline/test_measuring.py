@@ -12,6 +12,7 @@ import pytest
 
 import flawmap
 from drawn_cracks import draw_crack, draw_profiles, write_grey
+from flawmap.errors import OptionError
 from flawmap.tools.grading import GradingOptions
 from flawmap.tools.scale import ScaleOptions
 
@@ -101,3 +102,45 @@ def test_profiles_from_file_to_file(tmp_path: Path) -> None:
 def test_a_marker_is_printed(tmp_path: Path) -> None:
     lines = flawmap.marker(tmp_path / "marker.pdf", size_mm=40)
     assert "40 mm" in lines[0] and (tmp_path / "marker.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_tilted_photo_with_a_marker_gives_millimetres(tmp_path: Path) -> None:
+    """A wall at 5 px per mm with a marker of 50 mm and a crack of 1.6 mm, seen at an angle."""
+    import cv2
+
+    wall = np.full((900, 1200), 200, np.uint8)
+    dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    wall[100:350, 150:400] = cv2.aruco.generateImageMarker(dictionary, 3, 250)
+    wall[500:508, 200:1000] = 40
+    mask = np.zeros_like(wall)
+    mask[500:508, 200:1000] = 255
+    corners = np.array([[0, 0], [1199, 0], [1199, 899], [0, 899]], np.float32)
+    seen = np.array([[60, 20], [1160, 90], [1090, 800], [90, 880]], np.float32)
+    tilt = cv2.getPerspectiveTransform(corners, seen)
+    photo = cv2.warpPerspective(wall, tilt, (1200, 900), borderValue=(200.0,))
+    mask = cv2.warpPerspective(mask, tilt, (1200, 900)) >= 128
+    found = flawmap.measure(
+        write_grey(tmp_path / "mask.png", mask),
+        write_grey(tmp_path / "photo.png", cv2.GaussianBlur(photo, (0, 0), 0.7)),
+        scale=ScaleOptions(marker_mm=50.0),
+        overlay=tmp_path / "drawn.png",
+    )
+    told = found.cracks[0].measurement.to_mm()
+    assert told["width_mean_mm"] == pytest.approx(1.6, rel=0.03)
+    assert told["length_mm"] == pytest.approx(160, rel=0.03)
+    assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_options_from_a_file_and_overlays_are_checked(files: tuple[Path, Path], tmp_path: Path) -> None:
+    mask, _ = files
+    options = tmp_path / "options.toml"
+    options.write_text("least_area_px = 100000\n")
+    done = run("measure", mask, "--config", options)
+    assert done.returncode == 0 and "no crack" in done.stdout
+    options.write_text("least_area = 5\n")
+    done = run("measure", mask, "--config", options)
+    assert done.returncode == 2 and "least_area_px" in done.stderr
+    with pytest.raises(OptionError, match="which is read here"):
+        flawmap.measure(mask, overlay=mask)
+    with pytest.raises(OptionError, match=r"ends in \.png"):
+        flawmap.measure(mask, overlay=tmp_path / "drawn.jpg")

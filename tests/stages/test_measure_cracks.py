@@ -9,7 +9,7 @@ from scipy import ndimage
 from drawn_cracks import draw_crack
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement
-from flawmap.stages.measure import MeasureOptions, measure_crack, measure_cracks
+from flawmap.stages.measure import MeasureOptions, draw_cracks, measure_crack, measure_cracks
 from flawmap.tools.scale import Scale
 
 
@@ -181,3 +181,40 @@ def test_wrong_arrays_and_options_are_refused() -> None:
         measure_crack(np.zeros((9, 9), bool))
     with pytest.raises(OptionError, match="along_px is 0"):
         MeasureOptions(along_px=0)
+
+
+@pytest.mark.parametrize("dark", [30.0, 50.0, 70.0])
+@pytest.mark.parametrize(
+    ("width_px", "blur_px"), [(2.0, 0.6), (3.0, 1.2), (4.0, 0.8), (4.0, 1.2), (9.0, 1.2)]
+)
+def test_a_whole_crack_tells_its_own_darkness(width_px: float, blur_px: float, dark: float) -> None:
+    mask, grey = draw_crack(width_px, 33, blur_px=blur_px, dark=dark)
+    found = measure_crack(mask, grey)
+    assert found.width_mean_px == pytest.approx(width_px, abs=0.3)
+    assert found.width_p95_px == pytest.approx(width_px, abs=0.3)
+
+
+@pytest.mark.parametrize("width_px", [3.0, 6.0, 12.0])
+def test_noise_does_not_make_the_largest_width_larger(width_px: float) -> None:
+    mask, grey = draw_crack(width_px, 62, noise=8.0)
+    assert measure_crack(mask, grey).width_max_px == pytest.approx(width_px, abs=0.35)
+
+
+@pytest.mark.parametrize("width_px", [3.0, 7.3, 15.0])
+@pytest.mark.parametrize("angle_deg", [3, 12, 45, 88])
+def test_the_steps_of_a_mask_do_not_pass_for_widths(width_px: float, angle_deg: float) -> None:
+    found = measure_crack(draw_crack(width_px, angle_deg)[0])
+    assert max(abs(found.width_p95_px - width_px), abs(found.width_mean_px - width_px)) <= 0.5
+
+
+def test_what_was_measured_is_drawn_on_a_copy() -> None:
+    mask, grey = draw_crack(6.0, 33)
+    image = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    before = image.copy()
+    drawn = draw_cracks(measure_cracks(mask, grey), mask, image)
+    assert drawn.shape[1] == 5 * image.shape[1] and drawn.shape[0] > 5 * image.shape[0]
+    assert (image == before).all()
+    middle = drawn[480:520, 480:520].reshape(-1, 3)
+    assert (middle == (0, 200, 255)).all(axis=1).any()  # the centre line
+    assert (drawn == (255, 60, 60)).all(axis=2).any()  # the ring
+    assert draw_cracks(measure_cracks(mask), mask).shape == drawn.shape

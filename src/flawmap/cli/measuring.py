@@ -50,6 +50,10 @@ def measure(
     exposure: ExposureName = None,
     mask_threshold: MaskThreshold = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Draw the centre lines and the largest widths into this PNG file.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with options of measuring.")] = None,
 ) -> None:
     """Measure the cracks of a mask.
 
@@ -57,7 +61,9 @@ def measure(
     crack. Every largest width has a 95 % half-interval. Millimetres need a scale.
     """
     from flawmap.errors import OptionError, option
+    from flawmap.stages.measure import MeasureOptions
     from flawmap.tools.grading import GradingOptions
+    from flawmap.tools.options import read_options
     from flawmap.tools.scale import ScaleOptions
 
     if exposure is not None and grading is None:
@@ -69,7 +75,9 @@ def measure(
             scale=ScaleOptions(mm_per_px, distance_m, focal_mm, sensor_width_mm, marker_mm),
             grading=None if grading is None else GradingOptions(grading, exposure),
             mask_threshold=mask_threshold,
+            options=None if config is None else read_options(config, MeasureOptions),
             json_file=json_file,
+            overlay=overlay,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from flawmap.stages.measure import (
     MeasuredCracks,
     MeasureOptions,
     ProfileOptions,
+    draw_cracks,
     measure_cracks,
     measure_profiles,
     read_profiles,
     to_grey,
 )
-from flawmap.tools.files import write_json
+from flawmap.tools.files import write_file, write_json
 from flawmap.tools.grading import Exposure, Grade, GradingOptions, GradingTable, grade_width, read_grading
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
@@ -52,7 +54,7 @@ class Measured(Outcome):
     """One per crack; empty where no table was asked for."""
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what is read, how, and what is written
     mask: Path | str,
     photo: Path | str | None = None,
     *,
@@ -61,14 +63,16 @@ def measure(
     mask_threshold: int | None = None,
     options: MeasureOptions | None = None,
     json_file: Path | str | None = None,
+    overlay: Path | str | None = None,
 ) -> Measured:
     """Length, width, direction and pattern of every crack in a mask image.
 
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
-    at their word. A grade needs a scale.
+    at their word. A grade needs a scale. `overlay` is a PNG file to draw centre lines and largest widths in.
     """
     for module in ("skimage", "cv2"):
         require_extra(module, "inspect")
+    _check_overlay(overlay, (mask, photo))
     scale, options = scale or ScaleOptions(), options or MeasureOptions()
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():
@@ -83,8 +87,28 @@ def measure(
     grades = () if table is None else tuple(_grade(crack.measurement, *table) for crack in found.cracks)
     if json_file is not None:
         write_json(Path(json_file), _to_json(found, grades, table))
+    if overlay is not None:
+        _write_overlay(Path(overlay), draw_cracks(found, pixels, image))
     lines = (*_lines(found, grades), *_limits(found, table))
     return Measured(lines=lines, cracks=found.cracks, total=found.total, grades=grades)
+
+
+def _check_overlay(overlay: Path | str | None, inputs: Sequence[Path | str | None]) -> None:
+    if overlay is None:
+        return
+    path = Path(overlay)
+    if path.suffix.lower() != ".png":
+        raise OptionError(f"{option('--overlay')} is {path}; a file name that ends in .png was wanted")
+    if any(given is not None and path.resolve() == Path(given).resolve() for given in inputs):
+        raise OptionError(f"{option('--overlay')} is {path}, which is read here; give another file name")
+
+
+def _write_overlay(path: Path, picture: np.ndarray) -> None:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    write_file(path, content.getvalue())
 
 
 def _read_photo(path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ from flawmap.stages.measure.cracks import (
     measure_cracks,
     to_grey,
 )
+from flawmap.stages.measure.drawing import draw_cracks
 from flawmap.stages.measure.profile_files import Profile, measure_profiles, read_profiles
 from flawmap.stages.measure.profiles import ProfileOptions, Widths, measure_widths
 from flawmap.stages.measure.tracing import trace_crack
@@ -19,6 +20,7 @@ __all__ = [
     "Profile",
     "ProfileOptions",
     "Widths",
+    "draw_cracks",
     "measure_crack",
     "measure_cracks",
     "measure_profiles",

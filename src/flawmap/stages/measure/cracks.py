@@ -16,23 +16,27 @@ import numpy as np
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement, CrackPattern
 from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, label_pieces
-from flawmap.stages.measure.profiles import ProfileOptions, Widths, measure_widths
+from flawmap.stages.measure.pooling import learn_look
+from flawmap.stages.measure.profiles import CrackLook, ProfileOptions, Widths, measure_widths
 from flawmap.tools.scale import Scale
 
 _SURFACE_PX = 14
 """How much of the surface a profile holds on either side, beyond one and a half half-widths of the mask."""
 _LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in grey, ITU-R BT.601."""
-_BLUR_RANGE_PX, _BLUR_MARGIN, _EDGES_AT_PX = (0.4, 2.0), 1.05, 3.0
-"""Of photos that can be measured; the margin keeps the least width below the true one. Under three pixels the
-pixels' own steps pass for sharp edges, and tell no blur."""
-_SHOWN_AT, _SHOWN_READINGS = 3.6, 10
-"""A crack shows its own darkness where it is this many times as wide as its blur, or as a pixel, in so many
-readings."""
-_EVERY_PX, _GLANCE = 2, 4
+_EVERY_PX, _GLANCE = 2, 2
 """A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
 _RADIUS_STEP = 4
 """Branches whose half-widths are equal when rounded up to this are read together."""
+
+
+_STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
+"""Readings in a local mean; what counts as noise is larger by this, since it is told from few readings."""
+_STEP_PX = (2 / 12) ** 0.5
+"""Standard deviation of a mask's width by its steps: both edges are rounded to pixels."""
+_MASK_BLUR_PX = 0.7
+_MASK_LOOK = CrackLook(dark_ratio=0.0, blur_px=(_MASK_BLUR_PX**2 + 1 / 12) ** 0.5, dark_u95=0.0)
+"""Of a mask as a photo: black on white, and mixed within pixels."""
 
 
 @dataclass(frozen=True)
@@ -181,14 +185,14 @@ def _read(
     """Widths along the centre lines of one crack, on the photo where it shows them."""
     lines = find_centre_lines(mask)
     batches = [] if grey is None else _sample(grey, lines, options)
-    glance = [_measure(batch, options.profile, _GLANCE) for batch in batches]
+    glances = [_glance(batch, options.profile) for batch in batches]
     n_looked_at = sum(-(-len(batch.xy) // _GLANCE) for batch in batches)
-    from_photo = bool(batches) and 2 * sum(len(widths) for _, _, widths in glance) >= n_looked_at
+    from_photo = bool(batches) and 2 * sum(len(widths) for _, widths in glances) >= n_looked_at
     if from_photo:
-        profile = _learnt([widths for _, _, widths in glance], options.profile)
+        look = learn_look(glances)
     else:
-        batches, profile = _sample(_to_photo(mask), lines, options), replace(options.profile, dark_ratio=0)
-    found = [part for batch in batches if len((part := _measure(batch, profile))[2])]
+        batches, look = _sample(_to_photo(mask), lines, options), _MASK_LOOK
+    found = [part for batch in batches if len((part := _measure(batch, options.profile, look))[2])]
     if not found:
         found = [_by_area(mask, lines)]
     xy = np.concatenate([points for points, _, _ in found])
@@ -203,24 +207,7 @@ def _to_photo(mask: np.ndarray) -> np.ndarray:
     """(H, W) float32: its crack in black on white, as blurred as a photo in focus is."""
     from scipy import ndimage
 
-    return ndimage.gaussian_filter(np.where(mask, np.float32(0), np.float32(255)), 0.7)
-
-
-def _learnt(found: Sequence[Widths], profile: ProfileOptions) -> ProfileOptions:
-    """What a whole crack tells and a single profile cannot: its blur, and how dark it is where it is wide."""
-    half, blur, dark = (
-        np.concatenate([getattr(widths, name) for widths in found])
-        for name in ("half_px", "blur_px", "dark_ratio")
-    )
-    blur_px, most_blur_px, dark_ratio = float(np.median(blur)), profile.most_blur_px, profile.dark_ratio
-    has_edges = half > _EDGES_AT_PX
-    if has_edges.sum() >= _SHOWN_READINGS:
-        blur_px = float(np.median(blur[has_edges]))
-        most_blur_px = float(np.clip(_BLUR_MARGIN * blur_px, *_BLUR_RANGE_PX))
-    is_wide = half > _SHOWN_AT * max(1.0, blur_px)
-    if is_wide.sum() >= _SHOWN_READINGS:
-        dark_ratio = min(0.95, float(np.median(dark[is_wide])))
-    return replace(profile, most_blur_px=most_blur_px, dark_ratio=dark_ratio)
+    return ndimage.gaussian_filter(np.where(mask, np.float32(0), np.float32(255)), _MASK_BLUR_PX)
 
 
 def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> list[_Batch]:
@@ -254,26 +241,41 @@ def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> li
     ]
 
 
-def _measure(batch: _Batch, profile: ProfileOptions, every: int = 1) -> tuple[np.ndarray, np.ndarray, Widths]:
+def _glance(batch: _Batch, profile: ProfileOptions) -> tuple[np.ndarray, Widths]:
+    """Profiles and what is read of them by themselves, where they show a dark line."""
+    profiles, is_own = batch.profiles[::_GLANCE], batch.is_own[::_GLANCE]
+    widths = measure_widths(profiles, replace(profile, search_px=batch.radius_px + 3))
+    is_kept = (
+        widths.is_seen & is_own & _is_inside(batch.xy[::_GLANCE], batch.normals[::_GLANCE], widths, batch)
+    )
+    return profiles[is_kept], widths.take(is_kept)
+
+
+def _measure(
+    batch: _Batch, profile: ProfileOptions, look: CrackLook | None
+) -> tuple[np.ndarray, np.ndarray, Widths]:
     """Points, unit normals and widths, of the readings that show a dark line within the picture."""
-    xy, normals, is_own = batch.xy[::every], batch.normals[::every], batch.is_own[::every]
-    widths = measure_widths(batch.profiles[::every], replace(profile, search_px=batch.radius_px + 3))
-    if every == 1:
-        widths = replace(widths, width_px=_steady(widths.width_px, batch.branch, batch.n_along))
-    is_kept = widths.is_seen & is_own & _is_inside(xy, normals, widths, batch)
-    return xy[is_kept], normals[is_kept], widths.take(is_kept)
+    widths = measure_widths(batch.profiles, replace(profile, search_px=batch.radius_px + 3), look)
+    noise_px = np.maximum(widths.noise_px, _STEP_PX if look is _MASK_LOOK else 0)
+    ends = np.flatnonzero(np.diff(batch.branch)) + 1
+    branches = zip(np.split(widths.width_px, ends), np.split(noise_px, ends), strict=True)
+    steady = [_steady(width, noise, batch.n_along) for width, noise in branches]
+    widths = replace(widths, width_px=np.concatenate(steady))
+    is_kept = widths.is_seen & batch.is_own & _is_inside(batch.xy, batch.normals, widths, batch)
+    return batch.xy[is_kept], batch.normals[is_kept], widths.take(is_kept)
 
 
-def _steady(width_px: np.ndarray, branch: np.ndarray, n_along: int) -> np.ndarray:
-    """(n,) the running median along each branch."""
+def _steady(width_px: np.ndarray, noise_px: np.ndarray, n_along: int) -> np.ndarray:
+    """(n,) along one branch: the running median, drawn towards the local mean by as much as noise alone
+    would scatter it (Lee 1980, IEEE PAMI 2(2)). Else the largest of many would be the noisiest."""
     from scipy import ndimage
 
-    ends = np.flatnonzero(np.diff(branch)) + 1
-    parts = (
-        ndimage.median_filter(part, min(n_along, len(part)), mode="nearest")
-        for part in np.split(width_px, ends)
-    )
-    return np.concatenate(list(parts))
+    n_mean = min(_STEADY_READINGS, len(width_px))
+    median = ndimage.median_filter(width_px, min(n_along, len(width_px)), mode="nearest")
+    mean = ndimage.uniform_filter1d(median, n_mean, mode="nearest")
+    spread = ndimage.uniform_filter1d((median - mean) ** 2, n_mean, mode="nearest")
+    is_real = np.clip(1 - _NOISE_MARGIN * np.median(noise_px) ** 2 / np.maximum(spread, 1e-9), 0, 1)
+    return mean + is_real * (median - mean)
 
 
 def _is_inside(xy: np.ndarray, normals: np.ndarray, widths: Widths, batch: _Batch) -> np.ndarray:
@@ -304,7 +306,7 @@ def _by_area(mask: np.ndarray, lines: CentreLines) -> tuple[np.ndarray, np.ndarr
     length = max(1.0, sum(line.length_px for line in lines.branches))
     one = np.array([mask.sum() / length])
     unknown = np.array([0.0])
-    widths = Widths(one, one / 2 + 1, unknown, unknown, unknown, unknown, unknown, np.array([False]))
+    widths = Widths(one, one / 2 + 1, *[unknown] * 8, is_seen=np.array([False]))
     return lines.branches[0].xy[:1], np.array([[0.0, 1.0]]), widths
 
 

@@ -30,6 +30,10 @@ _DARK_RANGE = (0.1, 0.4)
 _EDGE_LEVELS = (0.4, 0.5, 0.6)
 """Of the depth. Where the crack has clear edges, the width hardly depends on the level; a shaded or broken
 edge leaves open what the edge is, and the change from the first to the last level says by how much."""
+_BLUR_MARGIN = 1.05
+"""Keeps the least width below the true one, where the blur is known from the crack as a whole."""
+_TELLING = (2.8, 3.6)
+"""Distances at half depth, in deviations of the blur, between which they begin to tell the width."""
 _SEEN_AT, _SEEN_SHARE = 3.0, 0.04
 """A line is seen from this many times the surface's own unrest on, and this share of its brightness."""
 
@@ -55,6 +59,18 @@ class ProfileOptions:
                 raise OptionError(f"{name} is {getattr(self, name)}; a number above 0 was wanted")
 
 
+@dataclass(frozen=True)
+class CrackLook:
+    """How a crack looks in a photo, the same all along it."""
+
+    dark_ratio: float
+    """Its grey value over that of the surface, as it were without blur."""
+    blur_px: float
+    """Standard deviation of the photo's blur."""
+    dark_u95: float
+    """95 % half-interval of a narrow width that `dark_ratio` leaves open, as a share of the width."""
+
+
 @dataclass(frozen=True, eq=False)
 class Widths:
     """One row per profile, all (n,) float64 but `is_seen` (n,) bool; positions in samples from the first."""
@@ -71,6 +87,12 @@ class Widths:
     """Distance between the two."""
     dark_ratio: np.ndarray
     """The darkest value over that of the surface."""
+    surface: np.ndarray
+    """Grey value of the surface beside the line."""
+    missing_px: np.ndarray
+    """The width of a line without any light that would darken the photo as much."""
+    noise_px: np.ndarray
+    """Standard deviation of the width by the photo's noise alone."""
     is_seen: np.ndarray
     """Whether there is a dark line at all: three times as deep as the surface is uneven, not too faint."""
 
@@ -82,11 +104,13 @@ class Widths:
         return Widths(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def measure_widths(profiles: np.ndarray, options: ProfileOptions | None = None) -> Widths:
+def measure_widths(
+    profiles: np.ndarray, options: ProfileOptions | None = None, look: CrackLook | None = None
+) -> Widths:
     """Widths of the dark lines in (n, k) grey values, sampled a pixel apart, k at least 7; 0 is black.
 
-    The surface should be seen on both sides, best over 5 samples or more. Raises ValueError for another shape
-    or values that are no numbers.
+    The surface should be seen on both sides, best over 5 samples or more. `look` is what is known of the
+    whole crack. Raises ValueError for another shape or values that are no numbers.
     """
     options = options or ProfileOptions()
     values = np.asarray(profiles, np.float64)
@@ -97,14 +121,22 @@ def measure_widths(profiles: np.ndarray, options: ProfileOptions | None = None) 
     low, half, high = (np.diff(dip.cross(level), axis=0)[0] for level in _EDGE_LEVELS)
     left, right = dip.cross(0.5)
     missing, surface = dip.missing(left, right)
-    least = np.minimum(_least_width(half, options.most_blur_px), half)
+    blur_px, dark_ratio, (darkest, lightest) = options.most_blur_px, options.dark_ratio, _DARK_RANGE
+    if look is not None:
+        blur_px, dark_ratio = _BLUR_MARGIN * look.blur_px, look.dark_ratio
+        darkest, lightest = (1 - (1 - dark_ratio) * np.exp(side * look.dark_u95) for side in (1, -1))
+    least = np.minimum(_least_width(half, blur_px), half)
+    if look is not None:
+        # Of narrow cracks the distance tells little but noise, and the darkness is known.
+        least *= np.clip((half / blur_px - _TELLING[0]) / (_TELLING[1] - _TELLING[0]), 0, 1)
 
     def estimate(ratio: float) -> np.ndarray:
-        depth = surface - np.minimum(dip.darkest, ratio * surface)
+        shown = ratio * surface if look is not None else np.minimum(dip.darkest, ratio * surface)
+        depth = surface - shown
         return np.clip(missing / np.maximum(depth, 1e-9), least, half)
 
-    width = np.where(dip.depth > 0, estimate(options.dark_ratio), 0.0)
-    of_darkness = np.abs(estimate(_DARK_RANGE[1]) - estimate(_DARK_RANGE[0])) / 2
+    width = np.where(dip.depth > 0, estimate(dark_ratio), 0.0)
+    of_darkness = np.abs(estimate(lightest) - estimate(darkest)) / 2
     u95 = np.sqrt(_EDGE_U95_PX**2 + (high - low) ** 2 + of_darkness**2)
     return Widths(
         width,
@@ -114,6 +146,9 @@ def measure_widths(profiles: np.ndarray, options: ProfileOptions | None = None) 
         half_px=half,
         blur_px=_blur(half, high - low),
         dark_ratio=np.clip(dip.darkest / np.maximum(surface, 1e-9), 0, 1),
+        surface=surface,
+        missing_px=missing / np.maximum(surface, 1e-9),
+        noise_px=dip.noise() / np.maximum(dip.depth, 1e-9) * np.sqrt(np.minimum(half, 4) + 2 * _CLEARANCE_PX),
         is_seen=dip.depth > np.maximum(_SEEN_AT * dip.unrest(), _SEEN_SHARE * surface),
     )
 

@@ -21,6 +21,8 @@ Engine = Literal["local", "ray"]
 Item = TypeVar("Item")
 Ready = TypeVar("Ready")
 Result = TypeVar("Result")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
 _READERS = 2
 _MOST_PER_BLOCK = 32
@@ -28,14 +30,14 @@ _MOST_PER_BLOCK = 32
 _BLOCKS_PER_WORKER = 16
 
 
-class Work(Protocol[Item, Ready, Result]):
+class Work(Protocol[Item_contra, Ready, Result_co]):
     """Two steps for each item. Threads may call both at once; for Ray it must be picklable."""
 
-    def prepare(self, item: Item) -> Ready:
+    def prepare(self, item: Item_contra, /) -> Ready:
         """What waits for disks and networks; done ahead of the second step."""
         ...
 
-    def finish(self, ready: Ready) -> Result:
+    def finish(self, ready: Ready, /) -> Result_co:
         """What keeps a core busy."""
         ...
 
@@ -111,8 +113,10 @@ def _map_on_ray(
     require_extra("ray", "ray")
     is_ours = _start_ray(n_workers)
     import ray
-    from ray import cloudpickle
+    import ray.cloudpickle
 
+    cloudpickle: Any = ray.cloudpickle
+    worker: Any = _RayWorker  # Ray takes a class too, whatever its annotations say
     settings = ray.data.DataContext.get_current()
     settings.enable_progress_bars = settings.print_on_execution_start = False
     n_workers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -121,7 +125,7 @@ def _map_on_ray(
         rows: Any = ray.data.from_items(
             [{"item": pickle.dumps(item)} for item in items], override_num_blocks=-(-len(items) // per_block)
         ).map(
-            _RayWorker,
+            worker,
             fn_constructor_args=(cloudpickle.dumps(work),),
             compute=ray.data.ActorPoolStrategy(size=min(n_workers, len(items))),
             num_cpus=1,
@@ -144,9 +148,11 @@ def _start_ray(n_workers: int | None) -> bool:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         return False
-    here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": n_workers or n_usable_cores()}
+    here: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        here["num_cpus"] = n_workers or n_usable_cores()
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **here)
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
     except Exception as error:  # a slow start is a bare Exception
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]

@@ -73,8 +73,9 @@ def read_size_and_time(place: Place) -> tuple[int, int] | None:
         return None
     changed = next((told[key] for key in _CHANGED_KEYS if told.get(key)), None)
     at_s = changed.timestamp() if isinstance(changed, datetime) else changed
-    is_told = isinstance(at_s, float | int) and isinstance(told.get("size"), int)
-    return (told["size"], round(at_s * 1e9)) if is_told else None
+    if not isinstance(at_s, float | int) or not isinstance(told.get("size"), int):
+        return None
+    return told["size"], round(at_s * 1e9)
 
 
 @contextmanager

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
     from flawmap.pipeline.using import evaluate, explain, load, predict
+    from flawmap.service.options import ServeOptions
+    from flawmap.service.reviews import export_reviews
+    from flawmap.service.serving import add_user, serve
     from flawmap.tools.photos import read_image
 
 __all__ = [
@@ -29,12 +32,15 @@ __all__ = [
     "FlawmapError",
     "InspectOptions",
     "RunOptions",
+    "ServeOptions",
+    "add_user",
     "audit",
     "compare",
     "convert",
     "draw_sample",
     "evaluate",
     "explain",
+    "export_reviews",
     "fetch",
     "inspect",
     "load",
@@ -44,6 +50,7 @@ __all__ = [
     "predict",
     "rank",
     "read_image",
+    "serve",
     "similar",
     "train",
     "zoo",
@@ -58,6 +65,9 @@ _HOMES = {
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),
     "pipeline.using": ("evaluate", "explain", "load", "predict"),
+    "service.options": ("ServeOptions",),
+    "service.reviews": ("export_reviews",),
+    "service.serving": ("add_user", "serve"),
     "tools.photos": ("read_image",),
 }
 

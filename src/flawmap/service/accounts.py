@@ -1,4 +1,4 @@
-"""Who may come in, and as what. Passwords are kept as argon2id, tokens as the digest of a long random secret."""
+"""Who may come in, and as what. Of passwords argon2id hashes are kept, of random secrets plain digests."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ _BUSY = (429, 503)
 class Client:
     """Talks to a service; use it in a `with` block.
 
-    Where the service is full it waits as long as it is told to, up to `patience_s` in all. Raises ServiceError
-    with the service's own words.
+    Where the service is full it waits as long as it is told to, up to `patience_s` in all. Raises
+    ServiceError with the service's own words.
     """
 
     def __init__(

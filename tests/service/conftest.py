@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from flawmap.tools.bundle import Bundle
 
 for module in ("fastapi", "sqlmodel", "alembic", "argon2", "prometheus_client", "httpx2", "skimage"):
     pytest.importorskip(module)
-
-
-def to_png(image: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def to_site(seed: int, crack_at: int | None, tiny: SimpleNamespace) -> bytes:
-    """A photo of 192 × 256 pixels, several training tiles large; `crack_at` as make_photo()'s."""
-    return to_png(tiny.make_photo(seed, crack_at, (192, 256)))
 
 
 @pytest.fixture

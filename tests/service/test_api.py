@@ -9,35 +9,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from argon2 import PasswordHasher
 
 from bad_files import draw_odd_files
 from flawmap.errors import OptionError
+from flawmap.service import accounts
 from flawmap.service.accounts import add_account, make_token
 from flawmap.service.database import open_database
 from flawmap.service.options import ServeOptions
 from flawmap.service.queueing import PhotoQueue, QueueFull
 from flawmap.service.running import running_service
 from flawmap.tools.bundle import Bundle
-from service.conftest import to_png, to_site
-
-
-def upload(client, content: bytes, name: str = "a.png") -> str:
-    answer = client.post("/v1/photos", files={"photo": (name, content)})
-    assert answer.status_code == 201, answer.text
-    return answer.json()["photo"]
-
-
-def inspect(client, contents: list[bytes]) -> dict:
-    """Upload, inspect and wait for the result."""
-    photos = [{"photo": upload(client, one), "name": f"{i}.png"} for i, one in enumerate(contents)]
-    begun = client.post("/v1/inspections", json={"photos": photos})
-    assert begun.status_code == 202, begun.text
-    place = begun.headers["Location"]
-    for _ in range(200):
-        if client.get(place).json()["state"] == "done":
-            return client.get(f"{place}/result").json()
-        time.sleep(0.05)
-    raise AssertionError("the inspection does not end")
+from service_talk import inspect, to_png, to_site, upload
 
 
 def test_photos_are_labelled_like_predict_does(open_service: Callable, tiny: SimpleNamespace) -> None:
@@ -159,7 +142,12 @@ def test_other_sites_and_other_names_are_kept_out(open_service: Callable) -> Non
         assert client.get(path).status_code == 404
 
 
-def test_accounts_lock_the_service(open_service: Callable, tmp_path: Path) -> None:
+def test_accounts_lock_the_service(
+    open_service: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(accounts, "_hasher", lambda: quick)
+    monkeypatch.setattr(accounts, "_nobodys_hash", lambda: quick.hash("nobody's"))
     database = open_database(tmp_path / "data")
     for role in ("viewer", "reviewer", "admin"):
         add_account(database, role, role, f"secret of {role}")

@@ -219,13 +219,11 @@ def _cut(window: tuple[int, int, int, int]) -> tuple[slice, slice]:
 
 
 def _fill(outline: Outline, size_hw: tuple[int, ...]) -> np.ndarray:
-    """(H, W) bool: the pixels whose middles an outline holds, and those it touches where it is thin."""
-    from PIL import Image, ImageDraw
+    """(H, W) bool: the pixels whose middles an outline holds."""
+    from skimage.draw import polygon2mask
 
-    picture = Image.new("1", (size_hw[1], size_hw[0]))
-    # Corners are pixel edges, Pillow's are pixel middles: half a pixel apart.
-    ImageDraw.Draw(picture).polygon([(x - 0.5, y - 0.5) for x, y in outline], fill=1)
-    return np.asarray(picture, bool)
+    # Corners are given from the photo's edge, (x, y); scikit-image counts (row, column) from pixel middles.
+    return polygon2mask(size_hw[:2], np.asarray(outline, float)[:, ::-1] - 0.5)
 
 
 def _table(rows: Sequence[tuple[str, str, str]], label: str) -> str:

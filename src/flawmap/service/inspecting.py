@@ -17,8 +17,9 @@ from flawmap.service.queueing import PhotoQueue
 from flawmap.service.storage import Storage
 from flawmap.stages.survey import to_finding, to_layers
 
-_MOST_TRIES = 3
-"""Of a photo that takes the whole process down each time."""
+_MOST_TRIES = 10
+"""Of a photo at whose sight the whole process ended each time. Photos that were tried before come last, so
+that other kills do not add up on one photo."""
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +103,7 @@ class Inspections:
     def _unfinished(self, job_id: str) -> list[JobPhoto]:
         query = select(JobPhoto).where(JobPhoto.job_id == job_id, col(JobPhoto.done_at).is_(None))
         with self._database.reading() as session:
-            return list(session.exec(query.order_by(col(JobPhoto.number))))
+            return list(session.exec(query.order_by(col(JobPhoto.n_tries), col(JobPhoto.number))))
 
     def _begin(self, photo: JobPhoto) -> bool:
         """Count the try; False where a photo has been given up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,12 +31,14 @@ _STATIC = {path.name for path in _PAGE.glob("*") if path.suffix in (".js", ".css
 
 
 @router.get("/", include_in_schema=False)
-def show_page(caller: MaybeCaller) -> Response:
+def show_page(caller: MaybeCaller, service: ServiceHere) -> Response:
     if caller is None:
         return RedirectResponse("/login", 303)
     page = (_PAGE / "index.html").read_text(encoding="utf-8")
-    told = page.replace("{{caller}}", html.escape(caller.name)).replace("{{role}}", caller.role)
-    return HTMLResponse(told, headers={"Cache-Control": "no-store"})
+    told = {"caller": html.escape(caller.name), "role": caller.role}
+    told["leave"] = "" if service.is_locked else "hidden"
+    filled = re.sub(r"{{(\w+)}}", lambda match: told[match[1]], page)
+    return HTMLResponse(filled, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/static/{name}", include_in_schema=False)

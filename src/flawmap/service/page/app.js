@@ -160,7 +160,7 @@ function findingRow(one) {
     make(
       "span",
       { className: "where", textContent: inner.label },
-      make("small", { textContent: `${where.name}, ${width}` }),
+      make("small", { textContent: `${width}, ${where.name}` }),
     ),
     make("span", { className: `tag ${inner.review?.verdict ?? ""}`, textContent: said }),
   );

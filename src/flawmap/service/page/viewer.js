@@ -56,15 +56,16 @@ export class Viewer {
     for (const flaw of [...flaws].sort((a, b) => a.isChosen - b.isChosen)) {
       const line = `M${flaw.polygon.map((point) => point.join(" ")).join("L")}Z`;
       const kind = `${flaw.verdict}${flaw.isChosen ? " chosen" : ""}`;
-      if (areas) paths.push(this.path(line, `area ${kind}`, flaw, opacity * 0.6));
+      if (areas) paths.push(this.path(line, `area ${kind}`, opacity * 0.6));
       if (outlines || flaw.isChosen) {
-        paths.push(this.path(line, "casing", flaw, 1), this.path(line, kind, flaw, 1));
+        const casing = flaw.isChosen ? "casing chosen" : "casing";
+        paths.push(this.path(line, casing), this.path(line, kind));
       }
     }
     this.marks.replaceChildren(...paths);
   }
 
-  path(line, kind, flaw, opacity) {
+  path(line, kind, opacity = 1) {
     const path = document.createElementNS(SVG, "path");
     path.setAttribute("d", line);
     path.setAttribute("class", kind);
@@ -109,6 +110,7 @@ export class Viewer {
     this.isWhole = false;
     this.view = { x, y, scale };
     this.world.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+    this.world.style.setProperty("--px", 1 / scale);
     this.world.classList.toggle("pixels", scale >= 2);
     element("zoom").textContent = `${Math.round(scale * 100)} %`;
   }
@@ -159,7 +161,7 @@ export class Viewer {
   sketch() {
     this.marks.querySelector(".sketch")?.remove();
     const line = `M${this.drawn.map((point) => point.join(" ")).join("L")}`;
-    this.marks.append(this.path(line, "missed chosen sketch", null, 1));
+    this.marks.append(this.path(line, "missed chosen sketch"));
   }
 
   release(event) {

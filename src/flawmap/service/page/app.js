@@ -289,6 +289,17 @@ async function decide(verdict, label = null) {
   else showLists();
 }
 
+// Where a model sees flaws all over a photo, one key says no to all that nobody has judged yet.
+async function rejectRest() {
+  if (!photo || !isReviewer) return;
+  for (const one of photo.findings.filter((inner) => !inner.review)) {
+    const said = await review({ verdict: "reject", finding: one.id });
+    if (!said) break;
+    one.review = said;
+  }
+  showLists();
+}
+
 function askLabel(title, use) {
   const dialog = element("label-dialog");
   element("label-title").textContent = title;
@@ -365,6 +376,7 @@ const KEYS = {
   ArrowLeft: () => step(-1),
   a: () => decide("accept"),
   r: () => decide("reject"),
+  R: rejectRest,
   l: relabel,
   m: beginMarking,
   c: checkPhoto,

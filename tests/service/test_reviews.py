@@ -59,6 +59,10 @@ def test_what_makes_no_sense_is_refused(open_service: Callable, tiny: SimpleName
     result = inspect(client, [to_site(0, 96, tiny)])
     here = {"inspection": result["id"], "number": 1}
     outside = [[0, 0], [999, 0], [0, 9]]
+    for text in ("\\ud800", "\\u0000"):  # JSON's spelling of half a character, and of NUL
+        body = f'{{"verdict": "relabel", "finding": 1, "label": "{text}"}}'
+        answer = client.post("/v1/reviews", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422 and "half a character" in answer.json()["detail"]
     for status, values in (
         (422, {"verdict": "relabel", "finding": 1}),
         (422, {"verdict": "fine", "finding": 1}),

@@ -112,7 +112,6 @@ class Client:
 
 def _why(answer: httpx2.Response) -> str:
     try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):  # of something else that listens there
         return answer.text[:200]
-    return detail if isinstance(detail, str) else "; ".join(str(one.get("msg")) for one in detail)

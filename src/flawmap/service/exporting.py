@@ -131,8 +131,9 @@ def _read(database: Database, model: str | None) -> _Read:
 
 
 def _to_truth(seen: shapes.SeenPhoto, file: str) -> _Truth:
-    flaws = [(one.label or "", one.polygon or []) for one in seen.missed]
-    rejected, undecided = [], []
+    flaws: list[tuple[str, Outline]] = [(one.label or "", one.polygon or []) for one in seen.missed]
+    rejected: list[Outline] = []
+    undecided: list[Outline] = []
     for finding in seen.findings:
         verdict = finding.review.verdict if finding.review else ""
         outline = _outline(finding)

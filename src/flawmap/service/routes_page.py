@@ -70,7 +70,7 @@ async def log_in(
     database = service.database
     caller = await run_in_threadpool(who_has_password, database, name, password)
     if caller is None:
-        with database.writing(name[:100], "failed login", address):
+        with database.writing(name if name.isprintable() else "?", "failed login", address):
             pass
         return RedirectResponse("/login?said=wrong", 303)
     secret = await run_in_threadpool(make_token, database, caller.name, caller.name, is_login=True)

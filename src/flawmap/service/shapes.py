@@ -3,6 +3,7 @@ silent default."""
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +18,15 @@ class Asked(BaseModel):
     """Base of what comes in."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_half_characters(cls, values: Any) -> Any:
+        """JSON can spell halves of characters and NUL, which databases cannot keep."""
+        text = json.dumps(values, ensure_ascii=False)
+        if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("a text holds NUL or half a character")
+        return values
 
 
 class KeptPhoto(BaseModel):
@@ -34,9 +44,9 @@ class PredictedPhoto(BaseModel):
 
     name: str
     label: str = ""
-    score: float | None = Field(None, description="Calibrated probability of the printed label.")
+    score: float | None = Field(default=None, description="Calibrated probability of the printed label.")
     flaw_score: float | None = None
-    review: bool | None = Field(None, description="Whether a person should look.")
+    review: bool | None = Field(default=None, description="Whether a person should look.")
     error: str = ""
     probabilities: dict[str, float] | None = None
 
@@ -59,7 +69,7 @@ class ModelInfo(BaseModel):
     digest: str
     test: dict[str, Any] = Field(description="The figures of the model's own test.")
     can_inspect: bool
-    why_not: str = Field("", description="Why it cannot inspect.")
+    why_not: str = Field(default="", description="Why it cannot inspect.")
     is_default: bool
 
 
@@ -67,14 +77,16 @@ class AskedPhoto(Asked):
     """A photo of an inspection."""
 
     photo: str = Digest
-    name: str = Field("", max_length=500, description="Shown to people; nothing else is done with it.")
+    name: str = Field(
+        default="", max_length=500, description="Shown to people; nothing else is done with it."
+    )
 
 
 class AskedInspection(Asked):
     """Photos for a model to look at."""
 
     photos: list[AskedPhoto] = Field(min_length=1, max_length=MOST_PHOTOS)
-    model: str | None = Field(None, description="Of /v1/models; the first one where none is named.")
+    model: str | None = Field(default=None, description="Of /v1/models; the first one where none is named.")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -88,7 +100,7 @@ class InspectionInfo(BaseModel):
     id: str
     model: str
     state: JobState
-    note: str = Field("", description="Why it does not go on, where it does not.")
+    note: str = Field(default="", description="Why it does not go on, where it does not.")
     n_photos: int
     n_done: int
     n_findings: int
@@ -155,15 +167,20 @@ class AskedReview(Asked):
     `withdrawn` of an earlier `missed`."""
 
     verdict: Verdict
-    finding: int | None = Field(None, ge=1, le=2**53)
-    inspection: str | None = Field(None, max_length=64)
-    number: int | None = Field(None, ge=1, le=2**31 - 1, description="Of the photo in the inspection.")
-    of_review: int | None = Field(None, ge=1, le=2**53)
-    label: str | None = Field(None, min_length=1, max_length=100)
-    polygon: list[tuple[float, float]] | None = Field(
-        None, min_length=3, max_length=10_000, description="(x, y) corners in pixels of the upright photo."
+    finding: int | None = Field(default=None, ge=1, le=2**53)
+    inspection: str | None = Field(default=None, max_length=64)
+    number: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="Of the photo in the inspection."
     )
-    note: str = Field("", max_length=2000)
+    of_review: int | None = Field(default=None, ge=1, le=2**53)
+    label: str | None = Field(default=None, min_length=1, max_length=100)
+    polygon: list[tuple[float, float]] | None = Field(
+        default=None,
+        min_length=3,
+        max_length=10_000,
+        description="(x, y) corners in pixels of the upright photo.",
+    )
+    note: str = Field(default="", max_length=2000)
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"verdict": "reject", "finding": 1}]}

@@ -21,8 +21,7 @@ export async function ask(path, options = {}, nTries = 20) {
   if (answer.status === 401) location.assign("/login");
   const said = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    const detail = typeof said.detail === "string" ? said.detail : said.detail?.[0]?.msg;
-    throw new Refused(answer.status, detail ?? `refused (${answer.status})`);
+    throw new Refused(answer.status, said.detail ?? `refused (${answer.status})`);
   }
   return said;
 }

@@ -351,7 +351,7 @@ async function checkPhoto() {
   if (!photo?.width_px || !isReviewer) return;
   const where = photo;
   if (where.findings.some((one) => !one.review)) {
-    say("Accept or reject every finding of the photo first.");
+    say("Accept or reject every finding of the photo first (Shift R rejects the rest).");
     return;
   }
   const values = where.checked

@@ -92,8 +92,10 @@ def _create_findings() -> None:
     )
 
 
-def _text(name: str, **options: bool) -> sa.Column[str]:
-    return sa.Column(name, sa.String, **{"nullable": False, **options})
+def _text(
+    name: str, *, nullable: bool = False, unique: bool | None = None, index: bool | None = None
+) -> sa.Column[str]:
+    return sa.Column(name, sa.String, nullable=nullable, unique=unique, index=index)
 
 
 def _number(name: str) -> sa.Column[int]:

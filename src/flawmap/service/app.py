@@ -47,7 +47,10 @@ def create_app(service: Service) -> App:
 async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
     """In one line, and without what was sent, which need not be text that can be sent back."""
     assert isinstance(error, RequestValidationError)
-    found = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+    found = []
+    for one in error.errors():
+        where = ".".join(map(str, one["loc"][1:]))
+        found.append(f"{where}: " * bool(where) + one["msg"].removeprefix("Value error, "))
     detail = "; ".join(found).encode("utf-8", "backslashreplace").decode()
     return JSONResponse({"detail": detail[:2000]}, 422)
 

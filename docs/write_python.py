@@ -17,6 +17,7 @@ from flawmap import errors, records
 from flawmap.pipeline import (
     benchmarking,
     comparing,
+    embedding,
     exporting,
     inspecting,
     looking,
@@ -60,6 +61,7 @@ RETURNED = [
     using.Evaluated,
     using.Predicted,
     exporting.Exported,
+    embedding.Embedded,
     benchmarking.Benchmarked,
     benchmarking.BenchmarkRow,
     benchmark.Timing,
@@ -122,10 +124,10 @@ options = flawmap.RunOptions(seed=1)
 options = replace(options, rank=replace(options.rank, prefer="size"))
 ```
 """
-INSPECT_OPTIONS = """## Options of inspections
+INSPECT_OPTIONS = """## Options of inspections and services
 
 `flawmap.InspectOptions` holds those of `inspect` in the same way, `flawmap.CompareOptions` those of
-`compare`.
+`compare`, `flawmap.ServeOptions` those of `serve`.
 """
 HANDED_ON = {("rank", "cache"), ("export", "overwrite")}
 """Options that a run sets by itself, as it does every `photos` but the data set's."""
@@ -139,6 +141,7 @@ def main() -> None:
     parts += [OPTIONS, *_options(flawmap.RunOptions, ())]
     parts += [INSPECT_OPTIONS, *_options(flawmap.InspectOptions, (), "flawmap.InspectOptions")]
     parts += _options(flawmap.CompareOptions, (), "flawmap.CompareOptions")
+    parts += _options(flawmap.ServeOptions, (), "flawmap.ServeOptions")
     parts += ["## Errors\n", _errors()]
     write_or_check(TARGET, "\n".join(parts))
 

@@ -8,11 +8,24 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "flawmap"
 FILES = sorted(SRC.rglob("*.py"))
-LAYERS = ["errors", "records", "tools", "stages", "pipeline", "cli"]
-ABOVE = {"__main__": "cli", "serve": "cli", "__init__": "cli"}
+LAYERS = ["errors", "records", "tools", "stages", "pipeline", "service", "cli"]
+ABOVE = {"__main__": "cli", "__init__": "cli"}
 TORCH_AT = {"tools/backbones", "stages/embed", "stages/train", "stages/export"}
 TORCH_NAMES = {"torch", "timm", "torchvision", "lightning", "torchmetrics"}
-ONLY_IN = {"typer": "cli", "ray": "tools/execute", "fastapi": "serve", "nicegui": "serve"}
+ONLY_IN = {"typer": "cli", "ray": "tools/execute"} | dict.fromkeys(
+    (
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "sqlmodel",
+        "sqlalchemy",
+        "alembic",
+        "argon2",
+        "prometheus_client",
+        "httpx2",
+    ),
+    "service",
+)
 
 
 def place(file: Path) -> str:

@@ -57,7 +57,7 @@ def test_every_command_is_documented_as_command_and_as_python() -> None:
     for name in get_command(app).commands:
         if name != "data":
             assert f"`flawmap {name}" in text and f"flawmap.{name.replace('-', '_')}(" in text, name
-    assert all(f"flawmap data {name}" in text for name in ("sample", "fetch", "convert"))
+    assert all(f"flawmap data {name}" in text for name in ("sample", "fetch", "convert", "export-reviews"))
 
 
 @pytest.mark.parametrize("script", ["write_cli.py", "write_python.py"])
@@ -74,7 +74,9 @@ def test_what_functions_return_is_on_the_python_page() -> None:
             returned = inspect.signature(thing).return_annotation
             assert f"### flawmap.{name}\n" in text
             for kind in returned.split(" | "):
-                assert f"### {kind}\n" in text or kind in ("tuple[str, ...]", "np.ndarray"), kind
+                assert f"### {kind}\n" in text or kind in ("tuple[str, ...]", "np.ndarray", "None", "str"), (
+                    kind
+                )
 
 
 def test_public_names_are_all_there() -> None:

@@ -95,6 +95,12 @@ def test_inspecting_says_what_it_needs_before_it_looks(
     assert not (tmp_path / "survey").exists()
 
 
+def test_serving_says_what_it_needs(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    done = run("serve", tiny_bundle.folder, "--data", tmp_path / "data")
+    assert done.returncode == 2 and "pip install 'flawmap[serve]'" in done.stderr, done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [

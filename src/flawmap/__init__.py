@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.training import train
     from flawmap.pipeline.using import evaluate, explain, load, predict
+    from flawmap.service.options import ServeOptions
+    from flawmap.service.reviews import export_reviews
+    from flawmap.service.serving import add_user, serve
     from flawmap.tools.photos import read_image
 
 __all__ = [
@@ -32,6 +35,8 @@ __all__ = [
     "FlawmapError",
     "InspectOptions",
     "RunOptions",
+    "ServeOptions",
+    "add_user",
     "audit",
     "benchmark",
     "compare",
@@ -41,6 +46,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "export_reviews",
     "fetch",
     "inspect",
     "load",
@@ -50,6 +56,7 @@ __all__ = [
     "predict",
     "rank",
     "read_image",
+    "serve",
     "similar",
     "train",
     "zoo",
@@ -67,6 +74,9 @@ _HOMES = {
     "pipeline.settings": ("RunOptions",),
     "pipeline.training": ("train",),
     "pipeline.using": ("evaluate", "explain", "load", "predict"),
+    "service.options": ("ServeOptions",),
+    "service.reviews": ("export_reviews",),
+    "service.serving": ("add_user", "serve"),
     "tools.photos": ("read_image",),
 }
 

@@ -43,6 +43,10 @@ class AgreementError(FlawmapError):
     """An exported file that does not give the same answers as the network it was made from."""
 
 
+class ServiceError(FlawmapError):
+    """A service that does not answer, or refuses what it was asked; the message says why."""
+
+
 class MissingExtraError(FlawmapError):
     """A command that needs a part of flawmap which is not installed."""
 
@@ -59,6 +63,7 @@ _IN_PYTHON = {
     "--mask-threshold": "options.dataset.mask_threshold",
     "--marker-mm": "scale=ScaleOptions(marker_mm=…)",
     "--mm-per-px": "scale_mm_per_px=…",
+    "--model": "model=…",
     "--number": "number=…",
     "--out": "out=…",
     "--masks": "masks=…",
@@ -69,6 +74,7 @@ _IN_PYTHON = {
     "--resize-masks": "options.dataset.resize_masks",
     "--resume": "resume=True",
     "--task": "options.task",
+    "--to": "to=…",
     "--sensor-width-mm": "scale=ScaleOptions(sensor_width_mm=…)",
     "--size-mm": "size_mm=…",
     "--sha256": "sha256=…",

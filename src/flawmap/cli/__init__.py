@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import flawmap
-from flawmap.cli import surveys
+from flawmap.cli import serving, surveys
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
@@ -56,6 +56,8 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(surveys.inspect)
 app.command()(surveys.compare)
+app.command()(serving.serve)
+app.command()(serving.add_user)
 
 
 @app.command()

@@ -26,7 +26,8 @@ from flawmap.cli.arguments import (
 from flawmap.cli.output import finish, resolve_options, shown_progress
 
 data_app = typer.Typer(
-    help="Get a data set: draw a sample, fetch a public one, or convert masks.", no_args_is_help=True
+    help="Get a data set: draw a sample, fetch a public one, convert masks, or export reviews.",
+    no_args_is_help=True,
 )
 
 
@@ -125,4 +126,28 @@ def embed(
     )
     with shown_progress(quiet) as progress:
         result = flawmap.embed(dataset, out, options, progress=progress)
+    finish(result)
+
+
+@data_app.command("export-reviews")
+def export_reviews(
+    data: Annotated[Path, typer.Argument(help="The folder that flawmap serve keeps its data in.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; it has to be new.")],
+    to: Annotated[
+        Literal["tiles", "masks"] | None,
+        typer.Option(help="What to write.  [default: as the model was trained]"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Whose findings, where several models were reviewed.")
+    ] = None,
+    database: Annotated[str | None, typer.Option(help="As given to flawmap serve.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write what people corrected as a data set.
+
+    The next model learns from it: flawmap train takes the folder. A place counts as good only where a person
+    said so.
+    """
+    with shown_progress(quiet) as progress:
+        result = flawmap.export_reviews(data, out, to, model=model, database=database, progress=progress)
     finish(result)

@@ -9,8 +9,8 @@ from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.parts import name_parts, to_parts
-from flawmap.stages.survey.pictures import PictureFolder, cut_close_up, draw_kept
-from flawmap.stages.survey.plain import to_document
+from flawmap.stages.survey.pictures import PictureFolder, cut_close_up, draw_kept, to_jpeg, to_layers, to_png
+from flawmap.stages.survey.plain import to_document, to_finding
 from flawmap.stages.survey.running import Look, run_survey
 from flawmap.stages.survey.writing import write_findings, write_workbook
 
@@ -30,7 +30,11 @@ __all__ = [
     "read_survey",
     "run_survey",
     "to_document",
+    "to_finding",
+    "to_jpeg",
+    "to_layers",
     "to_parts",
+    "to_png",
     "write_findings",
     "write_workbook",
 ]

@@ -18,7 +18,8 @@ from flawmap.tools.remote import read_place
 KEPT_PX = 900
 """Longer side of the photo that is kept for reports."""
 _OUTLINE, _CASING, _INK = (240, 228, 66), (20, 24, 30), (20, 24, 30)
-_CLOSE_UP_PX = 480
+_HEAT = (230, 60, 10)
+_CLOSE_UP_PX, _THUMB_PX = 480, 320
 _JPEG_QUALITY, _KEPT_QUALITY = 88, 80
 
 
@@ -82,6 +83,19 @@ def to_kept_pictures(seen: InspectedPhoto, max_close_ups: int) -> dict[tuple[str
     return kept
 
 
+def to_layers(seen: InspectedPhoto) -> dict[str, bytes]:
+    """What a page lays over a photo: "thumb.jpg", small; "heat.png", the flaw score as red of that opacity,
+    one pixel per cell. Empty where the photo could not be read."""
+    if seen.preview is None:
+        return {}
+    layers = {"thumb.jpg": to_jpeg(_shrink(seen.preview, _THUMB_PX), _KEPT_QUALITY)}
+    if seen.heat is not None:
+        opacity = (255 * np.clip(seen.heat, 0, 1)).round().astype(np.uint8)[..., None]
+        red = np.broadcast_to(np.array(_HEAT, np.uint8), (*seen.heat.shape, 3))
+        layers["heat.png"] = to_png(np.concatenate([red, opacity], axis=2))
+    return layers
+
+
 def draw_findings(image: np.ndarray, findings: Iterable[Finding], scale: float) -> np.ndarray:
     """(h, w, 3) uint8 RGB with a numbered line around every finding, which leaves the flaw itself bare.
 
@@ -140,7 +154,7 @@ def draw_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     share = np.asarray(Image.fromarray(heat.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
     share = np.clip(share, 0, 1)[..., None]
     grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-    return (grey * (1 - 0.6 * share) + np.array([230, 60, 10]) * 0.6 * share).round().astype(np.uint8)
+    return (grey * (1 - 0.6 * share) + np.array(_HEAT) * 0.6 * share).round().astype(np.uint8)
 
 
 def to_jpeg(image: np.ndarray, quality: int) -> bytes:

@@ -15,6 +15,7 @@ What is read: JPEG (and MPO), PNG, TIFF, BMP, GIF, WebP, PPM/PGM/PBM, JPEG 2000,
 from flawmap.tools.photos.finding import EXTENSIONS, Found, find_photos, is_photo_name
 from flawmap.tools.photos.pixels import PhotoOptions
 from flawmap.tools.photos.reading import (
+    Recognised,
     count_threads,
     read_image,
     read_images,
@@ -22,12 +23,14 @@ from flawmap.tools.photos.reading import (
     read_photo,
     read_photos,
     read_stored,
+    recognise,
 )
 
 __all__ = [
     "EXTENSIONS",
     "Found",
     "PhotoOptions",
+    "Recognised",
     "count_threads",
     "find_photos",
     "is_photo_name",
@@ -37,4 +40,5 @@ __all__ = [
     "read_photo",
     "read_photos",
     "read_stored",
+    "recognise",
 ]

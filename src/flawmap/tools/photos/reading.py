@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +20,12 @@ from PIL import Image
 
 from flawmap.errors import PhotoError
 from flawmap.records import Photo, Progress, Unreadable, no_progress
-from flawmap.tools.photos.containers import Container, check_extension, open_container
+from flawmap.tools.photos.containers import (
+    FORMAT_OF_EXTENSION,
+    Container,
+    check_extension,
+    open_container,
+)
 from flawmap.tools.photos.memo import Memo, Verdict
 from flawmap.tools.photos.pixels import PhotoOptions, decode, decode_stored, read_size
 
@@ -47,6 +53,24 @@ def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _D
         check_extension(path.name, container.format)
         return decode(container, options)[0]
     return decode(open_container(source.read()), options)[0]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a file's bytes say they are."""
+
+    format: str
+    extension: str
+    """The usual one of the format, with its dot."""
+    size_hw: tuple[int, int]
+    """As stored, before orientation."""
+
+
+def recognise(data: bytes, options: PhotoOptions = _DEFAULTS) -> Recognised:
+    """Tell a photo by its bytes and its header; nothing is decoded. Raises PhotoError."""
+    container = open_container(data)
+    usual = next(name for name, kind in FORMAT_OF_EXTENSION.items() if kind == container.format)
+    return Recognised(container.format, usual, read_size(container, options))
 
 
 def read_stored(path: Path, options: PhotoOptions = _DEFAULTS) -> tuple[Image.Image, str, int]:

@@ -1,0 +1,79 @@
+"""The models that a service answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flawmap.errors import BundleError, OptionError
+from flawmap.pipeline.inspectors import InspectOptions, Looking, describe_model, open_look
+from flawmap.pipeline.using import load
+from flawmap.records import Answer, SurveyModel
+from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.runtime import RuntimeOptions
+
+if TYPE_CHECKING:
+    from flawmap.tools.runtime import Model
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model, ready to answer from several threads."""
+
+    model: Model
+    described: SurveyModel
+    photos: PhotoOptions
+    looking: Looking | None
+    """None where the model cannot inspect."""
+    why_not: str = ""
+    """Why the model cannot inspect."""
+
+    @property
+    def name(self) -> str:
+        return self.described.name
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a job keeps of the model that looked."""
+        said = self.described
+        return {
+            "name": said.name,
+            "task": said.task,
+            "labels": list(said.labels),
+            "good_labels": list(said.good_labels),
+            "digest": said.digest,
+            "tile_hw": list(self.model.spec.tile_hw),
+        }
+
+    def predict(self, content: bytes) -> Answer:
+        """What the model says of a photo's bytes. Raises PhotoError."""
+        return self.model.answer(self.model.prepare(read_image(content, self.photos)))
+
+
+def open_models(
+    folders: Sequence[Path | str], photos: PhotoOptions, options: InspectOptions | None = None
+) -> dict[str, ServedModel]:
+    """The models by name, in the order given. Raises BundleError, and OptionError for two of one name."""
+    if not folders:
+        raise OptionError("no model given; name at least one run folder")
+    options = options or InspectOptions()
+    one_thread = RuntimeOptions(n_threads=1)  # photos are computed side by side instead
+    inspection = replace(options.inspection, photos=photos, runtime=one_thread)
+    options = replace(options, inspection=inspection)
+    found: dict[str, ServedModel] = {}
+    for folder in folders:
+        model = load(folder, one_thread)
+        described = describe_model(model.bundle)
+        if described.name in found:
+            raise OptionError(f"two models are called '{described.name}'; rename the folder of one of them")
+        found[described.name] = ServedModel(model, described, photos, *_open_look(folder, options))
+    return found
+
+
+def _open_look(folder: Path | str, options: InspectOptions) -> tuple[Looking | None, str]:
+    try:
+        return open_look(folder, options, n_photos=2), ""
+    except BundleError as error:  # a model that knows flaws only can still predict
+        return None, str(error)

@@ -1,0 +1,70 @@
+"""What an inspection found, with the latest word of people on each finding."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlmodel import Session, col, select
+
+from flawmap.service import shapes
+from flawmap.service.database import FoundFlaw, JobPhoto, Review
+
+
+def read_photos(session: Session, job_id: str) -> list[shapes.SeenPhoto]:
+    """The photos of an inspection in the order given, each with its findings, worst first."""
+    photos = session.exec(select(JobPhoto).where(JobPhoto.job_id == job_id).order_by(col(JobPhoto.number)))
+    of_job = select(JobPhoto.id).where(JobPhoto.job_id == job_id)
+    flaws: dict[int, list[FoundFlaw]] = defaultdict(list)
+    query = select(FoundFlaw).where(col(FoundFlaw.job_photo_id).in_(of_job))
+    for flaw in session.exec(query.order_by(col(FoundFlaw.number))):
+        flaws[flaw.job_photo_id].append(flaw)
+    reviews: dict[int, list[Review]] = defaultdict(list)
+    for review in session.exec(
+        select(Review).where(col(Review.job_photo_id).in_(of_job)).order_by(col(Review.id))
+    ):
+        reviews[review.job_photo_id].append(review)
+    return [_to_seen(photo, flaws[photo.id or 0], reviews[photo.id or 0]) for photo in photos]
+
+
+def to_review(review: Review) -> shapes.ReviewInfo:
+    """As the REST interface gives it."""
+    return shapes.ReviewInfo(
+        id=review.id or 0,
+        verdict=review.verdict,  # type: ignore[arg-type] - a text of the database
+        finding=review.finding_id,
+        label=review.label,
+        polygon=review.polygon,
+        of_review=review.of_review,
+        note=review.note,
+        reviewer=review.reviewer,
+        at=review.at,
+    )
+
+
+def _to_seen(photo: JobPhoto, flaws: Sequence[FoundFlaw], reviews: Sequence[Review]) -> shapes.SeenPhoto:
+    """`reviews` are in the order in which they were given."""
+    last = {review.finding_id: review for review in reviews if review.finding_id is not None}
+    withdrawn = {review.of_review for review in reviews if review.verdict == "withdrawn"}
+    missed = [one for one in reviews if one.verdict == "missed" and one.id not in withdrawn]
+    checked = [one for one in reviews if one.verdict == "checked" and one.id not in withdrawn]
+    return shapes.SeenPhoto(
+        number=photo.number,
+        photo=photo.digest,
+        name=photo.name,
+        is_done=photo.done_at is not None,
+        **{key: value for key, value in (photo.seen or {}).items() if key != "share_seen"},
+        findings=[
+            shapes.FindingInfo(
+                **{
+                    **flaw.record,
+                    "id": flaw.id,
+                    "number": flaw.number,
+                    "review": to_review(last[flaw.id]) if flaw.id in last else None,
+                }
+            )
+            for flaw in flaws
+        ],
+        missed=[to_review(one) for one in missed],
+        checked=to_review(checked[-1]) if checked else None,
+    )

@@ -1,0 +1,99 @@
+"""What people say of findings: /v1/reviews, and the audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query
+from sqlmodel import Session, col, select
+
+from flawmap.service import shapes
+from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
+from flawmap.service.database import Event, FoundFlaw, Job, JobPhoto, Review, now
+from flawmap.service.results import to_review
+from flawmap.service.routes_work import PROBLEMS
+
+router = APIRouter(prefix="/v1", tags=["reviews"])
+
+
+@router.post("/reviews", status_code=201, responses={k: PROBLEMS[k] for k in (400, 401, 403, 404, 409)})
+def add_review(asked: shapes.AskedReview, service: ServiceHere, caller: Reviewer) -> shapes.ReviewInfo:
+    """Say something of a finding or a photo. Nothing is overwritten: the latest word counts, all are kept."""
+    with service.database.writing(caller.name, f"review: {asked.verdict}") as session:
+        photo, finding_id = _find_target(session, asked)
+        if photo.done_at is None:
+            raise HTTPException(409, "the photo has not been looked at yet")
+        _check_polygon(asked, photo)
+        assert photo.id is not None
+        review = Review(
+            job_photo_id=photo.id,
+            finding_id=finding_id,
+            verdict=asked.verdict,
+            label=asked.label,
+            polygon=None if asked.polygon is None else [list(point) for point in asked.polygon],
+            of_review=asked.of_review,
+            note=asked.note,
+            reviewer=caller.name,
+            at=now(),
+        )
+        session.add(review)
+        session.flush()
+    return to_review(review)
+
+
+def _find_target(session: Session, asked: shapes.AskedReview) -> tuple[JobPhoto, int | None]:
+    """The photo and, where one is meant, the finding."""
+    if asked.finding is not None:
+        flaw = session.get(FoundFlaw, asked.finding)
+        if flaw is None:
+            raise HTTPException(404, f"there is no finding {asked.finding}")
+        return session.get_one(JobPhoto, flaw.job_photo_id), flaw.id
+    if asked.of_review is not None:
+        earlier = session.get(Review, asked.of_review)
+        if earlier is None or earlier.verdict not in ("missed", "checked"):
+            raise HTTPException(404, f"there is no 'missed' or 'checked' review {asked.of_review}")
+        return session.get_one(JobPhoto, earlier.job_photo_id), None
+    query = select(JobPhoto).where(JobPhoto.job_id == asked.inspection, JobPhoto.number == asked.number)
+    photo = session.exec(query).first()
+    if photo is None:
+        raise HTTPException(404, f"there is no photo {asked.number} of inspection {asked.inspection}")
+    return photo, None
+
+
+def _check_polygon(asked: shapes.AskedReview, photo: JobPhoto) -> None:
+    if asked.polygon is None:
+        return
+    width, height = ((photo.seen or {}).get(side) for side in ("width_px", "height_px"))
+    if not width or not height:
+        raise HTTPException(409, "the photo could not be read, so nothing can be marked in it")
+    if not all(0 <= x <= width and 0 <= y <= height for x, y in asked.polygon):
+        raise HTTPException(409, f"the outline leaves the photo, which has {width}×{height} pixels")
+
+
+@router.get("/reviews", responses={k: PROBLEMS[k] for k in (401, 404)})
+def list_reviews(
+    service: ServiceHere,
+    _: Viewer,
+    inspection: Annotated[str | None, Query(pattern="^[0-9a-f]{32}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+) -> list[shapes.ReviewInfo]:
+    """Every review that was ever given, in the order in which they were."""
+    query = select(Review).order_by(col(Review.id)).offset(offset).limit(limit)
+    if inspection is not None:
+        of_job = select(JobPhoto.id).where(JobPhoto.job_id == inspection)
+        query = query.where(col(Review.job_photo_id).in_(of_job))
+    with service.database.reading() as session:
+        if inspection is not None and session.get(Job, inspection) is None:
+            raise HTTPException(404, f"there is no inspection {inspection}")
+        return [to_review(review) for review in session.exec(query)]
+
+
+@router.get("/audit-log", responses={k: PROBLEMS[k] for k in (401, 403)})
+def list_events(
+    service: ServiceHere, _: Admin, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+) -> list[shapes.EventInfo]:
+    """Who did what, latest first."""
+    with service.database.reading() as session:
+        events = session.exec(select(Event).order_by(col(Event.id).desc()).limit(limit)).all()
+    return [shapes.EventInfo(**{**event.model_dump(), "id": event.id or 0}) for event in events]

@@ -1,0 +1,228 @@
+"""What goes in and comes out of the REST interface. Unknown keys are refused, so that no typing mistake is a
+silent default."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Verdict = Literal["accept", "reject", "relabel", "missed", "checked", "withdrawn"]
+JobState = Literal["waiting", "running", "done", "cancelled"]
+Digest = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
+MOST_PHOTOS = 100_000
+
+
+class Asked(BaseModel):
+    """Base of what comes in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_half_characters(cls, values: Any) -> Any:
+        """JSON can spell halves of characters and NUL, which databases cannot keep."""
+        text = json.dumps(values, ensure_ascii=False)
+        if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError("a text holds NUL or half a character")
+        return values
+
+
+class KeptPhoto(BaseModel):
+    """An upload that is on the disk."""
+
+    photo: str = Field(description="The digest of its bytes: how inspections name it.")
+    format: str
+    n_bytes: int
+    width_px: int
+    height_px: int
+
+
+class PredictedPhoto(BaseModel):
+    """One photo's answer; where `error` is set it could not be read and the rest is empty."""
+
+    name: str
+    label: str = ""
+    score: float | None = Field(default=None, description="Calibrated probability of the printed label.")
+    flaw_score: float | None = None
+    review: bool | None = Field(default=None, description="Whether a person should look.")
+    error: str = ""
+    probabilities: dict[str, float] | None = None
+
+
+class Predicted(BaseModel):
+    """Answers in the order of the photos."""
+
+    model: str
+    photos: list[PredictedPhoto]
+
+
+class ModelInfo(BaseModel):
+    """A model that is served."""
+
+    name: str
+    task: str
+    labels: list[str]
+    good_labels: list[str]
+    backbone: str
+    digest: str
+    test: dict[str, Any] = Field(description="The figures of the model's own test.")
+    can_inspect: bool
+    why_not: str = Field(default="", description="Why it cannot inspect.")
+    is_default: bool
+
+
+class AskedPhoto(Asked):
+    """A photo of an inspection."""
+
+    photo: str = Digest
+    name: str = Field(
+        default="", max_length=500, description="Shown to people; nothing else is done with it."
+    )
+
+
+class AskedInspection(Asked):
+    """Photos for a model to look at."""
+
+    photos: list[AskedPhoto] = Field(min_length=1, max_length=MOST_PHOTOS)
+    model: str | None = Field(default=None, description="Of /v1/models; the first one where none is named.")
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"photos": [{"photo": "0" * 64, "name": "pier-3.jpg"}]}]},
+    )
+
+
+class InspectionInfo(BaseModel):
+    """How far an inspection is."""
+
+    id: str
+    model: str
+    state: JobState
+    note: str = Field(default="", description="Why it does not go on, where it does not.")
+    n_photos: int
+    n_done: int
+    n_findings: int
+    created_at: str
+    created_by: str
+    finished_at: str | None
+
+
+class ReviewInfo(BaseModel):
+    """What a person said, and when."""
+
+    id: int
+    verdict: Verdict
+    finding: int | None
+    label: str | None
+    polygon: list[list[float]] | None
+    of_review: int | None
+    note: str
+    reviewer: str
+    at: str
+
+
+class FindingInfo(BaseModel):
+    """A finding as the model gave it, and what was said of it last."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: int
+    number: int
+    label: str
+    score: float
+    box_xyxy: list[float]
+    polygon: list[list[float]]
+    area_px: int
+    review: ReviewInfo | None
+
+
+class SeenPhoto(BaseModel):
+    """A photo of an inspection. `assessable` false is never "clean"."""
+
+    number: int
+    photo: str
+    name: str
+    is_done: bool
+    width_px: int | None = None
+    height_px: int | None = None
+    assessable: bool | None = None
+    reason: str = ""
+    error: str = ""
+    findings: list[FindingInfo]
+    missed: list[ReviewInfo] = Field(description="Flaws that people marked and the model did not see.")
+    checked: ReviewInfo | None = Field(description="Who said that every flaw of the photo is marked.")
+
+
+class InspectionResult(InspectionInfo):
+    """All that an inspection found so far."""
+
+    labels: list[str] = Field(description="Of the model, without those that mean no flaw.")
+    photos: list[SeenPhoto]
+
+
+class AskedReview(Asked):
+    """A correction. `accept`, `reject` and `relabel` speak of a finding; `missed` and `checked` of a photo;
+    `withdrawn` of an earlier `missed`."""
+
+    verdict: Verdict
+    finding: int | None = Field(default=None, ge=1, le=2**53)
+    inspection: str | None = Field(default=None, max_length=64)
+    number: int | None = Field(
+        default=None, ge=1, le=2**31 - 1, description="Of the photo in the inspection."
+    )
+    of_review: int | None = Field(default=None, ge=1, le=2**53)
+    label: str | None = Field(default=None, min_length=1, max_length=100)
+    polygon: list[tuple[float, float]] | None = Field(
+        default=None,
+        min_length=3,
+        max_length=10_000,
+        description="(x, y) corners in pixels of the upright photo.",
+    )
+    note: str = Field(default="", max_length=2000)
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"verdict": "reject", "finding": 1}]}
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> AskedReview:
+        of_photo = self.inspection is not None and self.number is not None
+        wanted = {
+            "accept": self.finding is not None,
+            "reject": self.finding is not None,
+            "relabel": self.finding is not None and self.label is not None,
+            "missed": of_photo and self.label is not None and self.polygon is not None,
+            "checked": of_photo,
+            "withdrawn": self.of_review is not None,
+        }
+        if not wanted[self.verdict]:
+            raise ValueError(
+                "accept and reject want finding; relabel wants finding and label; missed wants inspection, "
+                "number, label and polygon; checked wants inspection and number; withdrawn wants of_review"
+            )
+        return self
+
+
+class EventInfo(BaseModel):
+    """A line of the audit log."""
+
+    id: int
+    at: str
+    who: str
+    what: str
+    target: str
+
+
+class Health(BaseModel):
+    """Whether the service is there."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class Problem(BaseModel):
+    """What was wrong, in one line."""
+
+    detail: str

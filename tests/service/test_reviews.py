@@ -1,0 +1,124 @@
+"""Corrections: kept beside the model's answer, and exported as a data set that training reads."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import flawmap
+from flawmap.errors import OptionError
+from flawmap.pipeline.preparing import read_labelled
+from flawmap.records import no_progress
+from service_talk import inspect, to_site
+
+MISSED = [[20, 20], [100, 20], [100, 60], [20, 60]]
+
+
+def review(client, **values) -> dict:
+    answer = client.post("/v1/reviews", json=values)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_the_latest_word_counts_and_all_are_kept(open_service: Callable, tiny: SimpleNamespace) -> None:
+    client, _ = open_service()
+    result = inspect(client, [to_site(0, 96, tiny), to_site(1, None, tiny)])
+    finding = result["photos"][0]["findings"][0]
+    review(client, verdict="accept", finding=finding["id"])
+    review(client, verdict="relabel", finding=finding["id"], label="joint", note="see drawing 7")
+    here = {"inspection": result["id"], "number": 2}
+    missed = review(client, verdict="missed", label="crack", polygon=MISSED, **here)
+    review(client, verdict="checked", **here)
+    first, second = client.get(f"/v1/inspections/{result['id']}/result").json()["photos"]
+    assert first["findings"][0]["label"] == "crack"
+    assert first["findings"][0]["review"]["label"] == "joint"
+    assert second["missed"][0]["polygon"] == MISSED and second["checked"]["reviewer"] == "local"
+    review(client, verdict="withdrawn", of_review=missed["id"])
+    again = client.get(f"/v1/inspections/{result['id']}/result").json()["photos"][1]
+    assert again["missed"] == []
+    assert [one["verdict"] for one in client.get(f"/v1/reviews?inspection={result['id']}").json()] == [
+        "accept",
+        "relabel",
+        "missed",
+        "checked",
+        "withdrawn",
+    ]
+    events = [event["what"] for event in client.get("/v1/audit-log").json()]
+    assert events[0] == "review: withdrawn" and "begin inspection" in events
+
+
+def test_what_makes_no_sense_is_refused(open_service: Callable, tiny: SimpleNamespace) -> None:
+    client, _ = open_service()
+    result = inspect(client, [to_site(0, 96, tiny)])
+    here = {"inspection": result["id"], "number": 1}
+    outside = [[0, 0], [999, 0], [0, 9]]
+    for text in ("\\ud800", "\\u0000"):  # JSON's spelling of half a character, and of NUL
+        body = f'{{"verdict": "relabel", "finding": 1, "label": "{text}"}}'
+        answer = client.post("/v1/reviews", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422 and "half a character" in answer.json()["detail"]
+    for status, values in (
+        (422, {"verdict": "relabel", "finding": 1}),
+        (422, {"verdict": "fine", "finding": 1}),
+        (404, {"verdict": "accept", "finding": 999}),
+        (404, {"verdict": "checked", "inspection": result["id"], "number": 9}),
+        (404, {"verdict": "withdrawn", "of_review": 1}),
+        (409, {"verdict": "missed", "label": "crack", "polygon": outside, **here}),
+    ):
+        assert client.post("/v1/reviews", json=values).status_code == status, values
+    assert client.get("/v1/reviews").json() == []
+
+
+def test_reviews_become_tiles(open_service: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
+    client, _ = open_service()
+    sites = [to_site(i, 96 if i < 4 else None, tiny) for i in range(8)]
+    with pytest.raises(OptionError, match="nothing has been reviewed"):
+        flawmap.export_reviews(tmp_path / "data", tmp_path / "out")
+    result = inspect(client, sites)
+    for photo in result["photos"]:
+        for finding in photo["findings"]:
+            verdict = "reject" if photo["number"] == 4 else "accept"
+            review(client, verdict=verdict, finding=finding["id"])
+        review(client, verdict="checked", inspection=result["id"], number=photo["number"])
+    done = flawmap.export_reviews(tmp_path / "data", tmp_path / "out")
+    assert "reviews of 8 photos" in done.lines[0] and not done.left_out
+    with (tmp_path / "out" / "manifest.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        tile = np.asarray(Image.open(tmp_path / "out" / row["path"]))
+        assert tile.shape == (64, 64, 3)
+        is_dark = (tile < 50).any()
+        rejected = result["photos"][3]["photo"].startswith(row["group"])
+        assert row["label"] == ("crack" if is_dark and not rejected else "good")
+    assert len({row["group"] for row in rows}) == 8
+    found = read_labelled(tmp_path / "out", flawmap.RunOptions().resolved(), no_progress)
+    assert len(found) == len(rows) and found.labels == ("crack", "good")
+    lines = (tmp_path / "out" / "reviews.jsonl").read_text().splitlines()
+    assert {json.loads(line)["verdict"] for line in lines} == {"accept", "reject", "checked"}
+    with pytest.raises(OptionError, match="there already"):
+        flawmap.export_reviews(tmp_path / "data", tmp_path / "out")
+
+
+def test_reviews_become_masks(open_service: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
+    client, _ = open_service()
+    result = inspect(client, [to_site(0, None, tiny), to_site(1, None, tiny), to_site(2, 96, tiny)])
+    here = {"inspection": result["id"], "number": 1}
+    review(client, verdict="missed", label="crack", polygon=MISSED, **here)
+    with pytest.raises(OptionError, match="marked as checked"):
+        flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks")
+    for number in (1, 2, 3):  # the third has a finding that nobody decided
+        review(client, verdict="checked", inspection=result["id"], number=number)
+    flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks")
+    name = f"{result['photos'][0]['photo'][:16]}.png"
+    mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "crack" / name))
+    truth = np.zeros((192, 256), bool)
+    truth[20:60, 20:100] = True
+    assert ((mask > 0) == truth).all()
+    found = read_labelled(tmp_path / "out", flawmap.RunOptions().resolved(), no_progress)
+    assert len(found) == 2 and found.is_flawed.sum() == 1

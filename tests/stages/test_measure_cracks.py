@@ -10,7 +10,7 @@ from drawn_cracks import draw_crack
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement
 from flawmap.stages.measure import MeasureOptions, draw_cracks, measure_crack, measure_cracks
-from flawmap.tools.scale import Scale
+from flawmap.tools.surface import Scale
 
 
 @pytest.mark.parametrize("width_px", [1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])

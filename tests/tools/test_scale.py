@@ -10,7 +10,8 @@ from PIL import Image
 
 from flawmap.errors import OptionError, PhotoError
 from flawmap.tools.markers import find_marker_scale, write_marker
-from flawmap.tools.scale import Lens, Scale, ScaleOptions, find_scale, read_lens, to_mm_per_px
+from flawmap.tools.scale import Lens, ScaleOptions, find_scale, read_lens, to_mm_per_px
+from flawmap.tools.surface import Scale
 
 ALONG_X, ALONG_Y = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
 

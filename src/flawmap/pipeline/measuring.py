@@ -28,7 +28,8 @@ from flawmap.tools.files import write_file, write_json
 from flawmap.tools.grading import Exposure, Grade, GradingOptions, GradingTable, grade_width, read_grading
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
-from flawmap.tools.scale import ScaleOptions, check_scale, find_scale
+from flawmap.tools.scale import ScaleOptions, find_scale
+from flawmap.tools.surface import check_scale
 
 _SHOWN = 10
 """Cracks that are printed; the file holds all."""

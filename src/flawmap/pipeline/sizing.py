@@ -13,7 +13,8 @@ from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
-from flawmap.tools.scale import Scale, ScaleOptions, find_scale, read_lens
+from flawmap.tools.scale import ScaleOptions, find_scale, read_lens
+from flawmap.tools.surface import Scale
 
 _SURFACE_PX = 48
 """Of surface around a finding that measuring may look at."""

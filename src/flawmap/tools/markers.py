@@ -14,7 +14,7 @@ import numpy as np
 
 from flawmap.errors import OptionError, PhotoError, option, require_extra
 from flawmap.tools.files import write_file
-from flawmap.tools.scale import Scale
+from flawmap.tools.surface import Scale
 
 PRINTED = "DICT_4X4_50"
 """The family of the marker that `write_marker` draws: few modules, so that it is found from far away."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import OptionError, PhotoError, option
+from flawmap.tools.surface import Scale, check_scale
 
 _FOCAL_TAG, _FOCAL_35_TAG = 0x920A, 0xA405
 _PLANE_RESOLUTION_TAG, _PLANE_UNIT_TAG = 0xA20E, 0xA210
@@ -22,46 +23,6 @@ _EXIF_TAG = 0x8769
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 """Of FocalPlaneResolutionUnit: inch, centimetre, millimetre, micrometre (EXIF 2.32, tag 0xA210)."""
 _DIAGONAL_35_MM = math.hypot(36, 24)
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """Where each pixel of a photo lies on the surface, in mm: the same everywhere, or by a homography."""
-
-    to_surface: np.ndarray
-    """(3, 3) float64: (x, y, 1) in pixels to (X, Y, W) in mm times W."""
-    spread: tuple[np.ndarray, ...] = ()
-    """Homographies of as many independent errors, each a standard deviation large."""
-
-    @classmethod
-    def uniform(cls, mm_per_px: float) -> Scale:
-        """The same everywhere. Raises OptionError unless above 0."""
-        check_scale(mm_per_px)
-        return cls(np.diag([mm_per_px, mm_per_px, 1.0]))
-
-    def moved(self, x: float, y: float) -> Scale:
-        """For a crop whose first pixel is at (x, y)."""
-        move = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], float)
-        return Scale(self.to_surface @ move, tuple(other @ move for other in self.spread))
-
-    def at(self, xy: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """(n,) mm per pixel at (n, 2) points, along (n, 2) unit vectors."""
-        return _stretch(self.to_surface, xy, directions)
-
-    def relative_u95(self, xy: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """(n,) 95 % half-interval of at(), as a share of it; 0 for a scale that was given."""
-        found = self.at(xy, directions)
-        shares = [_stretch(other, xy, directions) / found - 1 for other in self.spread]
-        return 2 * np.sqrt(np.square(shares).sum(axis=0)) if shares else np.zeros(len(xy))
-
-
-def _stretch(homography: np.ndarray, xy: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """How much longer a short step becomes: the length of the derivative of (X, Y) / W along it."""
-    points = np.column_stack([xy, np.ones(len(xy))]) @ homography.T
-    steps = directions @ homography[:, :2].T
-    weight = points[:, 2:]
-    moved = (steps[:, :2] * weight - points[:, :2] * steps[:, 2:]) / weight**2
-    return np.hypot(*moved.T)
 
 
 @dataclass(frozen=True)
@@ -106,7 +67,7 @@ def find_scale(
     if image is None:
         raise OptionError(f"the scale is to be read off the photo; give {option('--photo')}")
     if options.marker_mm is not None:
-        from flawmap.tools.markers import find_marker_scale
+        from flawmap.tools.markers import find_marker_scale  # needs OpenCV
 
         return find_marker_scale(image, options.marker_mm)
     size_hw = (image.shape[0], image.shape[1])
@@ -122,12 +83,6 @@ class Lens:
     focal_mm: float | None = None
     sensor_width_mm: float | None = None
     """Along the photo's longer side."""
-
-
-def check_scale(scale_mm_per_px: float | None) -> None:
-    """Raises OptionError unless it is None or a number above 0."""
-    if scale_mm_per_px is not None and not 0 < scale_mm_per_px < math.inf:
-        raise OptionError(f"{option('--mm-per-px')} is {scale_mm_per_px}; a number above 0 was wanted")
 
 
 def to_mm_per_px(distance_m: float, lens: Lens, size_hw: tuple[int, int]) -> float:

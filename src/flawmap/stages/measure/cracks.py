@@ -18,7 +18,7 @@ from flawmap.records import CrackMeasurement, CrackPattern
 from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, label_pieces
 from flawmap.stages.measure.pooling import learn_look
 from flawmap.stages.measure.profiles import CrackLook, ProfileOptions, Widths, measure_widths
-from flawmap.tools.scale import Scale
+from flawmap.tools.surface import Scale
 
 _SURFACE_PX = 14
 """How much of the surface a profile holds on either side, beyond one and a half half-widths of the mask."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dense_network import make_network
-from flawmap.records import LinearHead
+from flawmap.records import LinearHead, ModelForm
 from flawmap.tools.bundle import Bundle, write_bundle
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.preprocess import resize_rows
@@ -115,3 +115,13 @@ def test_the_same_bits_whatever_the_threads(tmp_path: Path, tiny: SimpleNamespac
     for other in found[1:]:
         assert other.probabilities.tobytes() == found[0].probabilities.tobytes()
         assert other.evidence.tobytes() == found[0].evidence.tobytes()
+
+
+def test_files_in_another_form_are_shown_crops(classifier: DenseClassifier) -> None:
+    bundle = classifier.bundle
+    reduced = replace(bundle.spec, form=ModelForm(precision="float16"))
+    in_crops = DenseClassifier(Bundle(bundle.folder, reduced), ONE)
+    assert classifier.is_dense and not in_crops.is_dense
+    image = np.full((96, 128, 3), 220, np.uint8)
+    image[40:56, 60:76] = 5
+    assert in_crops.score_image(image).flaw_scores.max() > 0.5

@@ -7,6 +7,7 @@ not always a whole number.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,14 +46,16 @@ class DenseClassifier:
     """A model folder that says of each place of a photo what it shows. Safe to use from several threads."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS) -> None:
-        """Raises BundleError, or MissingExtraError."""
+        """Files in another form than training writes are shown crops: they are run whole, as they were
+        checked. Raises BundleError, or MissingExtraError."""
         self.bundle, self.spec = bundle, bundle.spec
         self.scale = tile_scale(self.spec)
         self._head = bundle.head
         self._dense: DenseNetwork | None = None
-        try:
-            self._dense = DenseNetwork(bundle.model_path, options)
-        except NotLocalError:
+        if self.spec.form.is_plain:
+            with contextlib.suppress(NotLocalError):
+                self._dense = DenseNetwork(bundle.model_path, options)
+        if self._dense is None:
             self._crops = Classifier(bundle, options)
 
     @property

@@ -20,6 +20,8 @@ for module in ("jinja2", "openpyxl", "typst", "skimage"):
 
 pytestmark = pytest.mark.slow
 ODD = drawn.draw_odd_files()
+IN_STRIPS = {"bomb.tif": "damaged"}
+"""A TIFF over the pixel cap is read in strips, which this one lacks."""
 
 
 def test_every_bad_file_is_reported_and_none_counts_as_clean(tiny_bundle: Bundle, tmp_path: Path) -> None:
@@ -36,7 +38,7 @@ def test_every_bad_file_is_reported_and_none_counts_as_clean(tiny_bundle: Bundle
     reasons = {Path(one.path).name: one.reason for one in done.left_out}
     assert set(reasons) == set(contents)
     for name, (_, reason) in drawn.BAD_FILES.items():
-        assert reason in reasons[name], (name, reasons[name])
+        assert IN_STRIPS.get(name, reason) in reasons[name], (name, reasons[name])
         assert (photos / name).read_bytes() == contents[name]
     told = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
     assert [Path(row["path"]).name for row in told if not row["error"]] == ["good.png"]

@@ -208,3 +208,14 @@ def test_what_counts_travels_with_the_model(tmp_path: Path, tiny: SimpleNamespac
     assert open_inspector(tmp_path / "model").findings == findings
     given = open_inspector(tmp_path / "model", InspectOptions(least_score=0.5, least_area_px=7))
     assert given.findings == replace(findings, least_score=0.5, least_area_px=7)
+
+
+def test_a_large_tiff_that_lacks_strips_is_damaged_not_black(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("pyvips")
+    path = save(tmp_path / "a.tif", bar((300, 400), (160, 100, 400, 132)))
+    content = path.read_bytes()
+    height = content.index(np.uint16([257, 4]).tobytes())
+    path.write_bytes(content[: height + 8] + np.uint32(3000).tobytes() + content[height + 12 :])
+    options = InspectOptions(runtime=ONE, photos=PhotoOptions(max_megapixels=0.5))
+    inspection = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection
+    assert inspection.error.startswith("damaged") and not inspection.findings

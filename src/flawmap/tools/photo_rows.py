@@ -109,7 +109,11 @@ class StripRows:
         self._what, self._progress = f"rows of {path.name}", progress
         self._errors = pyvips.Error
         try:
-            image: Any = pyvips.Image.new_from_file(str(path), access="sequential")
+            image: Any = pyvips.Image.new_from_file(
+                str(path),
+                access="sequential",
+                fail_on="error",  # it would fill what is missing with black
+            )
             if image.hasalpha():
                 image = image.flatten(background=255)
             if image.format != "uchar":
@@ -148,7 +152,7 @@ class StripRows:
 
 
 def _damaged(error: Exception) -> PhotoError:
-    return PhotoError(f"damaged: {str(error).strip().splitlines()[-1]}")
+    return PhotoError(f"damaged: {str(error).strip().splitlines()[-1].strip()}")
 
 
 def _read_tiff_header(path: Path) -> _TiffHeader | None:

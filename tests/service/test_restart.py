@@ -120,6 +120,7 @@ def run(*words: object, said: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, input=said, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_commands_tell_what_to_mend(tiny_bundle: Bundle, tmp_path: Path) -> None:
     data = tmp_path / "data"
     made = run("add-user", "anna", "--data", data, "--token", said="a long password\n")

@@ -152,6 +152,7 @@ def test_file_order_helps_where_it_tells_something(tmp_path: Path) -> None:
     assert precision > 0.6 and recall > 0.6
 
 
+@pytest.mark.slow
 def test_prefixes_are_believed_only_where_pictures_agree(tmp_path: Path) -> None:
     names = [f"wall{chr(97 + wall)}_{tile}.png" for wall in range(10) for tile in range(9)]
     made = cut(tmp_path / "true", 10, names, step=TILE + 4)

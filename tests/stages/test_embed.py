@@ -185,6 +185,7 @@ def test_a_plan_that_cannot_be_read_is_made_again(
     assert find_plan(replace(small_backbone, weights_digest="0" * 64), cache) is None
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_is_made_again(small_backbone: BackboneEntry, cache: Path, tmp_path: Path) -> None:
     plan = find_plan(small_backbone, cache)
     assert plan is not None

@@ -148,6 +148,7 @@ def test_missing_pieces_are_plain_sentences(tmp_path: Path) -> None:
     assert "not readable any more" in write(bare, tmp_path)
 
 
+@pytest.mark.slow
 def test_same_facts_same_bytes_within_the_allowance(tmp_path: Path) -> None:
     facts = make_mask_facts(tmp_path, "several kinds")
     assert write(facts, tmp_path / "a") == write(facts, tmp_path / "b")

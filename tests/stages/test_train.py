@@ -216,6 +216,7 @@ def test_checkpoints_of_another_training_are_refused(trained: tuple[Path, Traine
         run(folder, dataclasses.replace(QUICK, learning_rate=2e-3))
 
 
+@pytest.mark.slow
 def test_several_labels_on_one_photo(tmp_path: Path) -> None:
     model = run(tmp_path, dataclasses.replace(QUICK, head_epochs=10), is_multilabel=True)
     assert set(model.contenders) == {"untrained", "probe", "head", "fine-tuned"}
@@ -223,6 +224,7 @@ def test_several_labels_on_one_photo(tmp_path: Path) -> None:
     assert model.class_weights[1] > model.class_weights[0]
 
 
+@pytest.mark.slow
 def test_without_epochs_the_probe_competes_alone(tmp_path: Path) -> None:
     model = run(tmp_path, dataclasses.replace(QUICK, head_epochs=0, epochs=0))
     assert set(model.contenders) == {"untrained", "probe"} and model.history == ()
@@ -237,6 +239,7 @@ def test_a_photo_that_went_away_is_an_error(tmp_path: Path) -> None:
         train_classifier(dataset, split, small_entry(), CUT, zero_probe(), QUICK, tmp_path / "work")
 
 
+@pytest.mark.slow
 def test_large_sets_are_decoded_into_a_file_and_train_the_same(
     trained: tuple[Path, TrainedModel], tmp_path: Path
 ) -> None:

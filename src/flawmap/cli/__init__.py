@@ -41,6 +41,7 @@ from flawmap.cli.arguments import (
 )
 from flawmap.cli.data import data_app, embed
 from flawmap.cli.forms import benchmark, export
+from flawmap.cli.looking import similar, zoo
 from flawmap.cli.measuring import add_commands as add_measuring
 from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
@@ -339,50 +340,8 @@ def explain(
         print(line)
 
 
-@app.command()
-def similar(
-    photo: Annotated[Path, typer.Argument(help="The photo to look for.")],
-    dataset: DatasetArgument,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many photos to list.", min=1)] = 10,
-    threads: Threads = None,
-    cache: Cache = None,
-    max_megapixels: Megapixels = None,
-    quiet: Quiet = False,
-) -> None:
-    """List the photos most like one photo."""
-    options = resolve_options(
-        None,
-        dataset__photos__max_megapixels=max_megapixels,
-        embed__n_threads=threads,
-        embed__cache=cache,
-    )
-    with shown_progress(quiet) as progress:
-        result = flawmap.similar(photo, dataset, options, count=count, progress=progress)
-    finish(result)
-
-
-@app.command()
-def zoo(
-    backbones: Backbones = None,
-    weights: Weights = None,
-    max_parameters: MaxParameters = None,
-    licence: Licences = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the list to this file.")] = None,
-) -> None:
-    """List the backbones that can be chosen.
-
-    With parameters, licence, preprocessing, and whether the weights are here.
-    """
-    for line in flawmap.zoo(
-        backbones or "bundled",
-        weights=tuple(weights or ()),
-        max_parameters_millions=max_parameters,
-        licences=to_names(licence),
-        json_file=json_file,
-    ):
-        print(line)
-
-
+app.command()(similar)
+app.command()(zoo)
 app.command()(embed)
 add_measuring(app)
 app.command()(export)

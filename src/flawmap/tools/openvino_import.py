@@ -12,18 +12,29 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
+
+import numpy as np
 
 _TELEMETRY = "openvino_telemetry"
 _lock = threading.RLock()
 
 
 def import_openvino() -> Any:
-    """The module `openvino`. Raises ImportError where it is not installed."""
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
+    """The module `openvino`, ready for several threads. Raises ImportError where it is not installed."""
     with without_telemetry():
-        return importlib.import_module("openvino")
+        openvino = importlib.import_module("openvino")
+        _fill_type_table(openvino)
+    return openvino
+
+
+@cache
+def _fill_type_table(openvino: Any) -> None:
+    """The first look at a tensor's values fills a table that OpenVINO guards by a lock of its own, and gives
+    up Python's lock meanwhile: two threads that come there at once wait for each other for ever.
+    """
+    openvino.Tensor(np.zeros(1, np.float32)).data  # noqa: B018  # the look is what matters
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def figures(photos: Photos, cleaning: Cleaning) -> dict[str, np.ndarray]:
     return mask_figures.figures_of_set(mask_figures.stack_counts(counts))
 
 
-@pytest.mark.parametrize("criterion", ["f1", "f1_tolerant", "flaw_dice", "severstal_score"])
+@pytest.mark.parametrize("criterion", ["f1", "f1_tolerant", "flaw_dice", "severstal_score", "balanced"])
 @pytest.mark.parametrize("middle", [0.3, 0.5, 0.7])
 def test_the_threshold_is_never_worse_than_one_half(criterion: str, middle: float) -> None:
     photos = make_photos(1, n_good=4, middle=middle, n_labels=2)
@@ -92,10 +92,23 @@ def test_small_false_alarms_on_good_photos_are_cleaned_away() -> None:
         p[0, row : row + 2, column : column + 2] = 0.95 if i % 3 else 0.1
         photos.append((truth, p.astype(np.float32)))
     found = choose(photos)
-    assert {row["criterion"] for row in found.compared if row["step"] == "cleaning"} == {"severstal_score"}
+    assert {row["criterion"] for row in found.compared if row["step"] == "cleaning"} == {"balanced"}
     assert 4 < found.cleaning.min_area_px[0] <= 64 and found.cleaning.low_thresholds is None
     assert found.figures["chosen"]["overkill_rate"] == 0.0 < found.figures["plain"]["overkill_rate"]
     assert found.figures["chosen"]["severstal_score"] == 1.0
+
+
+def test_a_rare_label_is_not_given_up_for_quiet_photos() -> None:
+    """Without any mask 24 of 30 photos would be right; with masks, six flaws and the 14 others."""
+    photos = []
+    for i, (truth, _) in enumerate(make_photos(8, n=30, n_good=24)):
+        p = np.where(truth, 0.9, 0.1)
+        if not truth.any() and i % 5 < 2:
+            p[0, 20:34, 10:44] = 0.95
+        photos.append((truth, p.astype(np.float32)))
+    found = choose(photos).figures["chosen"]
+    assert found["flaw_dice"] == 1.0 and found["overkill_rate"] > 0.3
+    assert found["severstal_score"] < 24 / 30
 
 
 def test_hysteresis_is_chosen_where_cracks_fade_and_stains_are_faint() -> None:
@@ -135,11 +148,10 @@ def test_every_compared_setting_has_the_figure_of_its_masks(is_exclusive: bool) 
             (row["min_area_px"], *(0 for _ in more)),
             is_exclusive,
         )
-        dice = [
-            photo_counts(t, clean_masks(to_levels(p), cleaning), has_cldice=False)["dice"][1]
-            for t, p in photos
-        ]
-        assert row["value"] == pytest.approx(np.mean(dice))
+        counted = [photo_counts(t, clean_masks(to_levels(p), cleaning), has_cldice=False) for t, p in photos]
+        dice = np.array([counts["dice"][1] for counts in counted])
+        shows = np.array([t[0].any() for t, _ in photos])
+        assert row["value"] == pytest.approx((dice[shows].mean() + dice[~shows].mean()) / 2)
 
 
 def test_the_choice_repeats_and_is_plain() -> None:
@@ -170,7 +182,9 @@ def test_what_cannot_be_chosen_on_is_refused() -> None:
         choose_cleaning(lambda: iter([]), ["crack"])
     with pytest.raises(DatasetError, match="of 2 labels; got 1"):
         choose_cleaning(lambda: iter(make_photos(n=2)), ["crack", "spall"])
-    with pytest.raises(OptionError, match="give one of f1, f1_tolerant, flaw_dice, severstal_score"):
+    with pytest.raises(
+        OptionError, match="give one of f1, f1_tolerant, flaw_dice, severstal_score, balanced"
+    ):
         CleaningOptions(criterion="iou")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="between 0 and 1"):
         CleaningOptions(low_shares=(1.0,))

@@ -43,6 +43,26 @@ def test_a_decoder_answers_at_the_size_of_the_photo(decoder: str, depth: int | N
     check_contract(make(decoder, depth=depth), (32, 32), (64, 96))
 
 
+@pytest.mark.parametrize("is_exclusive", [False, True])
+def test_before_learning_a_label_is_as_likely_as_its_share(is_exclusive: bool) -> None:
+    network = make("unet", depth=2, is_exclusive=is_exclusive)
+    network.start_from([0.02, 0.003])
+    with torch.inference_mode():
+        network.head[0].weight.zero_()
+        found = network(photos(32, 32)).sigmoid()
+    assert torch.allclose(found[0, :, 5, 7], torch.tensor([0.02, 0.003]), rtol=1e-3)
+
+
+def test_labels_that_exclude_each_other_share_what_is_likely() -> None:
+    network = make("unet", depth=2, is_exclusive=True)
+    with torch.inference_mode():
+        network.head[0].weight.mul_(40)
+        found = network(photos(64, 96))
+    assert found.shape == (1, N_LABELS, 64, 96)
+    total = found.sigmoid().sum(dim=1)
+    assert total.max() <= 1 + 1e-5 and total.std() > 0.01
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("decoder", DECODERS)

@@ -49,11 +49,6 @@ class JudgedMasks:
     """What each stage of a cascade adds."""
 
 
-def is_exclusive(prepared: Prepared) -> bool:
-    """Whether a pixel carries one label at most."""
-    return len(prepared.dataset.labels) > 1 and not prepared.dataset.masks_overlap
-
-
 class Looked:
     """Probabilities of a part's photos, kept on disk as levels of 1/256, beside their truths."""
 
@@ -103,7 +98,7 @@ def choose_masks(
     """Thresholds, cleaning and mirrored looks, by the validation part alone."""
     labels, split = prepared.dataset.labels, prepared.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
-    cleaning_options = replace(options.cleaning, is_exclusive=is_exclusive(prepared))
+    cleaning_options = replace(options.cleaning, is_exclusive=prepared.dataset.has_exclusive_masks)
     choices: dict[bool, CleaningChoice] = {}
     looks: dict[bool, Looked] = {}
     for flips in (False, True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from flawmap.errors import BackboneError, option
 from flawmap.pipeline import texts
-from flawmap.pipeline.mask_judging import JudgedMasks, choose_masks, is_exclusive, judge_masks
+from flawmap.pipeline.mask_judging import JudgedMasks, choose_masks, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.preparing import Prepared, Timings, select_entries
 from flawmap.pipeline.runfolder import RunFolder
@@ -153,7 +153,7 @@ def export_masks(
             backbone_id=entry.id,
             depth=model.depth,
             decoder=model.decoder,
-            cleaning=Cleaning((0.5,) * n_labels, is_exclusive=is_exclusive(prepared)),
+            cleaning=Cleaning((0.5,) * n_labels, is_exclusive=dataset.has_exclusive_masks),
             macs_per_px=model.macs_per_px,
         ),
     )

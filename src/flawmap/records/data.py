@@ -98,6 +98,11 @@ class Dataset:
         return bool(self.masks)
 
     @property
+    def has_exclusive_masks(self) -> bool:
+        """Whether there are masks of several labels, of which a pixel carries one at most."""
+        return self.has_masks and len(self.labels) > 1 and not self.masks_overlap
+
+    @property
     def class_indices(self) -> np.ndarray:
         """(n,) int64: the label of each photo. Raises DatasetError where photos have several."""
         if self.is_multilabel:

@@ -31,7 +31,7 @@ from flawmap.tools.mask_scores import (
 )
 from flawmap.tools.plain import to_plain
 
-Criterion = Literal["f1", "f1_tolerant", "flaw_dice", "severstal_score"]
+Criterion = Literal["f1", "f1_tolerant", "flaw_dice", "severstal_score", "balanced"]
 ValidationPhotos = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 """Starts a pass over the photos: (truth, probabilities), both (n_labels, H, W), always in the same order."""
 _COMPARED = ("dice", "f1_tolerant", "flaw_dice", "severstal_score", "escape_rate", "overkill_rate")
@@ -45,7 +45,8 @@ class CleaningOptions:
 
     criterion: Criterion = "f1"
     """For the thresholds, per label: pooled strict F1 (Dice), pooled F1 with the tolerance, or mean Dice of
-    the photos that show the label (`flaw_dice`) or of all photos, 1 where both are empty."""
+    the photos that show the label (`flaw_dice`) or of all photos, 1 where both are empty; or `balanced`,
+    half of it the mean Dice of the photos that show the label, half the share of the others without any."""
     tolerance_px: float = 2.0
     low_shares: tuple[float, ...] = (0.5, 0.75)
     """Low thresholds of the hysteresis, as shares of the threshold."""
@@ -92,9 +93,10 @@ def choose_cleaning(
     """Thresholds, hysteresis and smallest areas per label, from validation photos alone.
 
     First the threshold of each label by `options.criterion`, where 0.5 is the simplest. Then, with that
-    threshold, hysteresis and smallest area together by a figure that sees good photos: the label's
-    severstal_score where any photo has no flaw at all, else its pooled Dice; a plain threshold is simpler
-    than a smallest area, that than hysteresis, and both together are the least simple. A label without truth
+    threshold, hysteresis and smallest area together by a figure that sees good photos: `balanced` where any
+    photo has no flaw at all, else its pooled Dice (by severstal_score a rare label would do best without any
+    mask); a plain threshold is simpler than a smallest area, that than hysteresis, and both together are the
+    least simple. A label without truth
     keeps 0.5 and no smallest area. Three passes over the photos; what is kept per photo are counts.
     Probabilities are compared in steps of 1/256, and thresholds as if labels could overlap; `figures` of the
     result come from masks cleaned as they will be. Raises DatasetError without a photo.
@@ -113,7 +115,7 @@ def choose_cleaning(
         _choose_threshold(stacked[:, i], label, options.criterion, resamples, rows)
         for i, label in enumerate(labels)
     ]
-    criterion = "severstal_score" if (stacked[:, :, 4, 0] == 0).all(axis=1).any() else "f1"
+    criterion = "balanced" if (stacked[:, :, 4, 0] == 0).all(axis=1).any() else "f1"
     grids = [_settings(high, options) for high in highs]
     counted = [_photo_components(*photo, highs, grids, options) for photo in photos()]
     chosen = [
@@ -146,15 +148,20 @@ def _addends(curves: np.ndarray, criterion: str) -> np.ndarray:
     if criterion == "f1_tolerant":
         return np.stack([near_said, said, near_true, true], axis=1)
     dice = np.where(said + true > 0, 2 * right / np.maximum(said + true, 1), 1.0)
+    if criterion == "balanced":
+        shows = (true > 0).astype(float)
+        return np.stack([dice * shows, shows, (said == 0) * (1 - shows), 1 - shows], axis=1)
     counts = true > 0 if criterion == "flaw_dice" else np.ones_like(true)
     return np.stack([dice * counts, counts], axis=1)
 
 
 def _quality(sums: np.ndarray, criterion: str) -> np.ndarray:
-    """(..., m, k) sums → (..., k): the label's figure; 0 where a resample has no truth."""
+    """(..., m, k) sums → (..., k): the label's figure; 0 where a resample has no truth (of `balanced`, half
+    of it)."""
     if criterion in ("f1", "f1_tolerant"):
         return np.nan_to_num(harmonic(*np.moveaxis(sums, -2, 0)))
-    return sums[..., 0, :] / np.maximum(sums[..., 1, :], 1)
+    means = sums[..., 0::2, :] / np.maximum(sums[..., 1::2, :], 1)
+    return means.mean(axis=-2)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The test part is never read here.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -50,7 +51,10 @@ def train_segmenter(
         raise OptionError("a decoder is new and has to learn: 0 epochs give no masks; give 1 or more")
     _refuse_no_flaws(dataset, split)
     depth = default_depth(entry) if options.depth is None else options.depth
-    network = SegmenterNetwork(entry, depth, options.decoder, len(dataset.labels))
+    network = SegmenterNetwork(
+        entry, depth, options.decoder, len(dataset.labels), is_exclusive=dataset.has_exclusive_masks
+    )
+    network.start_from(_pixel_shares(dataset, split.train))
     network.freeze(options.frozen_stages)
     claim(out, {**fingerprint(dataset, split, options), "the backbone": f"{entry.key}|{depth}"})
     with reproducible(options.seed):
@@ -154,6 +158,16 @@ def _make_batches(
     train_rows, validation_rows = (np.searchsorted(rows, part) for part in (learnt, split.validation))
     crops = CropBatches(marked, train_rows, options, loop_seed(options.seed))
     return crops, PieceBatches(marked, validation_rows)
+
+
+def _pixel_shares(dataset: Dataset, rows: np.ndarray) -> list[float]:
+    """Of each label in all pixels of these photos."""
+    masks = [dataset.masks[row] for row in rows]
+    n_pixels = sum(math.prod(mask.size_hw) for mask in masks)
+    return [
+        sum(int(mask.runs[i][:, 1].sum()) for mask in masks if len(mask.runs[i])) / n_pixels
+        for i in range(len(dataset.labels))
+    ]
 
 
 def _count_macs(network: SegmenterNetwork) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from flawmap.errors import BackboneError
 from flawmap.records import Decoder
@@ -27,8 +29,10 @@ _ENCODER = "flawmap"
 class SegmenterNetwork(nn.Module):
     """forward(images (n, 3, h, w) float32 RGB 0..255) → logits (n, n_labels, h, w).
 
-    h and w are multiples of 32. A label's logit says how likely the pixel carries that label, whatever the
-    others say: pixels may carry none, one or several.
+    h and w are multiples of 32. A label's logit says how likely the pixel carries that label. With
+    `is_exclusive` a pixel carries one label at most: the head says how likely there is any flaw and which one
+    it would be, so that all labels teach where flaws are and likelihoods of labels can be compared. Without
+    it, a label's logit stands whatever the others say: pixels may carry none, one or several.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class SegmenterNetwork(nn.Module):
         decoder: Decoder,
         n_labels: int,
         *,
+        is_exclusive: bool = False,
         pretrained: bool = True,
     ) -> None:
         """`depth` is where the backbone is cut. Raises BackboneError for a backbone or a depth
@@ -47,13 +52,15 @@ class SegmenterNetwork(nn.Module):
             _seed()
             encoder = _Encoder(load_backbone(entry, depth, pretrained=pretrained))
             _seed()  # so that the decoder starts alike, whether weights were loaded or not
-            network = _assemble(decoder, encoder, n_labels, entry.id)
+            n_channels = n_labels + 1 if is_exclusive else n_labels
+            network = _assemble(decoder, encoder, n_channels, entry.id)
         mend_decoder(network.decoder)
         self.n_last_channels = encoder.out_channels[-1]
         """Of the backbone's last map."""
         self.backbone = encoder.backbone
         self._depths = encoder.depths
         self.decoder, self.head = network.decoder, network.segmentation_head
+        self.is_exclusive = is_exclusive
         self.to(memory_format=torch.channels_last)
         self.eval()
 
@@ -64,10 +71,31 @@ class SegmenterNetwork(nn.Module):
             for parameter in stage:
                 parameter.requires_grad_(depth >= min(n_stages, len(stages) - 1))
 
+    def start_from(self, shares: Sequence[float]) -> None:
+        """Let the head, before it has learnt anything, give each label the likelihood of its share (0..1) of
+        all pixels, so that learning does not begin with unlearning a flaw on every second pixel (Lin et al.,
+        Focal loss, ICCV 2017, section 4.1)."""
+        likely = torch.tensor(shares, dtype=torch.float64).clamp(1e-5, 0.5)
+        with torch.no_grad():
+            if self.is_exclusive:
+                self.head[0].bias[0] = likely.sum().clamp(max=0.5).logit()
+                self.head[0].bias[1:] = (likely / likely.sum()).log()
+            else:
+                self.head[0].bias[:] = likely.logit()
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         normalised = (images - self.backbone.mean) / self.backbone.std  # decoders of three levels look at it
         features = [normalised, *self.backbone(images, self._depths)]
-        return self.head(self.decoder(features))
+        found = self.head(self.decoder(features))
+        return _to_label_logits(found) if self.is_exclusive else found
+
+
+def _to_label_logits(found: torch.Tensor) -> torch.Tensor:
+    """(n, 1 + n_labels, h, w), a logit of any flaw and scores of which it would be → (n, n_labels, h, w), a
+    logit of each label: P(label) = P(any) P(label | any)."""
+    found = found.float()
+    log_p = F.logsigmoid(found[:, :1]) + F.log_softmax(found[:, 1:], dim=1)
+    return log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
 
 
 def _seed() -> None:

@@ -2,8 +2,8 @@
 
 The photo's rows stream through the network's segments (see `segments`): each keeps only the rows that it
 still needs, and takes its map in pieces. A wide photo passes in upright strips side by side, which overlap by
-what a value of the last map depends on, so that no segment ever holds a map of the photo's full width. A piece
-or a strip at the photo's border lies flush with it. So the result is that of the undivided photo, up to
+what a value of the last map depends on, so that no segment ever holds a map of the photo's full width. Pieces
+and strips at the photo's border lie flush with it. So the result is that of the undivided photo, up to
 rounding.
 """
 

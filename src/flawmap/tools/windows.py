@@ -14,7 +14,6 @@ import numpy as np
 
 from flawmap.records import LinearHead, Pooling
 
-
 WINDOWS_AT_ONCE = 512
 """Side by side, so that what is made in between does not grow with the photo's width."""
 

@@ -39,3 +39,10 @@ def test_pieces_give_the_undivided_map(network_file: Path, real_sets: Path, piec
     whole = open_network(network_file, ONE)(to_batch([image]))[0][0]
     found = DenseNetwork(network_file, ONE, piece_px).features(image)
     assert np.abs(found - whole).max() < 1e-4
+
+
+def test_strips_give_the_undivided_map(network_file: Path, real_sets: Path) -> None:
+    image = read_image(real_sets / "photos" / "pure_crack_16.jpg")[:320, :1280]
+    whole = open_network(network_file, ONE)(to_batch([image]))[0][0]
+    found = DenseNetwork(network_file, ONE, strip_px=448).features(image)
+    assert np.abs(found - whole).max() < 1e-4

@@ -46,6 +46,24 @@ def test_the_same_bits_whatever_the_threads(network_file: Path) -> None:
     assert one.tobytes() == two.tobytes()
 
 
+@pytest.mark.parametrize("options", [ONE, TWO])
+def test_a_wide_photo_in_strips_gives_the_undivided_map(network_file: Path, options: RuntimeOptions) -> None:
+    image = draw((704, 992))
+    whole = open_network(network_file, ONE)(to_batch([image]))[0][0]
+    in_strips = DenseNetwork(network_file, options, piece_px=64, strip_px=256)
+    asked: list[tuple[int, int]] = []
+
+    def read(top: int, bottom: int) -> np.ndarray:
+        asked.append((top, bottom))
+        return image[top:bottom]
+
+    found = np.concatenate(list(in_strips.stream(read, (704, 992))), axis=1)
+    np.testing.assert_allclose(found, whole, atol=1e-4 * np.abs(whole).max())
+    assert [end for _, end in asked[:-1]] == [start for start, _ in asked[1:]], "no row is read twice"
+    alone = DenseNetwork(network_file, ONE, piece_px=64, strip_px=256).features(image)
+    assert found.tobytes() == alone.tobytes()
+
+
 def test_segments_follow_each_other(network_file: Path) -> None:
     segments = split_network(network_file)
     strides = [segment.first_stride for segment in segments]

@@ -22,6 +22,7 @@ from flawmap.tools.runtime import DEFAULT_OPTIONS, Classifier, RuntimeOptions
 from flawmap.tools.segments import NotLocalError
 from flawmap.tools.windows import WindowMaps, score_windows
 
+ROWS_AT_ONCE = 64
 ReadRows = Callable[[int, int], np.ndarray]
 """read(top, bottom) → rows (h, W, 3) uint8 RGB of the upright photo; neither number ever becomes much smaller
 (a few rows are read again)."""
@@ -109,17 +110,20 @@ class DenseClassifier:
 
     def _to_maps(self, found: WindowMaps, cell_px: float) -> ScoreMaps:
         spec = self.spec
-        n, *map_hw = found.logits.shape
-        probabilities = scores.to_probabilities(
-            found.logits.reshape(n, -1).T, spec.thresholds.temperature, spec.is_multilabel
-        )
-        flaw = scores.to_flaw_scores(probabilities, spec.is_flaw_label, spec.is_multilabel)
-        return ScoreMaps(
-            probabilities.T.reshape(n, *map_hw).astype(np.float32),
-            flaw.reshape(map_hw).astype(np.float32),
-            to_margins(found.evidence, spec),
-            cell_px,
-        )
+        # In float64 and a few rows at a time: a large photo has millions of cells.
+        probabilities = np.empty(found.logits.shape, np.float32)
+        flaw = np.empty(found.logits.shape[1:], np.float32)
+        for top in range(0, len(flaw), ROWS_AT_ONCE):
+            rows = slice(top, top + ROWS_AT_ONCE)
+            logits = found.logits[:, rows]
+            some = scores.to_probabilities(
+                logits.reshape(len(logits), -1).T, spec.thresholds.temperature, spec.is_multilabel
+            )
+            probabilities[:, rows] = some.T.reshape(logits.shape)
+            flaw[rows] = scores.to_flaw_scores(some, spec.is_flaw_label, spec.is_multilabel).reshape(
+                logits.shape[1:]
+            )
+        return ScoreMaps(probabilities, flaw, to_margins(found.evidence, spec), cell_px)
 
 
 def to_margins(evidence: np.ndarray, spec: ModelSpec) -> np.ndarray:

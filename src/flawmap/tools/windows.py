@@ -14,6 +14,9 @@ import numpy as np
 
 from flawmap.records import LinearHead, Pooling
 
+WINDOWS_AT_ONCE = 512
+"""Side by side, so that what is made in between does not grow with the photo's width."""
+
 
 @dataclass(frozen=True)
 class WindowMaps:
@@ -56,26 +59,39 @@ def slide_windows(
     n_labels = len(head.bias)
     logits = np.zeros((n_labels, height - window_h + 1, width - window_w + 1), np.float32)
     evidence = np.zeros((n_labels, height, width), np.float32)
-    columns = _windows_of(width, window_w)
+    down, across = _windows_of(height, window_h), _windows_of(width, window_w)
     kept, top = None, 0
     for band in bands:
         rows = band if kept is None else np.concatenate([kept, band], axis=1)
-        n_windows = rows.shape[1] - window_h + 1
-        if n_windows < 1:
+        bottom = top + rows.shape[1] - window_h + 1
+        if bottom <= top:
             kept = rows
             continue
-        found, own, parts = _score(rows, window_hw, head, pooling)
-        logits[:, top : top + n_windows] = found
-        windows = _windows_of(height, window_h) - top
-        ready = np.flatnonzero((windows >= 0) & (windows < n_windows))
-        evidence[:, ready] = own[:, ready - top]
-        if parts is not None:
-            maxima, weight = parts
-            own_rows = rows[:, ready - top]
-            shares = _shares(own_rows, maxima[:, windows[ready]][:, :, columns])
-            evidence[:, ready] += _apply(weight, own_rows * shares)
-        kept, top = rows[:, n_windows:], top + n_windows
+        ready = _between(down, top, bottom)
+        for left in range(0, logits.shape[2], WINDOWS_AT_ONCE):
+            right = min(left + WINDOWS_AT_ONCE, logits.shape[2])
+            some = rows[:, :, left : right + window_w - 1]
+            found, own, parts = _score(some, window_hw, head, pooling)
+            logits[:, top:bottom, left:right] = found
+            cells = _between(across, left, right)
+            here = (slice(None), _moved(ready, -top), _moved(cells, -left))
+            evidence[:, ready, cells] = own[here]
+            if parts is not None:
+                maxima, weight = parts
+                around = maxima[:, down[ready] - top][:, :, across[cells] - left]
+                evidence[:, ready, cells] += _apply(weight, some[here] * _shares(some[here], around))
+        kept, top = rows[:, bottom - top :].copy(), bottom
     return logits, evidence
+
+
+def _between(windows: np.ndarray, first: int, last: int) -> slice:
+    """The cells whose windows are these; `windows` never falls."""
+    start, end = np.searchsorted(windows, (first, last))
+    return slice(int(start), int(end))
+
+
+def _moved(cells: slice, by: int) -> slice:
+    return slice(cells.start + by, cells.stop + by)
 
 
 def to_cells(logits: np.ndarray, evidence: np.ndarray) -> WindowMaps:

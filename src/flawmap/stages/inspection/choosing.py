@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def choose_findings(
             height, width = maps.distances.shape
             away[tile.source].append((float(maps.distances[height // 2, width // 2]), maps.remoteness))
         progress("choosing what counts as a finding", i + 1, n_tiles)
-    limits = {"least_sharpness": float(np.quantile(sharp, LEAST_QUANTILE)) if sharp else None}
+    limits: dict[str, Any] = {"least_sharpness": float(np.quantile(sharp, LEAST_QUANTILE)) if sharp else None}
     limits |= _limit_familiar([np.array(own) for own in away.values()]) if away else {}
     flawed, clean = (
         np.array([np.max(found, axis=0) for (is_flawed, _), found in areas.items() if is_flawed == kind])
@@ -140,7 +141,8 @@ def near_and_far(tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     near = tile[starts[0] : starts[0] + sizes[0], starts[1] : starts[1] + sizes[1]]
     far = np.asarray(Image.fromarray(tile).resize((sizes[1], sizes[0]), Image.Resampling.BICUBIC))
     missing = [(0, side - own) for side, own in zip(tile.shape[:2], sizes, strict=True)]
-    return tuple(np.pad(image, (*missing, (0, 0)), mode="symmetric") for image in (near, far))
+    near, far = (np.pad(image, (*missing, (0, 0)), mode="symmetric") for image in (near, far))
+    return near, far
 
 
 def surround(tile: np.ndarray) -> np.ndarray:
@@ -149,7 +151,7 @@ def surround(tile: np.ndarray) -> np.ndarray:
     return np.pad(tile, ((top, top), (left, left), (0, 0)), mode="symmetric")
 
 
-def _limit_familiar(by_source: Sequence[np.ndarray]) -> dict[str, float]:
+def _limit_familiar(by_source: Sequence[np.ndarray]) -> dict[str, Any]:
     """(n, 2) distances and remotenesses of each source's tiles → the limits, and how many sources would be
     foreign photos or too distant."""
     values = np.concatenate(by_source)

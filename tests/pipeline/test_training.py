@@ -60,8 +60,11 @@ def test_a_run_leaves_all_its_files(trained) -> None:
         "model.onnx",
         "flawmap.json",
         "weights.safetensors",
+        "reference.safetensors",
         "README.md",
     }
+    assert trained.bundle.reference is not None and trained.bundle.spec.findings.most_distance > 0
+    assert "reference.safetensors" in (trained.run / "model" / "README.md").read_text(encoding="utf-8")
     assert [item.path for item in trained.left_out] == ["Negative/broken.jpg"]
 
 

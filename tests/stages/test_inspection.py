@@ -21,10 +21,12 @@ from flawmap.stages.inspection import (
     choose_rows,
     default_findings,
     inspect_photo,
+    learn_reference,
     open_inspector,
 )
-from flawmap.tools.bundle import Bundle, write_bundle
+from flawmap.tools.bundle import Bundle, write_bundle, write_spec
 from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.familiarity import Reference
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.runtime import RuntimeOptions
 
@@ -219,3 +221,76 @@ def test_a_large_tiff_that_lacks_strips_is_damaged_not_black(tiny_bundle: Bundle
     options = InspectOptions(runtime=ONE, photos=PhotoOptions(max_megapixels=0.5))
     inspection = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection
     assert inspection.error.startswith("damaged") and not inspection.findings
+
+
+def dim(image: np.ndarray) -> np.ndarray:
+    """Darker, though not as dark as a flaw."""
+    return (0.65 * image).astype(np.uint8)
+
+
+def guard(tiny: SimpleNamespace, folder: Path, most: tuple[float, float]) -> Inspector:
+    """A model whose reference is of bright tiles: distance and remoteness are both how dark a window is on
+    average, and `most` are their limits."""
+    head = tiny.make_head()
+    bundle = write_bundle(folder / "model", tiny.make_spec(), tiny.make_onnx(head), head)
+    dark = np.array([1, 0], np.float32)
+    reference = Reference(np.zeros(2, np.float32), dark[:, None], np.zeros((9, 1), np.float32), dark)
+    findings = FindingSpec(0.9, 10, "by hand", most_distance=most[0], most_remoteness=most[1])
+    return open_inspector(
+        write_spec(bundle, tiny.make_spec(findings=findings), reference).folder, InspectOptions(runtime=ONE)
+    )
+
+
+def test_a_photo_unlike_the_training_photos_is_not_clean(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    image = bar((256, 512), (0, 0, 0, 0))
+    image[:, 150:] = dim(image[:, 150:])
+    inspector = guard(tiny, tmp_path, (0.35, 9.0))
+    found = inspect_photo(inspector, save(tmp_path / "a.png", image)).inspection
+    assert found.share_foreign == pytest.approx(0.7, abs=0.1) and not found.findings
+    assert not found.assessable and "unlike the photos" in found.reason and "look yourself" in found.reason
+    image[:, 300:] = bar((256, 212), (0, 0, 0, 0))
+    mostly_known = inspect_photo(inspector, save(tmp_path / "b.png", image)).inspection
+    assert mostly_known.assessable and 0 < (mostly_known.share_foreign or 0) < 0.5
+
+
+def test_a_finding_on_a_foreign_surface_is_kept_and_marked(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    image = bar((256, 1024), (60, 104, 180, 112))
+    image[:, 300:] = dim(image[:, 300:])
+    image[104:112, 700:860] = 3
+    found = inspect_photo(guard(tiny, tmp_path, (0.35, 0.1)), save(tmp_path / "a.png", image)).inspection
+    assert found.assessable and (found.share_foreign or 0) > 0.5
+    assert {one.box_xyxy[0] > 400: one.is_foreign for one in found.findings} == {False: False, True: True}
+
+
+def test_a_photo_from_afar_is_not_clean(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", bar((256, 512), (0, 0, 0, 0)))
+    found = inspect_photo(guard(tiny, tmp_path, (9.0, 0.01)), path).inspection
+    assert not found.assessable and found.reason.startswith("too distant")
+
+
+def test_a_region_of_interest_limits_what_is_foreign(tiny: SimpleNamespace, tmp_path: Path) -> None:
+    image = bar((256, 640), (0, 0, 0, 0))
+    image[:, 320:] = dim(image[:, 320:])
+    path = save(tmp_path / "a.png", image)
+    (tmp_path / "left.json").write_text(json.dumps([[0, 0], [250, 0], [250, 256], [0, 256]]))
+    inspector = guard(tiny, tmp_path, (0.35, 9.0))
+    options = replace(inspector.options, region=tmp_path / "left.json")
+    found = inspect_photo(open_inspector(tmp_path / "model", options), path).inspection
+    assert found.share_foreign == 0 and found.assessable
+
+
+def test_limits_come_from_sources_that_training_did_not_see(
+    tiny: SimpleNamespace, tiny_bundle: Bundle
+) -> None:
+    classifier = DenseClassifier(tiny_bundle, ONE)
+    classifier.reference = learn_reference(classifier, [tiny.make_photo(i) for i in range(20)], 20)
+    tiles = [
+        ValidationTile(tiny.make_photo(100 + i, 8 * (i % 7) if i % 2 else None), bool(i % 2), f"s{i // 4}")
+        for i in range(40)
+    ]
+    found = choose_findings(classifier, tiles, len(tiles))
+    assert found.most_distance is not None and found.most_remoteness is not None
+    away = [classifier.score_image(tile.image).distances for tile in tiles if not tile.is_flawed]
+    assert np.mean([np.median(one) <= found.most_distance for one in away if one is not None]) == 1
+    dark = classifier.score_image(tiny.make_photo(3) // 3)
+    assert dark.distances is not None and dark.distances.min() > found.most_distance

@@ -141,3 +141,16 @@ def test_the_paper_is_the_same_bytes_twice_and_takes_any_text(tmp_path: Path) ->
     for name in ("a.pdf", "b.pdf"):
         write_survey_pdf(facts, tmp_path / name, SurveyReportOptions(n_listed=1))
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+
+
+def test_findings_on_foreign_surfaces_are_said_to_be() -> None:
+    foreign = finding(is_foreign=True)
+    survey = survey_of(CRACKED, Inspection("e.jpg", 90, 60, share_foreign=0.8, findings=(foreign,)))
+    facts = SurveyFacts(survey, (), ())
+    titles = [one["title"] for one in words.caveats(facts)]
+    assert "1 of 2 findings on a surface unlike the training photos" in titles
+    assert ("surface", "unlike the training photos: look yourself") in words.size_lines(foreign)
+    assert not [name for name, _ in words.size_lines(finding(is_foreign=False)) if name == "surface"]
+    assert not [
+        one for one in words.caveats(SurveyFacts(survey_of(CRACKED), (), ())) if "unlike" in one["title"]
+    ]

@@ -101,6 +101,13 @@ class FindingSpec:
     """Clean photos with a finding, at this choice."""
     least_sharpness: float | None = None
     """Photos below are too blurred; see tools.sharpness."""
+    most_distance: float | None = None
+    """A window further from the training tiles shows a foreign surface; see tools.familiarity. None: the
+    model folder keeps nothing of those tiles."""
+    most_remoteness: float | None = None
+    """Photos above are too distant; see tools.familiarity."""
+    n_foreign: int | None = None
+    """Of the sources of validation tiles, those that would be foreign photos or too distant."""
 
     def __post_init__(self) -> None:
         check(0 < self.least_score < 1, "least_score between 0 and 1", self.least_score)
@@ -129,6 +136,9 @@ class Finding:
     severity_is_certain: bool | None = None
     """Whether the width's whole 95 % interval lies in that severity, and the photo resolves it; None where
     nothing is graded."""
+    is_foreign: bool | None = None
+    """Whether it lies on a surface unlike the training photos, where the model's word is worth less; None
+    where the model cannot tell."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy
@@ -143,11 +153,14 @@ class Inspection:
     width_px: int | None = None
     height_px: int | None = None
     assessable: bool = True
-    """False is never "clean": the photo is too blurred, dark or overexposed to be judged."""
+    """False is never "clean": too blurred, dark, overexposed, distant or foreign to be judged."""
     reason: str = ""
     error: str = ""
     share_seen: float = 1.0
     """Of the photo's pixels; less where a region of interest was given."""
+    share_foreign: float | None = None
+    """Of what was seen: how much shows a surface unlike the training photos; None where the model cannot
+    tell."""
     findings: tuple[Finding, ...] = ()
     """Highest score first."""
 

@@ -2,12 +2,14 @@
 
     model.onnx            image (n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels)
     weights.safetensors   head.weight, head.bias: what the class-activation map needs beside `features`
+    reference.safetensors what the training tiles look like to the network; see tools.familiarity
     masks.onnx            image as above, h and w multiples of 32 → masks (n, labels, h, w): logits
     flawmap.json          ModelSpec, with the SHA-256 of the files above
     README.md             the model card; a person may edit it, so it carries no digest
 
-A classifier has the first two, a segmenter masks.onnx, a cascade all three. `flawmap export` writes the
-networks in other forms: model.xml and model.bin (OpenVINO), model.tflite (LiteRT) in the place of model.onnx.
+A classifier has the first three (the reference only where training made one), a segmenter masks.onnx, a
+cascade model.onnx, its weights and masks.onnx. `flawmap export` writes the networks in other forms: model.xml
+and model.bin (OpenVINO), model.tflite (LiteRT) in the place of model.onnx.
 
 The weights file holds two float32 arrays in a format of one page (a length, a JSON header, the numbers), so
 it is read and written here: the light half of flawmap needs no further package.
@@ -32,12 +34,14 @@ import numpy as np
 from flawmap.errors import BundleError, option
 from flawmap.records import FileKind, LinearHead, ModelSpec
 from flawmap.tools.card import to_card
+from flawmap.tools.familiarity import Reference
 from flawmap.tools.files import write_file
 from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
 MODEL, WEIGHTS, SPEC, CARD = "model.onnx", "weights.safetensors", "flawmap.json", "README.md"
 MASKS = "masks.onnx"
+REFERENCE = "reference.safetensors"
 FILES_OF_TASK = {
     "classification": (MODEL, WEIGHTS),
     "multilabel": (MODEL, WEIGHTS),
@@ -51,6 +55,7 @@ _ENDINGS: dict[FileKind, tuple[str, ...]] = {
     "litert": (".tflite",),
 }
 MAX_HEADER_BYTES = 1 << 20
+_REFERENCE_ARRAYS = ("mean", "directions", "tiles", "far")
 _READING = Reading(BundleError, key="key", record="an object", null_is_nan=True)
 
 
@@ -71,6 +76,20 @@ class Bundle:
         file = self.folder / WEIGHTS
         return _to_head(file.read_bytes(), self.spec, str(file))
 
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What the training tiles looked like to the network; None in folders that do not keep it."""
+        if REFERENCE not in files_of(self.spec):
+            return None
+        file = self.folder / REFERENCE
+        arrays = to_arrays(file.read_bytes(), str(file))
+        try:
+            return Reference(*(arrays[name] for name in _REFERENCE_ARRAYS))
+        except (KeyError, ValueError) as error:
+            raise BundleError(
+                f"{file} does not hold what it should ({error}). Train the model again."
+            ) from error
+
     @property
     def masks_path(self) -> Path:
         return self.folder / in_form(MASKS, self.spec.form.kind)[0]
@@ -85,7 +104,9 @@ def in_form(name: str, kind: FileKind) -> tuple[str, ...]:
 
 def files_of(spec: ModelSpec) -> tuple[str, ...]:
     """The files of a model folder that carry a digest."""
-    return tuple(name for plain in FILES_OF_TASK[spec.task] for name in in_form(plain, spec.form.kind))
+    files = tuple(name for plain in FILES_OF_TASK[spec.task] for name in in_form(plain, spec.form.kind))
+    has_reference = spec.findings is not None and spec.findings.most_distance is not None
+    return (*files, REFERENCE) if has_reference else files
 
 
 def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
@@ -164,9 +185,17 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
     return Bundle(folder, spec)
 
 
-def write_spec(bundle: Bundle, spec: ModelSpec) -> Bundle:
-    """The same model with new metrics or thresholds: rewrites flawmap.json and the card, each in one step."""
-    spec = replace(spec, file_digests=bundle.spec.file_digests, format_version=FORMAT_VERSION)
+def write_spec(bundle: Bundle, spec: ModelSpec, reference: Reference | None = None) -> Bundle:
+    """The same model with new metrics or thresholds: rewrites flawmap.json and the card, each in one step.
+
+    `reference` is written first; it has to be given with the first spec that needs it.
+    """
+    digests = dict(bundle.spec.file_digests)
+    if reference is not None:
+        content = from_arrays({name: getattr(reference, name) for name in _REFERENCE_ARRAYS})
+        write_file(bundle.folder / REFERENCE, content)
+        digests[REFERENCE] = digest_of(content)
+    spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)
     head = bundle.head if WEIGHTS in FILES_OF_TASK[spec.task] else None
     for name, content in ((CARD, to_card(spec, head)), (SPEC, from_spec(spec))):
         write_file(bundle.folder / name, content)

@@ -52,6 +52,11 @@ POOLING = {
 }
 
 
+_FOREIGN = """ `reference.safetensors` holds what they look like to the network (no photo can be
+  made from it): an inspection compares photos with it, marks findings on foreign surfaces, and calls no photo
+  clean that is mostly foreign or was taken from several times as far. It does not recognise all of them."""
+
+
 def to_card(spec: ModelSpec, head: LinearHead | None) -> str:
     """Markdown with YAML front matter. The figures are those of `spec.metrics["test"]`, if it is there."""
     if head is None or spec.task == "cascade":
@@ -174,10 +179,11 @@ def _making(spec: ModelSpec, head: LinearHead) -> str:
 
 def _limits(spec: ModelSpec, test: Mapping[str, Any]) -> str:
     unreliable = "\n- The test photos come from few sources: the intervals above are not reliable."
+    foreign = "" if spec.findings is None or spec.findings.most_distance is None else _FOREIGN
     return f"""## Limits
 
 - It knows the surfaces, lighting and cameras it was trained on; try it on your own labelled photos first
-  (`flawmap evaluate`).
+  (`flawmap evaluate`).{foreign}
 - It answers for a whole photo. Heat maps show where the evidence lies, not the outline of a flaw.
 - It says nothing of safety: an engineer judges what a flaw means.{unreliable if is_unreliable(test) else ""}
 

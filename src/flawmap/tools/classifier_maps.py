@@ -17,6 +17,7 @@ from flawmap.records import ModelSpec
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.dense import MULTIPLE, DenseNetwork
+from flawmap.tools.familiarity import Reference, WindowMeans
 from flawmap.tools.preprocess import resize_rows
 from flawmap.tools.runtime import DEFAULT_OPTIONS, Classifier, RuntimeOptions
 from flawmap.tools.segments import NotLocalError
@@ -41,17 +42,26 @@ class ScoreMaps:
     where the network takes crops only."""
     cell_px: float
     """Pixels of the photo per cell."""
+    remoteness: float | None = None
+    """Of most windows; None without a reference."""
+    distances: np.ndarray | None = None
+    """(h, w) float32: how far the window nearest to each cell is from the training tiles; None without a
+    reference."""
 
 
 class DenseClassifier:
     """A model folder that says of each place of a photo what it shows. Safe to use from several threads."""
 
-    def __init__(self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(
+        self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS, reference: Reference | None = None
+    ) -> None:
         """Files in another form than training writes are shown crops: they are run whole, as they were
-        checked. Raises BundleError, or MissingExtraError."""
+        checked. `reference`: None for that of the model folder. Raises BundleError, or MissingExtraError."""
         self.bundle, self.spec = bundle, bundle.spec
         self.scale = tile_scale(self.spec)
         self._head = bundle.head
+        self.reference = bundle.reference if reference is None else reference
+        """May be set later; None: nothing is said of distances."""
         self._dense: DenseNetwork | None = None
         if self.spec.form.is_plain:
             with contextlib.suppress(NotLocalError):
@@ -74,42 +84,76 @@ class DenseClassifier:
         """Scores of (H, W, 3) uint8 RGB."""
         return self.score(lambda top, bottom: image[top:bottom], image.shape[:2])
 
-    def _score_densely(self, network: DenseNetwork, read: ReadRows, size_hw: tuple[int, int]) -> ScoreMaps:
-        stride, spec = network.stride, self.spec
-        window_hw = window_cells(spec, stride)
+    def middle_features(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB → (k,) float32: features averaged over the window in its middle."""
+        if self._dense is None:
+            return self._crops.run(image)[0].mean(axis=(1, 2))
+        rows, seen_hw = self._show(lambda top, bottom: image[top:bottom], image.shape[:2], self._dense.stride)
+        found = np.concatenate(list(self._dense.stream(rows.read, rows.padded_hw)), axis=1)
+        for axis, (n, side) in enumerate(
+            zip(seen_hw, window_cells(self.spec, self._dense.stride), strict=True), start=1
+        ):
+            first = max(0, (n - side) // 2)
+            found = np.take(found, np.arange(first, min(n, first + side)), axis)
+        return found.mean(axis=(1, 2))
+
+    def _show(self, read: ReadRows, size_hw: tuple[int, int], stride: int) -> tuple[_PaddedRows, list[int]]:
+        """What the network sees of a photo, and the rows and columns of cells that show the photo itself."""
+        window_hw = window_cells(self.spec, stride)
         scaled_hw = tuple(max(1, round(side * self.scale)) for side in size_hw)
         padded_h, padded_w = (
             -(-max(side, cells * stride) // MULTIPLE) * MULTIPLE
             for side, cells in zip(scaled_hw, window_hw, strict=True)
         )
-        padded_hw = (padded_h, padded_w)
-        rows = _PaddedRows(read, size_hw, scaled_hw, padded_hw, spec.preprocessing.interpolation)
-        map_hw = (padded_hw[0] // stride, padded_hw[1] // stride)
-        bands = network.stream(rows.read, padded_hw)
+        interpolation = self.spec.preprocessing.interpolation
+        rows = _PaddedRows(read, size_hw, scaled_hw, (padded_h, padded_w), interpolation)
+        return rows, [-(-side // stride) for side in scaled_hw]
+
+    def _score_densely(self, network: DenseNetwork, read: ReadRows, size_hw: tuple[int, int]) -> ScoreMaps:
+        stride, spec = network.stride, self.spec
+        window_hw = window_cells(spec, stride)
+        rows, (n_rows, n_columns) = self._show(read, size_hw, stride)
+        map_hw = (rows.padded_hw[0] // stride, rows.padded_hw[1] // stride)
+        bands, means = network.stream(rows.read, rows.padded_hw), WindowMeans((n_rows, n_columns), window_hw)
+        if self.reference is not None:
+            bands = means.gather(bands)
         found = score_windows(bands, map_hw, window_hw, self._head, spec.cut.pooling)
-        n_rows, n_columns = (-(-side // stride) for side in scaled_hw)
+        familiar = None if self.reference is None else means.compare(self.reference)
         seen = WindowMaps(found.logits[:, :n_rows, :n_columns], found.evidence[:, :n_rows, :n_columns])
-        return self._to_maps(seen, stride / self.scale)
+        return self._to_maps(seen, stride / self.scale, familiar)
 
     def _score_crops(self, network: Classifier, read: ReadRows, size_hw: tuple[int, int]) -> ScoreMaps:
         """Crops that overlap by half; a cell is half a tile, its logits are the mean of the crops over it."""
         tile = min(self.spec.tile_hw)
         step = max(1, tile // 2)
         n_rows, n_columns = (max(1, -(-side // step)) for side in size_hw)
-        total = np.zeros((len(self.spec.labels), n_rows, n_columns))
         count = np.zeros((n_rows, n_columns))
+        total = np.zeros((len(self.spec.labels), n_rows, n_columns))
+        away, remoteness = np.zeros((n_rows, n_columns)), []
         for i in range(max(1, n_rows - 1)):
             band = read(min(i * step, max(0, size_hw[0] - tile)), min(i * step + tile, size_hw[0]))
             lefts = [min(j * step, max(0, size_hw[1] - tile)) for j in range(max(1, n_columns - 1))]
-            logits = network.logits([_pad_to(band[:, left : left + tile], tile) for left in lefts])
+            features, logits = network.outputs([_pad_to(band[:, left : left + tile], tile) for left in lefts])
             for j, row in enumerate(logits):
                 total[:, i : i + 2, j : j + 2] += row[:, None, None]
                 count[i : i + 2, j : j + 2] += 1
+            if self.reference is not None:
+                means = features.mean(axis=(2, 3))
+                remoteness.append(self.reference.remoteness(means))
+                for j, distance in enumerate(self.reference.distances(means)):
+                    away[i : i + 2, j : j + 2] += distance
         mean = (total / count).astype(np.float32)
-        return self._to_maps(WindowMaps(mean, mean), float(step))
+        familiar = None
+        if self.reference is not None:
+            familiar = (away / count).astype(np.float32), float(np.median(np.concatenate(remoteness)))
+        return self._to_maps(WindowMaps(mean, mean), float(step), familiar)
 
-    def _to_maps(self, found: WindowMaps, cell_px: float) -> ScoreMaps:
+    def _to_maps(
+        self, found: WindowMaps, cell_px: float, familiar: tuple[np.ndarray, float] | None
+    ) -> ScoreMaps:
+        """`familiar`: distances per cell, and the remoteness."""
         spec = self.spec
+        distances, remoteness = familiar or (None, None)
         # In float64 and a few rows at a time: a large photo has millions of cells.
         probabilities = np.empty(found.logits.shape, np.float32)
         flaw = np.empty(found.logits.shape[1:], np.float32)
@@ -123,7 +167,8 @@ class DenseClassifier:
             flaw[rows] = scores.to_flaw_scores(some, spec.is_flaw_label, spec.is_multilabel).reshape(
                 logits.shape[1:]
             )
-        return ScoreMaps(probabilities, flaw, to_margins(found.evidence, spec), cell_px)
+        margins = to_margins(found.evidence, spec)
+        return ScoreMaps(probabilities, flaw, margins, cell_px, remoteness, distances)
 
 
 def to_margins(evidence: np.ndarray, spec: ModelSpec) -> np.ndarray:
@@ -167,11 +212,11 @@ class _PaddedRows:
         read: ReadRows,
         size_hw: tuple[int, ...],
         scaled_hw: tuple[int, ...],
-        padded_hw: tuple[int, ...],
+        padded_hw: tuple[int, int],
         interpolation: str,
     ) -> None:
         self._read, self._size_hw, self._scaled_hw = read, size_hw, scaled_hw
-        self._width, self._interpolation = padded_hw[1], interpolation
+        self.padded_hw, self._interpolation = padded_hw, interpolation
 
     def read(self, top: int, bottom: int) -> np.ndarray:
         """Rows top to bottom of what the network sees."""
@@ -182,4 +227,4 @@ class _PaddedRows:
         rows = resize_rows(self._read, self._size_hw, self._scaled_hw, (first, last), self._interpolation)
         if bottom > height:
             rows = rows[mirrored - first]
-        return np.pad(rows, ((0, 0), (0, self._width - width), (0, 0)), mode="symmetric")
+        return np.pad(rows, ((0, 0), (0, self.padded_hw[1] - width), (0, 0)), mode="symmetric")

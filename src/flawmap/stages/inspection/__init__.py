@@ -9,6 +9,7 @@ from flawmap.stages.inspection.choosing import (
     choose_findings,
     choose_rows,
     default_findings,
+    learn_reference,
 )
 from flawmap.stages.inspection.inspecting import InspectOptions, Inspector, inspect_photo, open_inspector
 
@@ -20,5 +21,6 @@ __all__ = [
     "choose_rows",
     "default_findings",
     "inspect_photo",
+    "learn_reference",
     "open_inspector",
 ]

@@ -14,6 +14,8 @@ DARK, BRIGHT = 20.0, 245.0
 BLURRED_BY = 0.5
 """How much less sharp than nearly every training tile a photo may be, in powers of two of the variance."""
 MOST_PARTS = 64
+MOST_FOREIGN = 0.5
+"""Of a photo: where more is unlike the training photos and nothing is found, it is not clean."""
 
 
 def why_not_assessable(parts: Sequence[np.ndarray], least: FindingSpec) -> str:
@@ -34,6 +36,25 @@ def why_not_assessable(parts: Sequence[np.ndarray], least: FindingSpec) -> str:
         return (
             f"too blurred or enlarged: its sharpness is {found:.1f}, of nearly all photos that the model "
             f"was trained on it is {least.least_sharpness:.1f} or more"
+        )
+    return ""
+
+
+def why_not_clean(share_foreign: float | None, remoteness: float | None, least: FindingSpec) -> str:
+    """Why a photo without findings is not clean, or "".
+
+    Findings need no such reason: flaws are seen on foreign surfaces and from afar too; only silence says
+    nothing there. `share_foreign` and `remoteness` are None where the model cannot tell.
+    """
+    if remoteness is not None and least.most_remoteness is not None and remoteness > least.most_remoteness:
+        return (
+            "too distant: it looks like the surfaces that the model was trained on from several times as far "
+            "away, where flaws are too small to be seen; go nearer, or look yourself"
+        )
+    if share_foreign is not None and share_foreign > MOST_FOREIGN:
+        return (
+            f"{share_foreign:.0%} of it is unlike the photos that the model was trained on, so that finding "
+            "nothing says nothing; look yourself, or train on such photos"
         )
     return ""
 

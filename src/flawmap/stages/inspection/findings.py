@@ -75,6 +75,7 @@ def find_regions(
     if where is not None:
         wanted = where.repeat(places.finer, axis=0).repeat(places.finer, axis=1)
         places = replace(places, lit=np.where(wanted, places.lit, 0))
+    foreign = find_foreign(maps, least)
     labelled, n = places.regions()
     found = []
     for number, (rows, columns) in _boxes(labelled, n):
@@ -85,8 +86,18 @@ def find_regions(
             continue
         label = _label(maps, spec, places.finer, (rows, columns), inside)
         outline = _to_outline(inside, (rows.start, columns.start), places.step_px, size_hw)
-        found.append(_to_finding(label, score, outline, area_px, size_hw))
+        one = _to_finding(label, score, outline, area_px, size_hw)
+        if foreign is not None:
+            one = replace(one, is_foreign=_is_mostly(foreign, places.finer, (rows, columns), inside))
+        found.append(one)
     return tuple(sorted(found, key=lambda one: (-one.score, -one.area_px, one.box_xyxy)))
+
+
+def find_foreign(maps: ScoreMaps, least: FindingSpec) -> np.ndarray | None:
+    """(h, w) bool: cells whose surroundings are unlike the training photos; None where nothing tells."""
+    if maps.distances is None or least.most_distance is None:
+        return None
+    return maps.distances > least.most_distance
 
 
 def find_in_mask(
@@ -119,9 +130,19 @@ def _to_finding(
 
 def _label(maps: ScoreMaps, spec: ModelSpec, finer: int, box: tuple[slice, slice], inside: np.ndarray) -> str:
     """The flaw that is likeliest over the region."""
-    rows, columns = (one + side.start for one, side in zip(np.nonzero(inside), box, strict=True))
-    means = maps.probabilities[:, rows // finer, columns // finer].mean(axis=1)
+    rows, columns = _cells(finer, box, inside)
+    means = maps.probabilities[:, rows, columns].mean(axis=1)
     return spec.labels[int(np.where(spec.is_flaw_label, means, -1).argmax())]
+
+
+def _is_mostly(cells: np.ndarray, finer: int, box: tuple[slice, slice], inside: np.ndarray) -> bool:
+    """Whether more than half of the region lies in cells that are True."""
+    return float(cells[_cells(finer, box, inside)].mean()) > 0.5
+
+
+def _cells(finer: int, box: tuple[slice, slice], inside: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Rows and columns of the cell under each step of the region."""
+    return tuple((one + side.start) // finer for one, side in zip(np.nonzero(inside), box, strict=True))
 
 
 def _to_outline(

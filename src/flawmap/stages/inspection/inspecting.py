@@ -9,7 +9,7 @@ import numpy as np
 
 from flawmap.errors import BundleError, PhotoError
 from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
-from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable
+from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable, why_not_clean
 from flawmap.stages.inspection.choosing import default_findings
 from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, MaskLook
 from flawmap.tools.bundle import Bundle, read_bundle
@@ -102,9 +102,18 @@ def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) 
     reason = why_not_assessable(cut_parts(image, inspector.bundle.spec.tile_hw), inspector.findings)
     if image is preview:
         reason = ""  # a reduced photo says nothing about sharpness
+    if not look.findings:
+        reason = reason or why_not_clean(look.share_foreign, look.remoteness, inspector.findings)
     findings = () if reason else tuple(_place(one, rows) for one in look.findings)
     inspection = Inspection(
-        path, width, height, not reason, reason, share_seen=look.share_seen, findings=findings
+        path,
+        width,
+        height,
+        not reason,
+        reason,
+        share_seen=look.share_seen,
+        share_foreign=look.share_foreign,
+        findings=findings,
     )
     close_ups = (
         tuple(_cut_close_up(rows.read(0, height), one.box_xyxy) for one in findings[:MOST_CLOSE_UPS])

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from flawmap.records import Finding, FindingSpec
-from flawmap.stages.inspection.findings import find_in_mask, find_regions
+from flawmap.stages.inspection.findings import find_foreign, find_in_mask, find_regions
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.cascade import Cascade
 from flawmap.tools.classifier_maps import DenseClassifier
@@ -33,6 +33,10 @@ class Look:
     """(h, w) float32: the flaw score over the whole photo, coarsely."""
     share_seen: float
     """Of the photo's pixels, that were of interest."""
+    share_foreign: float | None = None
+    """Of these, that show a surface unlike the training photos; None where the model cannot tell."""
+    remoteness: float | None = None
+    """See tools.familiarity; None where the model cannot tell."""
 
 
 class Looker(Protocol):
@@ -55,7 +59,12 @@ class ClassifierLook:
         if region is not None:
             where = region.cells(maps.flaw_scores.shape, maps.cell_px, rows.size_hw)
         found = find_regions(maps, self.classifier.spec, rows.size_hw, self.findings, where)
-        return Look(found, maps.flaw_scores, 1.0 if where is None else float(where.mean()))
+        foreign, share_foreign = find_foreign(maps, self.findings), None
+        if foreign is not None:
+            seen = foreign if where is None else foreign[where]
+            share_foreign = float(seen.mean()) if seen.size else 0.0
+        share_seen = 1.0 if where is None else float(where.mean())
+        return Look(found, maps.flaw_scores, share_seen, share_foreign, maps.remoteness)
 
 
 class MaskLook:

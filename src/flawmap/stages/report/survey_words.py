@@ -87,7 +87,12 @@ def tiles(survey: Survey) -> list[dict[str, str]]:
 
 
 def size_lines(finding: Finding) -> list[tuple[str, str]]:
-    """A finding's sizes as (name, value)."""
+    """A finding's sizes as (name, value), and a warning of a foreign surface."""
+    surface = [("surface", "unlike the training photos: look yourself")] if finding.is_foreign else []
+    return [*_sizes_of(finding), *surface]
+
+
+def _sizes_of(finding: Finding) -> list[tuple[str, str]]:
     sizes = finding.measurement
     if sizes is None:
         left, top, right, bottom = finding.box_xyxy
@@ -139,6 +144,16 @@ def _judged(survey: Survey) -> list[dict[str, str]]:
     if n_partly:
         text = "A region of interest was given; nothing is said about the rest."
         what = f"{plural(n_partly, 'photo')} looked at in part"
+        found.append({"level": "warn", "title": what, "text": text})
+    findings = [finding for row in survey.rows for finding in row.inspection.findings]
+    n_foreign = sum(bool(finding.is_foreign) for finding in findings)
+    if n_foreign:
+        text = (
+            "There the model's word is worth less: joints, leaves and shadows may be taken for flaws, and "
+            "flaws be missed. Look yourself."
+        )
+        where = "on a surface unlike the training photos"
+        what = f"{count(n_foreign)} of {plural(len(findings), 'finding')} {where}"
         found.append({"level": "warn", "title": what, "text": text})
     return found
 

@@ -47,6 +47,7 @@ def to_photo(row: SurveyRow) -> dict[str, Any]:
         "reason": found.reason,
         "error": found.error,
         "share_seen": _rounded("share_seen", found.share_seen),
+        "share_foreign": _rounded("share_foreign", found.share_foreign),
     }
     lon, lat = row.camera_lon_lat or (None, None)
     photo |= {"camera_lon": _rounded("lon", lon), "camera_lat": _rounded("lat", lat)}
@@ -68,6 +69,7 @@ def to_finding(finding: Finding) -> dict[str, Any]:
     values |= {
         "severity": finding.severity,
         "severity_is_certain": finding.severity_is_certain,
+        "is_foreign": finding.is_foreign,
         "lon": finding.lon,
         "lat": finding.lat,
         "position_source": finding.position_source,

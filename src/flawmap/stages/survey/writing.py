@@ -21,7 +21,17 @@ from flawmap.tools.files import write_file
 from flawmap.tools.plain import to_plain
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_PHOTO_COLUMNS = ("path", "name", "width_px", "height_px", "assessable", "reason", "error", "share_seen")
+_PHOTO_COLUMNS = (
+    "path",
+    "name",
+    "width_px",
+    "height_px",
+    "assessable",
+    "reason",
+    "error",
+    "share_seen",
+    "share_foreign",
+)
 _MOST_TEXT = 32_767
 """Characters that a cell of a workbook holds."""
 

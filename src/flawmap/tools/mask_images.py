@@ -46,13 +46,33 @@ def read_value_runs(
         image, kind, orientation = read_stored(path, photos)
     except PhotoError as error:
         raise MaskError(f"its mask cannot be read: {error}") from None
-    values = _fit(turn_upright(_to_values(image), orientation), photo, options, photos)
+    values = fit_to_photo(turn_upright(_to_values(image), orientation), photo, options, photos)
     if options.threshold is not None:
         flaw = rle.encode(values >= options.threshold)
         return {1: flaw} if len(flaw) else {}
     found = np.flatnonzero(np.bincount(values.ravel()))
     _refuse_values(found, kind, max_index)
     return {int(value): rle.encode(values == value) for value in found if value}
+
+
+def fit_to_photo(
+    values: np.ndarray, photo: Photo, options: MaskImageOptions, photos: PhotoOptions
+) -> np.ndarray:
+    """(h, w) of a mask at the photo's size. Raises MaskError for another size, where it is not to be resized,
+    and for one that is rotated against the photo."""
+    (height, width), (tall, wide) = values.shape, photo.size_hw
+    if (height, width) == (tall, wide):
+        return values
+    sizes = f"its mask is {width}×{height}, the photo {wide}×{tall}"
+    if (height > width) != (tall > wide) and height * tall == width * wide:
+        orientation = read_orientation_of(photo.path, photos)
+        why = f" once its EXIF orientation ({orientation}) has turned it upright" if orientation >= 5 else ""
+        raise MaskError(f"{sizes}{why}; the mask is rotated against it: turn the mask as the photo is seen")
+    if not options.resize:
+        raise MaskError(f"{sizes}; the same size was wanted, or {option('--resize-masks')}")
+    rows = ((np.arange(tall) + 0.5) * height / tall).astype(np.int64)
+    columns = ((np.arange(wide) + 0.5) * width / wide).astype(np.int64)
+    return values[rows[:, None], columns]
 
 
 def _to_values(image: Image.Image) -> np.ndarray:
@@ -79,23 +99,6 @@ def _to_values(image: Image.Image) -> np.ndarray:
         n_colours = len(np.unique(values.reshape(-1, 3), axis=0))
         raise MaskError(f"its mask holds {n_colours} colours; 0 and 255, or class numbers, were wanted")
     return values[..., 0]
-
-
-def _fit(values: np.ndarray, photo: Photo, options: MaskImageOptions, photos: PhotoOptions) -> np.ndarray:
-    """`values` at the photo's size."""
-    (height, width), (tall, wide) = values.shape, photo.size_hw
-    if (height, width) == (tall, wide):
-        return values
-    sizes = f"its mask is {width}×{height}, the photo {wide}×{tall}"
-    if (height > width) != (tall > wide) and height * tall == width * wide:
-        orientation = read_orientation_of(photo.path, photos)
-        why = f" once its EXIF orientation ({orientation}) has turned it upright" if orientation >= 5 else ""
-        raise MaskError(f"{sizes}{why}; the mask is rotated against it: turn the mask as the photo is seen")
-    if not options.resize:
-        raise MaskError(f"{sizes}; the same size was wanted, or {option('--resize-masks')}")
-    rows = ((np.arange(tall) + 0.5) * height / tall).astype(np.int64)
-    columns = ((np.arange(wide) + 0.5) * width / wide).astype(np.int64)
-    return values[rows[:, None], columns]
 
 
 def _refuse_values(found: np.ndarray, kind: str, max_index: int) -> None:

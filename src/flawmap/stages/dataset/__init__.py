@@ -16,6 +16,7 @@ first of these:
 """
 
 from flawmap.stages.dataset.good_labels import guess_good_labels
-from flawmap.stages.dataset.reading import DatasetOptions, read_dataset
+from flawmap.stages.dataset.options import DatasetOptions
+from flawmap.stages.dataset.reading import read_dataset
 
 __all__ = ["DatasetOptions", "guess_good_labels", "read_dataset"]

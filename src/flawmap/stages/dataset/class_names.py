@@ -7,12 +7,14 @@ from pathlib import Path
 
 from flawmap.errors import DatasetError
 
-_FILES = ("classes.txt", "labels.txt")
+_FILES = ("classes.txt", "labels.txt", "class_names.txt")
 _NOTHING = {"background", "_background_", "__background__", "bg", "none"}
+_NO_CLASS = {*_NOTHING, "__ignore__"}
+"""What may stand before class 1: Labelme's tools write both, a line each."""
 
 
 def read_class_names(folders: Iterable[Path]) -> tuple[str, ...]:
-    """The names of classes 1, 2, ...; () for no file. A first line such as "background" names 0: not a class.
+    """The names of classes 1, 2, ...; () for no file. First lines such as "background" name none.
 
     Raises DatasetError where files differ, or a name stands twice.
     """
@@ -26,6 +28,11 @@ def read_class_names(folders: Iterable[Path]) -> tuple[str, ...]:
     return next(iter(found.values()), ())
 
 
+def is_nothing(label: str) -> bool:
+    """Whether a label means background."""
+    return label.lower() in _NOTHING
+
+
 def _read(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -34,7 +41,7 @@ def _read(path: Path) -> tuple[str, ...]:
             f"{path} cannot be read ({error}); UTF-8 text was wanted, a class a line"
         ) from None
     names = [line.strip() for line in lines if line.strip()]
-    if names and names[0].lower() in _NOTHING:
+    while names and names[0].lower() in _NO_CLASS:
         names = names[1:]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -463,6 +463,80 @@ def test_yolo_that_is_no_mask(tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
+# Pascal VOC
+
+PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, *[0] * (3 * 252), 224, 224, 192]
+
+
+def write_voc(root: Path, coloured: bool) -> np.ndarray:
+    """a.jpg of two classes with a rim that nobody labelled, and two without a flaw; (H, W) class numbers."""
+    draw_photos(root / "JPEGImages", ["a.png", "b.png", "c.png", "unlisted.png"])
+    numbers = np.zeros(HW, np.uint8)
+    numbers[inside(SLANTED)] = 255
+    numbers[inside([(x * 0.8 + 5, y * 0.8 + 4) for x, y in SLANTED])] = 1
+    numbers[inside(SMALL)] = 2
+    for name, values in {"a": numbers, "b": numbers * 0, "c": numbers * 0, "unlisted": numbers}.items():
+        image = Image.fromarray(values)
+        image.putpalette(PALETTE)
+        path = root / "SegmentationClass" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        (image.convert("RGB") if coloured else image).save(path)
+        (root / "SegmentationObject").mkdir(exist_ok=True)
+        image.save(root / "SegmentationObject" / f"{name}.png")
+    lists = root / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for name, photos in {"train": "a\nb\n", "val": "c\n", "trainval": "a\nb\nc\n"}.items():
+        (lists / f"{name}.txt").write_text(photos)
+    return numbers
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_voc_takes_the_lists_and_leaves_void_pixels(coloured: bool, tmp_path: Path) -> None:
+    numbers = write_voc(tmp_path, coloured)
+    if coloured:  # as CVAT exports it
+        lines = [
+            "# label:color_rgb:parts:actions",
+            "background:0,0,0::",
+            "crack:128,0,0::",
+            "stain:0,128,0::",
+        ]
+        (tmp_path / "labelmap.txt").write_text("\n".join(lines))
+    else:
+        (tmp_path / "class_names.txt").write_text("__ignore__\n_background_\ncrack\nstain\n")
+    dataset = read_dataset(tmp_path)
+    assert (dataset.labels, dataset.unreadable) == (("crack", "stain"), ())
+    assert dataset.parts == ("train", "train", "validation") and (numbers == 255).any()
+    assert np.array_equal(pixels_of(dataset)["a.png"], np.stack([numbers == 1, numbers == 2]))
+    reasons = {one.path: one.reason for one in dataset.ignored}
+    assert reasons["JPEGImages/unlisted.png"] == "not in ImageSets/Segmentation"
+    assert reasons["SegmentationObject/a.png"] == "neither a photo nor a mask"
+
+
+def test_colours_without_a_meaning_are_refused(tmp_path: Path) -> None:
+    write_voc(tmp_path, coloured=True)
+    with pytest.raises(
+        DatasetError, match=r"empty.*left out.*a\.png: its mask holds 4 colours.*a labelmap\.txt"
+    ):
+        read_dataset(tmp_path)
+    (tmp_path / "labelmap.txt").write_text("crack:128,0,0::\n")
+    with pytest.raises(DatasetError, match=r"the colour 0,128,0, which labelmap\.txt does not name"):
+        read_dataset(tmp_path)
+    for line in ("crack:128,0", "crack:1,2,300", "crack:1,2,3\ncrack:4,5,6"):
+        (tmp_path / "labelmap.txt").write_text(line)
+        with pytest.raises(DatasetError, match="no line of name:red,green,blue"):
+            read_dataset(tmp_path)
+
+
+def test_255_without_class_numbers_is_a_flaw_in_voc_too(tmp_path: Path) -> None:
+    write_voc(tmp_path, coloured=False)
+    for path in (tmp_path / "SegmentationClass").iterdir():
+        with Image.open(path) as image:
+            values = np.asarray(image)
+        Image.fromarray(np.where(values == 1, 255, 0).astype(np.uint8)).save(path)
+    dataset = read_dataset(tmp_path)
+    assert dataset.labels == ("flaw",) and dataset.targets.sum() == 1
+
+
 # Real sets
 
 

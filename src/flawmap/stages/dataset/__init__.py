@@ -11,8 +11,8 @@ first of these:
 
 - **runs in a table**: `train_images/` beside `train.csv` (ImageId, ClassId, EncodedPixels), as Severstal's;
 - **COCO's JSON**: polygons or runs, given itself, in the folder, in `annotations/` or in each part;
-- **VIA's** regions, JSON or CSV; **CVAT's** XML for images; **YOLO's** polygons beside `data.yaml`; **Labelme's**
-  files beside the photos, whose folders are then no classes;
+- **VIA's** regions, JSON or CSV; **CVAT's** XML for images; **YOLO's** polygons beside `data.yaml`;
+  **Labelme's** files beside the photos, whose folders are then no classes;
 - **mask images**: `images/` beside `masks/`, of the same names, also in parts; 0 and 255, class numbers,
   colours, or a folder per class; Pascal VOC's folders too.
 """

@@ -21,7 +21,7 @@ import numpy as np
 
 from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Part, Unreadable
-from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing
+from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing, told_size
 from flawmap.stages.dataset.entries import Entry, Listing, MaskListing, named, without_files
 from flawmap.stages.dataset.json_files import has_keys, read_json
 from flawmap.stages.dataset.options import DatasetOptions
@@ -73,7 +73,9 @@ def list_coco(files: Sequence[Path], root: Path, options: DatasetOptions) -> Mas
         has_masks += marked
         for one in data["images"]:
             if entry := own.get(one["id"]):
-                drawings[entry.name] = Drawing(entry, tuple(shapes[one["id"]]), _size(one))
+                drawings[entry.name] = Drawing(
+                    entry, tuple(shapes[one["id"]]), told_size(one.get("height"), one.get("width"))
+                )
     if not drawings:
         first = f", such as {unreadable[0].path}" if unreadable else ""
         raise DatasetError(f"{files[0]} names no photo that is there{first}; wanted its photos below {root}")
@@ -177,13 +179,6 @@ def _shapes(
             raise DatasetError(f"{path}: {where} is of category {category}, which is not listed")
         shapes[image].append(Shape(names[category], _paint(one.get("segmentation")), where))
     return shapes, [bool(one.get("segmentation")) for one in data["annotations"]]
-
-
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
-    """Height and width, where they are told."""
-    height, width = image.get("height"), image.get("width")
-    is_told = isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0
-    return (height, width) if is_told else None
 
 
 def _paint(segmentation: Any) -> Paint:

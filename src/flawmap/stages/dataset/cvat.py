@@ -26,6 +26,7 @@ from flawmap.stages.dataset.drawings import (
     no_area,
     polygon,
     stamp,
+    told_size,
 )
 from flawmap.stages.dataset.entries import Entry, MaskListing
 from flawmap.stages.dataset.json_files import read_ends
@@ -68,7 +69,8 @@ def list_cvat(files: Sequence[Path], found: Found, options: DatasetOptions) -> M
             if entry is None:
                 continue
             entry = Entry(entry.path, entry.name, (), PART_OF_NAME.get(subset.lower()))
-            drawings.add(Drawing(entry, _shapes(image, path), _size(image)), path)
+            size_hw = told_size(image.get("height"), image.get("width"))
+            drawings.add(Drawing(entry, _shapes(image, path), size_hw), path)
     names = read_class_names([root]) or tuple(labels) or labels_of(drawings.of_photo.values())
     return drawings.listing("shapes of CVAT", files, names, options)
 
@@ -82,11 +84,6 @@ def _read_xml(path: Path) -> ElementTree.Element:
         tracks = ": it holds the tracks of a video" if top.find("track") is not None else ""
         raise DatasetError(f"{path} is not 'CVAT for images 1.1'{tracks}; export the task in that format")
     return top
-
-
-def _size(image: ElementTree.Element) -> tuple[int, int] | None:
-    sizes = (image.get("height", ""), image.get("width", ""))
-    return (int(sizes[0]), int(sizes[1])) if all(size.isdecimal() for size in sizes) else None
 
 
 def _shapes(image: ElementTree.Element, path: Path) -> tuple[Shape, ...]:

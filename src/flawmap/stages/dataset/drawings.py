@@ -158,6 +158,12 @@ def read_drawing(drawings: Mapping[str, Drawing], options: DatasetOptions, photo
     return {label: rle.encode(fitted(layer)) for label, layer in layers.items()}
 
 
+def told_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Height and width in pixels; None where a file does not tell them."""
+    numbers = _to_numbers([height, width])
+    return (int(numbers[0]), int(numbers[1])) if numbers and min(numbers) >= 1 else None
+
+
 # Kinds of shapes
 
 
@@ -189,8 +195,8 @@ def _paint_polygon(points_xy: Any, relative: bool, layer: np.ndarray, value: boo
     try:
         points = np.array(points_xy, float)
     except (TypeError, ValueError):
-        points = np.zeros(0)
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        points = np.zeros((0, 2))
+    if points.shape[1:] != (2,) or len(points) < 3 or not np.isfinite(points).all():
         raise MaskError(f"its polygon is no list of three points or more: {str(points_xy)[:60]}")
     size_wh = np.array(layer.shape[::-1])
     points = points * size_wh if relative else points

@@ -29,6 +29,7 @@ from flawmap.stages.dataset.drawings import (
     no_area,
     polygon,
     stamp,
+    told_size,
 )
 from flawmap.stages.dataset.entries import Entry, MaskListing
 from flawmap.stages.dataset.json_files import has_keys, read_json
@@ -71,7 +72,8 @@ def list_labelme(files: Sequence[Path], root: Path, found: Found, options: Datas
             drawings.left_out(entry.name, f"several files of Labelme ({both}); one was wanted")
             continue
         file_of[entry.name] = path
-        drawings.add(Drawing(entry, _shapes(data, path), _size(data)), path)
+        size_hw = told_size(data.get("imageHeight"), data.get("imageWidth"))
+        drawings.add(Drawing(entry, _shapes(data, path), size_hw), path)
     for name in drawings.unlisted():
         if options.unmasked_good and (entry := drawings.entry_of(name)):
             drawings.add(Drawing(entry, ()), root)
@@ -97,13 +99,6 @@ def _photo(data: dict[str, Any], name: str, path: Path, drawings: Drawings) -> E
     if exact is None and len(beside) == 1:
         exact = drawings.entry_of(beside[0])
     return exact or drawings.find(told, path, folder)
-
-
-def _size(data: dict[str, Any]) -> tuple[int, int] | None:
-    sizes = (data.get("imageHeight"), data.get("imageWidth"))
-    if all(isinstance(size, int) and size > 0 for size in sizes):
-        return sizes[0], sizes[1]  # type: ignore[return-value]
-    return None
 
 
 def _shapes(data: dict[str, Any], path: Path) -> tuple[Shape, ...]:

@@ -77,5 +77,6 @@ def _refuse_nothing(path: Path, masks: Sequence[PhotoMask], unreadable: Sequence
     if not any(len(runs) for mask in masks for runs in mask.runs):
         others = f" ({len(unreadable)} files were left out{first})" if unreadable else ""
         raise DatasetError(
-            f"{path}: the masks of all {len(masks)} photos are empty; at least one flaw pixel was wanted{others}"
+            f"{path}: the masks of all {len(masks)} photos are empty; at least one flaw pixel was wanted"
+            f"{others}"
         )

@@ -152,8 +152,9 @@ def _paint(shape: Any) -> Paint:
     kind = shape.get("name")
     if kind == "polygon":
         x, y = shape.get("all_points_x"), shape.get("all_points_y")
-        is_whole = isinstance(x, list) and isinstance(y, list) and len(x) == len(y)
-        return polygon(list(zip(x, y, strict=True)) if is_whole else None)
+        if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
+            return no_area("a polygon without as many x as y")
+        return polygon(list(zip(x, y, strict=True)))
     centre = (shape.get("cx"), shape.get("cy"))
     if kind == "circle":
         return ellipse(centre, (shape.get("r"), shape.get("r")))

@@ -377,8 +377,8 @@ def test_cvat_masks_order_and_subsets(tmp_path: Path) -> None:
     draw_photos(tmp_path / "images" / "Validation", ["a.png"])
     mask = '<mask label="stain" rle="3, 2, 4, 3" left="50" top="30" width="4" height="3" z_order="0"></mask>'
     hole = cvat_polygon("background", [(0, 0), (60, 0), (60, 20), (0, 20)], z_order=1)
-    first = cvat_image("Train/a.png", hole + mask + cvat_polygon("crack", SLANTED), subset="Train")
-    second = cvat_image("Validation/a.png", "", subset="Validation")
+    first = cvat_image("a.png", hole + mask + cvat_polygon("crack", SLANTED), subset="Train")
+    second = cvat_image("a.png", "", subset="Validation")
     write_cvat_file(tmp_path, first + second)
     dataset = read_dataset(tmp_path)
     wanted = np.zeros((2, *HW), bool)

@@ -65,7 +65,7 @@ def list_cvat(files: Sequence[Path], found: Found, options: DatasetOptions) -> M
                 labels[name] = None
         for image in images:
             name, subset = image.get("name", ""), image.get("subset", "")
-            entry = drawings.find(name, path)
+            entry = drawings.find(name, path, subset)
             if entry is None:
                 continue
             entry = Entry(entry.path, entry.name, (), PART_OF_NAME.get(subset.lower()))

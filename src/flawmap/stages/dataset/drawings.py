@@ -74,7 +74,8 @@ class Drawings:
 
     def find(self, wanted: str, file: Path, folder: str = "") -> Entry | None:
         """The photo that `file` calls `wanted`, as seen from `folder`: of that path, or of one that ends like
-        it, or the longer way round. What is not there, or could be two, is listed as unreadable."""
+        it (there, if any does), or the longer way round. What is not found, or could be two, is listed as
+        unreadable."""
         path = wanted.replace("\\", "/")
         beside = posixpath.normpath(posixpath.join(folder, path))
         plain = posixpath.normpath(path).replace("../", "").lstrip("/")
@@ -84,7 +85,8 @@ class Drawings:
             if f"/{name}".endswith(f"/{plain}") or f"/{plain}".endswith(f"/{name}")
         ]
         exact = [name for name in (beside, plain) if name in self._paths]
-        names = exact[:1] or alike
+        near = [name for name in alike if f"/{name}".endswith(f"/{beside}")]
+        names = exact[:1] or near or alike
         if len(names) == 1:
             return Entry(self._paths[names[0]], names[0], ())
         why = f"could be {' or '.join(names[:2])}" if names else f"no such photo below {self.root.name}/"

@@ -14,7 +14,7 @@ from flawmap.stages.train.augment import recolour, to_network_input, turn_and_fl
 from flawmap.stages.train.mask_objective import NOT_COUNTED
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
 from flawmap.stages.train.sources import Batch, Pair, generator_for
-from flawmap.tools.masks import to_pixels
+from flawmap.tools import rle
 from flawmap.tools.photos import PhotoOptions, read_image, read_images
 from flawmap.tools.tiles import Box, lay_tiles
 
@@ -33,10 +33,11 @@ class Marked:
     def cut(self, row: int, box: Box) -> np.ndarray:
         """(h, w, 3 + n_labels) uint8: image and mask under the box, mirrored beyond the photo's border."""
         top, left, bottom, right = box
-        image, mask = self.image(row), to_pixels(self.masks[row])
+        image, mask = self.image(row), self.masks[row]
         height, width = image.shape[:2]
-        inner = (slice(top, min(bottom, height)), slice(left, min(right, width)))
-        together = np.concatenate([image[inner], mask[:, *inner].transpose(1, 2, 0).astype(np.uint8)], axis=2)
+        rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
+        marked = [rle.decode_columns(runs, height, left, columns.stop)[rows] for runs in mask.runs]
+        together = np.dstack([image[rows, columns], *marked])
         missing = (max(0, bottom - height), max(0, right - width))
         return np.pad(together, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 

@@ -13,7 +13,7 @@ from flawmap.records import Photo, PhotoMask, Progress, no_progress
 from flawmap.stages.train.augment import recolour, to_network_input, turn_and_flip, warp
 from flawmap.stages.train.mask_objective import NOT_COUNTED
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
-from flawmap.stages.train.sources import Batch, Pair, generator_for
+from flawmap.stages.train.sources import Batch, Pair, SharedOut, generator_for
 from flawmap.tools import rle
 from flawmap.tools.photos import PhotoOptions, read_image, read_images
 from flawmap.tools.tiles import Box, lay_tiles
@@ -90,7 +90,7 @@ def _to_targets(stored: torch.Tensor) -> torch.Tensor:
     return stored[..., 3:].permute(0, 3, 1, 2).to(torch.float32)
 
 
-class CropBatches:
+class CropBatches(SharedOut):
     """Crops drawn anew each epoch, by (seed, epoch) alone; as many per photo as would cover it once.
 
     Photos with a rare label come more often, and photos without a flaw, which teach little, are left to at
@@ -99,6 +99,7 @@ class CropBatches:
     """
 
     def __init__(self, marked: Marked, rows: np.ndarray, options: MaskTrainOptions, seed: int) -> None:
+        super().__init__()
         self.source = Layers(options.augment, options.zoom, options.rotate_deg)
         self.marked, self.options, self.seed = marked, options, seed
         sizes = np.array([marked.masks[row].size_hw for row in rows])
@@ -115,22 +116,6 @@ class CropBatches:
         share = options.good_share
         most_good = len(self._good) if share == 1 else round(len(self._flawed) * share / (1 - share))
         self._n_good = min(len(self._good), most_good) if len(self._flawed) else len(self._good)
-        self.rank, self.n_devices, self.epoch = 0, 1, 0
-
-    batch_sampler = None
-
-    @property
-    def sampler(self) -> CropBatches:
-        """lightning calls `sampler.set_epoch` of whatever it loops over."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def shared(self, rank: int, n_devices: int) -> CropBatches:
-        """This device's share."""
-        self.rank, self.n_devices = rank, n_devices
-        return self
 
     @property
     def n_crops(self) -> int:
@@ -198,25 +183,20 @@ def _draw_flaw_pixel(runs: np.ndarray, height: int, draw: np.random.Generator) -
     return pixel % height, pixel // height
 
 
-class PieceBatches:
+class PieceBatches(SharedOut):
     """Whole photos in order, one piece a batch, padded by mirroring to a multiple of 32.
 
     A batch's targets are the box of the piece whose pixels count: each pixel of a photo does so once.
     """
 
     def __init__(self, marked: Marked, rows: np.ndarray) -> None:
+        super().__init__()
         self.source = Layers(AugmentOptions())
         self.marked = marked
         self.pieces: list[tuple[int, Box, Box]] = []
         for row in rows:
             boxes = lay_tiles(marked.masks[row].size_hw, PIECE_PX, 0)
             self.pieces += [(int(row), box, _new_part(box, boxes)) for box in boxes]
-        self.rank, self.n_devices = 0, 1
-
-    def shared(self, rank: int, n_devices: int) -> PieceBatches:
-        """This device's share."""
-        self.rank, self.n_devices = rank, n_devices
-        return self
 
     def __len__(self) -> int:
         return -(-len(self.pieces) // self.n_devices)

@@ -136,3 +136,12 @@ def _is_inside(points: np.ndarray, x: float, y: float) -> bool:
         if (y0 <= y) != (y1 <= y):
             n_crossings += x0 + (y - y0) / (y1 - y0) * (x1 - x0) <= x
     return n_crossings % 2 == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 1.0])
+def test_some_columns_are_those_of_the_whole(share: float) -> None:
+    mask = np.random.default_rng(3).random((7, 9)) < share
+    runs = rle.encode(mask)
+    for first in range(10):
+        for last in range(first, 10):
+            assert np.array_equal(rle.decode_columns(runs, 7, first, last), mask[:, first:last])

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import flawmap
-from flawmap.cli import serving, surveys
+from flawmap.cli import measuring, serving, surveys
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
@@ -42,8 +42,7 @@ from flawmap.cli.arguments import (
 from flawmap.cli.data import data_app, embed
 from flawmap.cli.forms import benchmark, export
 from flawmap.cli.looking import similar, zoo
-from flawmap.cli.measuring import add_commands as add_measuring
-from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
+from flawmap.cli.output import finish, reading, resolve_options, shown_progress, to_names
 
 app = typer.Typer(
     name="flawmap",
@@ -117,11 +116,7 @@ def train(
         weights=tuple(weights) if weights else None,
         max_parameters_millions=max_parameters,
         licences=to_names(licence),
-        dataset__good=to_names(good),
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
+        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
         audit__group_by=group_by,
         rank__max_depth=max_depth,
         rank__prefer=prefer,
@@ -180,11 +175,7 @@ def audit(
     options = resolve_options(
         config,
         seed=seed,
-        dataset__good=to_names(good),
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
+        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
         audit__group_by=group_by,
         embed__n_threads=threads,
         embed__cache=cache,
@@ -230,11 +221,7 @@ def rank(
         weights=tuple(weights) if weights else None,
         max_parameters_millions=max_parameters,
         licences=to_names(licence),
-        dataset__good=to_names(good),
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
+        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
         audit__group_by=group_by,
         rank__max_depth=max_depth,
         rank__prefer=prefer,
@@ -270,11 +257,7 @@ def evaluate(
     options = resolve_options(
         config,
         seed=seed,
-        dataset__good=to_names(good),
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
+        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
         audit__group_by=group_by,
         embed__n_threads=threads,
     )
@@ -343,7 +326,9 @@ def explain(
 app.command()(similar)
 app.command()(zoo)
 app.command()(embed)
-add_measuring(app)
+app.command()(measuring.measure)
+app.command()(measuring.measure_profile)
+app.command()(measuring.marker)
 app.command()(export)
 app.command()(benchmark)
 

@@ -10,7 +10,8 @@ import typer
 DatasetArgument = Annotated[
     Path,
     typer.Argument(
-        help="A folder of photos (class folders, train/val/test, with masks), or a CSV/Parquet manifest."
+        help="A folder of photos (class folders, train/val/test, masks, an annotation tool's files), or a "
+        "CSV/Parquet manifest."
     ),
 ]
 ModelArgument = Annotated[Path, typer.Argument(help="A run folder, or the model folder inside it.")]

@@ -23,7 +23,7 @@ from flawmap.cli.arguments import (
     UnmaskedGood,
     Weights,
 )
-from flawmap.cli.output import finish, resolve_options, shown_progress
+from flawmap.cli.output import finish, reading, resolve_options, shown_progress
 
 data_app = typer.Typer(
     help="Get a data set: draw a sample, fetch a public one, convert masks, or export reviews.",
@@ -84,15 +84,11 @@ def convert(
 ) -> None:
     """Write photos and their masks in another layout.
 
-    Exact to the pixel: runs in a table as Severstal's, COCO's JSON, or mask images. Photos are copied.
+    Exact to the pixel: runs in a table as Severstal's, COCO's JSON, or mask images. Photos are copied. Takes
+    whatever train takes, the files of Labelme, VIA, CVAT and YOLO too.
     """
-    options = resolve_options(
-        None,
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
-    )
+    told = reading(None, mask_threshold, resize_masks, unmasked_good, max_megapixels)
+    options = resolve_options(None, **told)
     with shown_progress(quiet) as progress:
         result = flawmap.convert(dataset, out, to, options, overwrite=overwrite, progress=progress)
     finish(result)

@@ -22,7 +22,7 @@ from flawmap.cli.arguments import (
     Threads,
     UnmaskedGood,
 )
-from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
+from flawmap.cli.output import finish, reading, resolve_options, shown_progress
 
 
 def export(
@@ -59,11 +59,7 @@ def export(
     options = resolve_options(
         config,
         forms__calibrate=calibrate,
-        dataset__good=to_names(good),
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
+        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
         embed__n_threads=threads,
         embed__cache=cache,
     )
@@ -98,11 +94,7 @@ def benchmark(
     options = resolve_options(
         config,
         benchmark__n_rounds=rounds,
-        dataset__good=to_names(good),
-        dataset__mask_threshold=mask_threshold,
-        dataset__resize_masks=resize_masks,
-        dataset__unmasked_good=unmasked_good,
-        dataset__photos__max_megapixels=max_megapixels,
+        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
         embed__n_threads=threads,
         embed__cache=cache,
     )

@@ -109,10 +109,3 @@ def marker(
     """
     for line in flawmap.marker(out, size_mm=size_mm, number=number):
         print(line)
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add them to flawmap's own commands."""
-    app.command("measure")(measure)
-    app.command("measure-profile")(measure_profile)
-    app.command("marker")(marker)

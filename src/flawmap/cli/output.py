@@ -131,6 +131,23 @@ def to_names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def reading(
+    good: str | None = None,
+    mask_threshold: int | None = None,
+    resize_masks: bool | None = None,
+    unmasked_good: bool | None = None,
+    max_megapixels: float | None = None,
+) -> dict[str, Any]:
+    """The flags that say how a data set is read, as resolve_options() takes them."""
+    return {
+        "dataset__good": to_names(good),
+        "dataset__mask_threshold": mask_threshold,
+        "dataset__resize_masks": resize_masks,
+        "dataset__unmasked_good": unmasked_good,
+        "dataset__photos__max_megapixels": max_megapixels,
+    }
+
+
 def resolve_options(config: Path | None, **flags: Any) -> RunOptions:
     """The defaults, then the TOML file, then the flags that were given ("rank__prefer" is [rank] prefer)."""
     from flawmap import RunOptions

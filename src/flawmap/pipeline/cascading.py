@@ -27,6 +27,7 @@ from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, wri
 from flawmap.tools.cascade import Cascade, Look, clean_chained, to_look
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
+from flawmap.tools.scores import sigmoid
 from flawmap.tools.zoo import BackboneEntry
 
 MAX_LOST_SHARE = 0.005
@@ -96,7 +97,7 @@ def choose_skip(flaw_scores: np.ndarray, flawed: np.ndarray) -> tuple[float, flo
     passing = np.sort(flaw_scores[flawed])
     least = float(np.clip(passing[int(MAX_LOST_SHARE * len(passing))], 1e-6, 1 - 1e-6))
     lowered = np.log(least / (1 - least)) - MARGIN_LOGITS
-    threshold = float(1 / (1 + np.exp(-lowered)))
+    threshold = float(sigmoid(lowered))
     return threshold, float((passing < threshold).mean())
 
 

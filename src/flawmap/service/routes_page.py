@@ -62,6 +62,7 @@ async def log_in(
     name: Annotated[str, Form(max_length=100)],
     password: Annotated[str, Form(max_length=1000)],
 ) -> Response:
+    """A cookie for who knows the password, else back to the form; 429 for too many tries."""
     address = request.client.host if request.client else ""
     # Counted before the password is looked at: guesses that come at once are counted too.
     wait_s = service.failed_logins.wait_s(address)

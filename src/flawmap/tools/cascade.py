@@ -6,6 +6,7 @@ score reaches `skip_threshold` alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 from flawmap.records import Answer, CascadeSpec, Cleaning, PhotoMask
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
-from flawmap.tools.mask_cleaning import area_factor, clean_masks
+from flawmap.tools.mask_cleaning import area_factor, clean_masks, keep_components
 from flawmap.tools.masks import to_photo_mask
 from flawmap.tools.preprocess import check_image, fit_image, to_batch
 from flawmap.tools.runtime import DEFAULT_OPTIONS, RuntimeOptions, map_ordered, n_usable_cores, open_network
@@ -132,5 +133,6 @@ def clean_chained(
             masks[i] = False
         else:
             factor = area_factor(float(score), threshold, cascade.most)
-            masks[i] = clean_masks(probabilities, cleaning, factor)[i] & masks[i]
+            least_px = math.ceil(max(cleaning.min_area_px[i], 1) * factor)
+            masks[i] = keep_components(masks[i], least_px)
     return masks

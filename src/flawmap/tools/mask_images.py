@@ -1,13 +1,15 @@
 """Mask images → runs per value, strictly: what could be read in two ways is refused, never guessed.
 
 Grey values count as stored. A palette counts by its indices, unless all its colours are grey: then by those.
-Colours count where red, green and blue agree; transparent pixels are refused. A mask is turned upright by its
+Colours count where red, green and blue agree, or where it is told what they mean; transparent pixels are
+refused. A mask is turned upright by its
 own orientation, if it has one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ from flawmap.tools.photos.pixels import turn_upright
 
 MAX_CLASS_INDEX = 63
 """The highest class number taken from masks whose classes are not named."""
+VOID = 255
+_VOID_COLOUR = (224, 224, 192)
 _LOSSY = {"JPEG", "JPEG 2000", "WebP", "AVIF", "HEIC"}
 
 
@@ -31,6 +35,10 @@ class MaskImageOptions:
 
     threshold: int | None = None
     resize: bool = False
+    colours: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
+    """Class numbers (0: no flaw) by red, green and blue, where masks are coloured."""
+    has_void: bool = False
+    """Whether 255 may stand beside class numbers, for pixels that nobody labelled (as in Pascal VOC)."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 1 <= self.threshold <= 65535:
@@ -46,17 +54,42 @@ def read_value_runs(
         image, kind, orientation = read_stored(path, photos)
     except PhotoError as error:
         raise MaskError(f"its mask cannot be read: {error}") from None
-    values = _fit(turn_upright(_to_values(image), orientation), photo, options, photos)
+    values = fit_to_photo(
+        turn_upright(_to_values(image, options.colours), orientation), photo, options, photos
+    )
     if options.threshold is not None:
         flaw = rle.encode(values >= options.threshold)
         return {1: flaw} if len(flaw) else {}
     found = np.flatnonzero(np.bincount(values.ravel()))
-    _refuse_values(found, kind, max_index)
+    labelled = found[found != VOID] if options.has_void else found
+    _refuse_values(labelled, kind, max_index)
     return {int(value): rle.encode(values == value) for value in found if value}
 
 
-def _to_values(image: Image.Image) -> np.ndarray:
-    """(H, W) integers as stored."""
+def fit_to_photo(
+    values: np.ndarray, photo: Photo, options: MaskImageOptions, photos: PhotoOptions
+) -> np.ndarray:
+    """(h, w) of a mask at the photo's size. Raises MaskError for another size, where it is not to be resized,
+    and for one that is rotated against the photo."""
+    (height, width), (tall, wide) = values.shape, photo.size_hw
+    if (height, width) == (tall, wide):
+        return values
+    sizes = f"its mask is {width}×{height}, the photo {wide}×{tall}"
+    if (height > width) != (tall > wide) and height * tall == width * wide:
+        orientation = read_orientation_of(photo.path, photos)
+        why = f" once its EXIF orientation ({orientation}) has turned it upright" if orientation >= 5 else ""
+        raise MaskError(f"{sizes}{why}; the mask is rotated against it: turn the mask as the photo is seen")
+    if not options.resize:
+        raise MaskError(f"{sizes}; the same size was wanted, or {option('--resize-masks')}")
+    rows = ((np.arange(tall) + 0.5) * height / tall).astype(np.int64)
+    columns = ((np.arange(wide) + 0.5) * width / wide).astype(np.int64)
+    return values[rows[:, None], columns]
+
+
+def _to_values(image: Image.Image, colours: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    """(H, W) integers as stored, or those that the colours stand for."""
+    if colours and image.mode in ("P", "RGB"):
+        return _numbers_of_colours(np.asarray(image.convert("RGB")), colours)
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         indices = np.asarray(image)
@@ -77,25 +110,24 @@ def _to_values(image: Image.Image) -> np.ndarray:
         values = values[..., :-1]
     if (values != values[..., :1]).any():
         n_colours = len(np.unique(values.reshape(-1, 3), axis=0))
-        raise MaskError(f"its mask holds {n_colours} colours; 0 and 255, or class numbers, were wanted")
+        raise MaskError(
+            f"its mask holds {n_colours} colours; 0 and 255, or class numbers, were wanted, or a "
+            "labelmap.txt beside the masks that names the colours (crack:255,0,0, a line each)"
+        )
     return values[..., 0]
 
 
-def _fit(values: np.ndarray, photo: Photo, options: MaskImageOptions, photos: PhotoOptions) -> np.ndarray:
-    """`values` at the photo's size."""
-    (height, width), (tall, wide) = values.shape, photo.size_hw
-    if (height, width) == (tall, wide):
-        return values
-    sizes = f"its mask is {width}×{height}, the photo {wide}×{tall}"
-    if (height > width) != (tall > wide) and height * tall == width * wide:
-        orientation = read_orientation_of(photo.path, photos)
-        why = f" once its EXIF orientation ({orientation}) has turned it upright" if orientation >= 5 else ""
-        raise MaskError(f"{sizes}{why}; the mask is rotated against it: turn the mask as the photo is seen")
-    if not options.resize:
-        raise MaskError(f"{sizes}; the same size was wanted, or {option('--resize-masks')}")
-    rows = ((np.arange(tall) + 0.5) * height / tall).astype(np.int64)
-    columns = ((np.arange(wide) + 0.5) * width / wide).astype(np.int64)
-    return values[rows[:, None], columns]
+def _numbers_of_colours(rgb: np.ndarray, colours: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    """(H, W) uint8 of (H, W, 3) uint8."""
+    codes, places = np.unique(rgb.astype(np.int64) @ (1 << 16, 1 << 8, 1), return_inverse=True)
+    known = {(0, 0, 0): 0, _VOID_COLOUR: VOID, **colours}
+    number_of = {red << 16 | green << 8 | blue: number for (red, green, blue), number in known.items()}
+    unknown = [code for code in codes.tolist() if code not in number_of]
+    if unknown:
+        red, green, blue = unknown[0] >> 16, unknown[0] >> 8 & 255, unknown[0] & 255
+        raise MaskError(f"its mask holds the colour {red},{green},{blue}, which labelmap.txt does not name")
+    numbers = np.array([number_of[code] for code in codes.tolist()], np.uint8)
+    return numbers[places.reshape(rgb.shape[:2])]
 
 
 def _refuse_values(found: np.ndarray, kind: str, max_index: int) -> None:

@@ -70,6 +70,7 @@ class ImageRows:
         self.size_hw = (image.shape[0], image.shape[1])
 
     def read(self, top: int, bottom: int) -> np.ndarray:
+        """Rows (h, W, 3) uint8 RGB, in any order."""
         return self.image[top:bottom]
 
     def preview(self) -> np.ndarray:
@@ -126,6 +127,7 @@ class StripRows:
         self._preview: list[np.ndarray] = []
 
     def read(self, top: int, bottom: int) -> np.ndarray:
+        """Rows (h, W, 3) uint8 RGB; those far above what was read last are gone: ValueError."""
         end = self._top + len(self._rows)
         if top < self._top:
             raise ValueError(f"wanted rows from {self._top} on; got {top}")

@@ -13,10 +13,10 @@ PART_OF_NAME: dict[str, Part] = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "tst", "holdout", "hold_out"), "test"),
 }
-_MASKS = "masks?|labels?|lab|annotations?|ground_?truth|gt|truth"
+_MASKS = "masks?|labels?|lab|annotations?|ground_?truth|gt|truth|segmentation_?class(png)?"
 MASK_FOLDER = re.compile(_MASKS)
 _PARTS = "train|training|val|valid|validation|test"
-IMAGE_FOLDER = re.compile(rf"(({_PARTS})[ _-]?)?(images?|imgs?|photos?|rgb)")
+IMAGE_FOLDER = re.compile(rf"(({_PARTS})[ _-]?)?(images?|imgs?|photos?|rgb|jpegimages)")
 _MASK_FOLDER = re.compile(rf"(({_PARTS})[ _-]?)?({_MASKS})")
 
 

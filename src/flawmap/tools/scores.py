@@ -16,10 +16,15 @@ def to_probabilities(logits: np.ndarray, temperature: float, is_multilabel: bool
     """(n, n_labels) logits → float64 probabilities: softmax, or sigmoid for several labels per photo."""
     scaled = np.asarray(logits, np.float64) / temperature
     if is_multilabel:
-        return 0.5 * (1.0 + np.tanh(0.5 * scaled))
+        return sigmoid(scaled)
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     powers = np.exp(scaled)
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^-x) in float64, of any size of x."""
+    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
 
 
 def has_threshold(is_flaw: np.ndarray, is_multilabel: bool) -> bool:

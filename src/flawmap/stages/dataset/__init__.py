@@ -11,11 +11,14 @@ first of these:
 
 - **runs in a table**: `train_images/` beside `train.csv` (ImageId, ClassId, EncodedPixels), as Severstal's;
 - **COCO's JSON**: polygons or runs, given itself, in the folder, in `annotations/` or in each part;
-- **mask images**: `images/` beside `masks/`, of the same names, also in parts; 0 and 255, class numbers, or a
-  folder per class.
+- **VIA's** regions, JSON or CSV; **CVAT's** XML for images; **YOLO's** polygons beside `data.yaml`;
+  **Labelme's** files beside the photos, whose folders are then no classes;
+- **mask images**: `images/` beside `masks/`, of the same names, also in parts; 0 and 255, class numbers,
+  colours, or a folder per class; Pascal VOC's folders too.
 """
 
 from flawmap.stages.dataset.good_labels import guess_good_labels
-from flawmap.stages.dataset.reading import DatasetOptions, read_dataset
+from flawmap.stages.dataset.options import DatasetOptions
+from flawmap.stages.dataset.reading import read_dataset
 
 __all__ = ["DatasetOptions", "guess_good_labels", "read_dataset"]

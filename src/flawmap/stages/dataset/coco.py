@@ -2,12 +2,12 @@
 
 Polygons take the pixels whose centres they hold; those of one annotation are joined, as are all annotations
 of one photo and category, crowds (`iscrowd`) included. A listed photo without annotations is good. An
-annotation with a box and nothing more, or with a mask of another size, leaves its photo out.
+annotation with a box and nothing more, or with a mask of another size, leaves its photo out, as does an image
+that is listed with another size than its photo's.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import defaultdict
@@ -20,17 +20,18 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import DatasetError, MaskError
-from flawmap.records import Part, Photo, Unreadable
-from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, named, without_files
+from flawmap.records import Part, Unreadable
+from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing, told_size
+from flawmap.stages.dataset.entries import Entry, Listing, MaskListing, named, without_files
+from flawmap.stages.dataset.json_files import has_keys, read_json
+from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.tools import rle
-from flawmap.tools.masks import fill_polygon
 from flawmap.tools.photos.finding import find_photos, is_photo_name, to_name
 from flawmap.tools.places import PART_OF_NAME
 
 _PATTERNS = ("_annotations.coco.json", "*/_annotations.coco.json", "annotations/*.json", "*.json")
+_LISTS = ("images", "annotations", "categories")
 _INSTANCES = re.compile(r"(?i)(instances_)?(.+)")
-_Shape = tuple[str, Any, str]
-"""Label, segmentation, and where it stands in the file."""
 
 
 def find_coco(root: Path) -> tuple[Path, ...]:
@@ -45,70 +46,62 @@ def find_coco(root: Path) -> tuple[Path, ...]:
 
 
 def looks_like_coco(path: Path) -> bool:
-    """By the keys near the file's beginning and end: it may be large."""
-    try:
-        with path.open("rb") as stream:
-            head, tail = stream.read(1 << 16), b""
-            if len(head) == 1 << 16:
-                stream.seek(-(1 << 16), 2)
-                tail = stream.read()
-    except OSError:
-        return False
-    return sum(key in head + tail for key in (b'"images"', b'"annotations"', b'"categories"')) >= 2
+    """By its keys."""
+    return sum(has_keys(path, [key]) for key in _LISTS) >= 2
 
 
-def list_coco(files: Sequence[Path], root: Path) -> MaskListing:
+def list_coco(files: Sequence[Path], root: Path, options: DatasetOptions) -> MaskListing:
     """Several files are parts, told by the folder or name (train/..., instances_train.json).
 
     Raises DatasetError where a file is not COCO's, names no photo that is there, or holds boxes only.
     """
     root = root.parent if root.name == "annotations" else root
     labels: dict[str, None] = {}
-    entries: dict[str, Entry] = {}
-    shapes: dict[str, list[_Shape]] = defaultdict(list)
+    drawings: dict[str, Drawing] = {}
+    has_masks: list[bool] = []
     unreadable = []
     for path in files:
-        data = _read_json(path)
+        data = _read_coco(path)
         names = _category_names(data, path)
         labels |= dict.fromkeys(names.values())
         own, missing = _entries(data, path, root, _part(path, root) if len(files) > 1 else None)
-        twice = next((entry.name for entry in own.values() if entry.name in entries), None)
+        twice = next((entry.name for entry in own.values() if entry.name in drawings), None)
         if twice is not None:
             raise DatasetError(f"{path} lists {twice}, which another file or line lists too; list it once")
-        entries |= {entry.name: entry for entry in own.values()}
         unreadable += missing
-        for shape_of in _shapes(data, names, own, path):
-            shapes[shape_of[0]].append(shape_of[1])
-    if not entries:
+        shapes, marked = _shapes(data, names, path)
+        has_masks += marked
+        for one in data["images"]:
+            if entry := own.get(one["id"]):
+                drawings[entry.name] = Drawing(
+                    entry, tuple(shapes[one["id"]]), told_size(one.get("height"), one.get("width"))
+                )
+    if not drawings:
         first = f", such as {unreadable[0].path}" if unreadable else ""
         raise DatasetError(f"{files[0]} names no photo that is there{first}; wanted its photos below {root}")
-    if shapes and not any(shape[1] for own in shapes.values() for shape in own):
+    if has_masks and not any(has_masks):
         raise DatasetError(
             f"{files[0]} holds boxes without masks; a polygon or runs per annotation were wanted"
         )
     found = find_photos(root)
-    others = [Unreadable(name, "not listed") for _, name in found.files if name not in entries]
+    others = [Unreadable(name, "not listed") for _, name in found.files if name not in drawings]
     listing = Listing(
         root,
         f"COCO masks in {' and '.join(to_name(path, root) for path in files)}",
-        tuple(entries[name] for name in sorted(entries)),
+        tuple(drawings[name].entry for name in sorted(drawings)),
         is_multilabel=True,
         unreadable=tuple(unreadable),
         ignored=(*without_files(found.ignored, files, root), *others),
     )
-    return MaskListing(listing, partial(_read, dict(shapes)), named(tuple(labels)))
+    return MaskListing(listing, partial(read_drawing, drawings, options), named(tuple(labels)))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} cannot be read as JSON ({str(error)[:120]})") from None
-    lists = ("images", "annotations", "categories")
-    if not isinstance(data, dict) or any(not isinstance(data.get(key), list) for key in lists):
-        raise DatasetError(f"{path} is not COCO's: lists of {', '.join(lists)} were wanted")
-    if any(not isinstance(one, dict) for key in lists for one in data[key]):
-        raise DatasetError(f"{path} is not COCO's: objects in {', '.join(lists)} were wanted")
+def _read_coco(path: Path) -> dict[str, Any]:
+    data = read_json(path)
+    if not isinstance(data, dict) or any(not isinstance(data.get(key), list) for key in _LISTS):
+        raise DatasetError(f"{path} is not COCO's: lists of {', '.join(_LISTS)} were wanted")
+    if any(not isinstance(one, dict) for key in _LISTS for one in data[key]):
+        raise DatasetError(f"{path} is not COCO's: objects in {', '.join(_LISTS)} were wanted")
     return data
 
 
@@ -172,10 +165,11 @@ def _part(path: Path, root: Path) -> Part | None:
 
 
 def _shapes(
-    data: dict[str, Any], names: dict[Any, str], entries: dict[Any, Entry], path: Path
-) -> Iterable[tuple[str, _Shape]]:
-    """(the photo's name, shape) of each annotation whose photo is there."""
+    data: dict[str, Any], names: dict[Any, str], path: Path
+) -> tuple[dict[Any, list[Shape]], list[bool]]:
+    """The shapes of each image id; and of each annotation whether it holds more than a box."""
     known = {one.get("id") for one in data["images"]}
+    shapes: dict[Any, list[Shape]] = defaultdict(list)
     for i, one in enumerate(data["annotations"]):
         where = f"annotation {one.get('id', f'number {i + 1}')} of {path.name}"
         image, category = one.get("image_id"), one.get("category_id")
@@ -183,50 +177,44 @@ def _shapes(
             raise DatasetError(f"{path}: {where} belongs to image {image}, which is not listed")
         if category not in names:
             raise DatasetError(f"{path}: {where} is of category {category}, which is not listed")
-        if image in entries:
-            yield entries[image].name, (names[category], one.get("segmentation"), where)
+        shapes[image].append(Shape(names[category], _paint(one.get("segmentation")), where))
+    return shapes, [bool(one.get("segmentation")) for one in data["annotations"]]
 
 
-def _read(shapes: dict[str, list[_Shape]], photo: Photo) -> Marks:
-    parts: dict[str, list[np.ndarray]] = defaultdict(list)
-    for label, segmentation, where in shapes.get(photo.name, []):
-        try:
-            parts[label].append(_to_runs(segmentation, photo.size_hw))
-        except MaskError as error:
-            raise MaskError(f"{where}: {error}") from None
-    return {label: rle.union(runs) for label, runs in parts.items()}
-
-
-def _to_runs(segmentation: Any, size_hw: tuple[int, int]) -> np.ndarray:
+def _paint(segmentation: Any) -> Paint:
     if not segmentation:
-        raise MaskError("a box without a mask")
+        return partial(_refuse, "a box without a mask")
     if isinstance(segmentation, dict):
-        size, counts = segmentation.get("size"), segmentation.get("counts")
-        if size != list(size_hw):
-            raise MaskError(
-                f"its mask is {size} (height, width), the photo {list(size_hw)}, upright; the same was wanted"
-            )
-        if isinstance(counts, str):
-            counts = rle.unpack_counts(counts)
-        if not isinstance(counts, list):
-            raise MaskError("its mask has no counts")
-        return rle.from_counts(counts, size_hw)
+        return partial(_paint_runs, segmentation)
     if not isinstance(segmentation, list):
-        raise MaskError("its mask is neither polygons nor runs")
+        return partial(_refuse, "its mask is neither polygons nor runs")
     polygons = [segmentation] if isinstance(segmentation[0], int | float) else segmentation
-    pixels = np.zeros(size_hw, bool)
-    for polygon in polygons:
-        pixels |= fill_polygon(_points(polygon), size_hw)
-    return rle.encode(pixels)
+    return partial(_paint_all, [polygon(_pairs(one)) for one in polygons])
 
 
-def _points(polygon: Any) -> np.ndarray:
-    try:
-        points = np.array(polygon, float)
-    except (TypeError, ValueError):
-        points = np.zeros(0)
-    if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
+def _refuse(message: str, layer: np.ndarray, value: bool) -> None:
+    raise MaskError(message)
+
+
+def _paint_runs(segmentation: dict[str, Any], layer: np.ndarray, value: bool) -> None:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if size != list(layer.shape):
         raise MaskError(
-            f"its polygon is no list of three points or more (x, y, x, y, ...): {str(polygon)[:60]}"
+            f"its mask is {size} (height, width), the photo {list(layer.shape)}, upright; the same was wanted"
         )
-    return points.reshape(-1, 2)
+    if isinstance(counts, str):
+        counts = rle.unpack_counts(counts)
+    if not isinstance(counts, list):
+        raise MaskError("its mask has no counts")
+    layer[rle.decode(rle.from_counts(counts, layer.shape), layer.shape)] = value
+
+
+def _paint_all(paints: Sequence[Paint], layer: np.ndarray, value: bool) -> None:
+    for paint in paints:
+        paint(layer, value)
+
+
+def _pairs(numbers: Any) -> Any:
+    """x, y, x, y, ... as points; what is no such list is left for the polygon to refuse."""
+    is_flat = isinstance(numbers, list) and len(numbers) % 2 == 0
+    return [numbers[i : i + 2] for i in range(0, len(numbers), 2)] if is_flat else numbers

@@ -3,6 +3,10 @@
 A mask belongs to the photo of the same path below its folder: the photo's full name first (a.jpg.png for
 a.jpg), then its stem, then its stem with `_mask`, `_label`, `_gt` or the like. One folder of masks per class
 (masks/crack/a.png) names the class.
+
+Pascal VOC's folders are read the same way: JPEGImages/ and SegmentationClass/. The lists in
+ImageSets/Segmentation/ name the photos that count and their parts. Its 255, pixels that nobody labelled, is
+no flaw.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -18,10 +22,11 @@ import numpy as np
 
 from flawmap.errors import DatasetError, MaskError, option
 from flawmap.records import Part, Photo, Unreadable
-from flawmap.stages.dataset.class_names import read_class_names
+from flawmap.stages.dataset.class_names import read_class_names, read_label_map
 from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, Named
+from flawmap.stages.dataset.voc import LISTS, read_lists
 from flawmap.tools import rle
-from flawmap.tools.mask_images import MAX_CLASS_INDEX, MaskImageOptions, read_value_runs
+from flawmap.tools.mask_images import MAX_CLASS_INDEX, VOID, MaskImageOptions, read_value_runs
 from flawmap.tools.photos import Found, PhotoOptions
 from flawmap.tools.places import Place, place_of
 
@@ -59,8 +64,10 @@ def list_mask_folders(
 ) -> MaskListing:
     """Raises DatasetError where no mask belongs to a photo, or class folders are mixed with other masks."""
     files = [_File(path, name, place_of(name)) for path, name in found.files]
-    pictures = [file for file in files if file.place.role == "image"]
-    masks = [file for file in files if file.place.role == "mask"]
+    listed = read_lists(root)
+    used = [file for file in files if file.place.role and (not listed or file.stem in listed)]
+    pictures = [file for file in used if file.place.role == "image"]
+    masks = [file for file in used if file.place.role == "mask"]
     matches, orphans = _match(pictures, masks)
     if not matches:
         _refuse_unmatched(root, pictures, masks)
@@ -78,29 +85,43 @@ def list_mask_folders(
         if reason:
             unreadable.append(Unreadable(picture.name, reason))
             continue
-        entries.append(Entry(picture.path, picture.name, (), picture.place.part))
+        part = picture.place.part or listed.get(picture.stem)
+        entries.append(Entry(picture.path, picture.name, (), part))
         mask_paths[picture.name] = tuple((match.label, match.mask.path) for match in own)
-    others = [Unreadable(file.name, "neither a photo nor a mask") for file in files if not file.place.role]
-    names = read_class_names(
-        [root, *(_top(root, mask) for mask in masks), *(_top(root, mask).parent for mask in masks)]
-    )
+    names, images = _read_names(root, masks, images)
     listing = Listing(
         root,
         _describe(entries, in_folders == {True}),
         tuple(entries),
         is_multilabel=True,
         unreadable=tuple(unreadable),
-        ignored=(*found.ignored, *others),
+        ignored=(*found.ignored, *_not_used(files, used)),
     )
     limit = 1 if in_folders == {True} else max(len(names), 1) if names else MAX_CLASS_INDEX
     read = partial(_read, mask_paths, images, photos, limit)
     if in_folders == {True}:
         return MaskListing(listing, read, partial(_name_folders, _class_folders(root, matches, names)))
-    return MaskListing(listing, read, partial(_name_values, names))
+    return MaskListing(listing, read, partial(_name_values, names, images.has_void))
 
 
-def _top(root: Path, mask: _File) -> Path:
-    return root / mask.place.top
+def _not_used(files: Sequence[_File], used: Sequence[_File]) -> list[Unreadable]:
+    names = {file.name for file in used}
+    return [
+        Unreadable(file.name, f"not in {LISTS}" if file.place.role else "neither a photo nor a mask")
+        for file in files
+        if file.name not in names
+    ]
+
+
+def _read_names(
+    root: Path, masks: Sequence[_File], images: MaskImageOptions
+) -> tuple[tuple[str, ...], MaskImageOptions]:
+    """The names of the classes, if any, and how mask images are read that have these names and folders."""
+    tops = list(dict.fromkeys(root / mask.place.top for mask in masks))
+    folders = [root, *tops, *(top.parent for top in tops)]
+    names, colours = read_label_map(folders)
+    has_void = any(top.name.lower().startswith("segmentation") for top in tops)
+    return names or read_class_names(folders), replace(images, colours=colours, has_void=has_void)
 
 
 def _match(pictures: Sequence[_File], masks: Sequence[_File]) -> tuple[dict[str, list[_Match]], list[_File]]:
@@ -214,9 +235,12 @@ def _name_folders(labels: tuple[str, ...], marks: Sequence[Marks]) -> Named:
     return labels, list(marks)
 
 
-def _name_values(names: tuple[str, ...], marks: Sequence[Marks]) -> Named:
-    """0 and 255, or 0 and 1, are one label; else values are class numbers."""
+def _name_values(names: tuple[str, ...], has_void: bool, marks: Sequence[Marks]) -> Named:
+    """0 and 255, or 0 and 1, are one label; else values are class numbers, beside which 255 may be void."""
     values = {int(value) for one in marks for value in one}
+    if has_void and values - {VOID}:
+        marks = [{value: runs for value, runs in one.items() if value != VOID} for one in marks]
+        values -= {VOID}
     if len(names) < 2 and values <= {1, 255}:
         label = names[0] if names else _NAMELESS
         return (label,), [{label: rle.union(list(one.values()))} if one else {} for one in marks]

@@ -71,10 +71,12 @@ def _read_marks(
 
 
 def _refuse_nothing(path: Path, masks: Sequence[PhotoMask], unreadable: Sequence[Unreadable]) -> None:
+    first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
     if not masks:
-        first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
         raise DatasetError(f"none of the {len(unreadable)} photos of {path} can be used{first}")
     if not any(len(runs) for mask in masks for runs in mask.runs):
+        others = f" ({len(unreadable)} files were left out{first})" if unreadable else ""
         raise DatasetError(
             f"{path}: the masks of all {len(masks)} photos are empty; at least one flaw pixel was wanted"
+            f"{others}"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,39 +11,20 @@ import numpy as np
 from flawmap.errors import DatasetError
 from flawmap.records import Dataset, Progress, no_progress
 from flawmap.stages.dataset.coco import find_coco, list_coco
+from flawmap.stages.dataset.cvat import find_cvat, is_cvat, list_cvat
 from flawmap.stages.dataset.entries import Listing, MaskListing
 from flawmap.stages.dataset.folders import has_class_folders, has_labels, list_folder
 from flawmap.stages.dataset.good_labels import guess_good_labels
+from flawmap.stages.dataset.labelme import find_labelme, list_labelme
 from flawmap.stages.dataset.manifest import find_manifest, list_manifest
 from flawmap.stages.dataset.mask_folders import has_mask_folders, list_mask_folders
 from flawmap.stages.dataset.masked import read_masked
+from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.stages.dataset.severstal import find_mask_tables, is_mask_table, list_mask_tables
 from flawmap.stages.dataset.tables import TABLE_SUFFIXES
-from flawmap.tools.mask_images import MaskImageOptions
-from flawmap.tools.photos import PhotoOptions, find_photos, is_photo_name, read_photos
-
-
-@dataclass(frozen=True)
-class DatasetOptions:
-    """How labels and masks are understood."""
-
-    good: tuple[str, ...] | None = None
-    """The labels that mean "nothing is wrong"; None: told from their words; (): none. Masks have none."""
-    mask_threshold: int | None = None
-    """Pixels of a mask image at or above this are flaw; None: masks hold 0 and 255, or class numbers."""
-    resize_masks: bool = False
-    """Whether a mask image of another size than its photo is resized (nearest) instead of refused."""
-    unmasked_good: bool = False
-    """Whether photos without a mask, where others have one, are good instead of left out."""
-    photos: PhotoOptions = field(default_factory=PhotoOptions)
-
-    def __post_init__(self) -> None:
-        self.mask_images()  # checks the threshold
-
-    def mask_images(self) -> MaskImageOptions:
-        """How mask images are read."""
-        return MaskImageOptions(self.mask_threshold, self.resize_masks)
-
+from flawmap.stages.dataset.via import find_via, is_via, list_via
+from flawmap.stages.dataset.yolo import find_yolo, is_yolo, list_yolo
+from flawmap.tools.photos import Found, find_photos, is_photo_name, read_photos
 
 _DEFAULTS = DatasetOptions()
 
@@ -96,15 +76,23 @@ def _list(path: Path, options: DatasetOptions) -> Listing | MaskListing:
         raise DatasetError(f"{path} does not exist; a folder of photos or a manifest was wanted")
     if path.is_dir():
         return _list_folder(path, options)
+    if is_via(path):
+        return list_via(path, find_photos(path.parent), options)
     if path.suffix.lower() in TABLE_SUFFIXES:
         if is_mask_table(path):
             return list_mask_tables([path], find_photos(path.parent))
         return list_manifest(path)
     if path.suffix.lower() == ".json":
-        return list_coco([path], path.parent)
+        return list_coco([path], path.parent, options)
+    if is_cvat(path):
+        return list_cvat([path], find_photos(path.parent), options)
+    if is_yolo(path):
+        return list_yolo(path, find_photos(path.parent), options)
     if is_photo_name(path.name):
         raise DatasetError(f"{path} is one photo; a folder of photos or a manifest was wanted")
-    raise DatasetError(f"{path} is no manifest that can be read; .csv, .tsv or .parquet was wanted")
+    raise DatasetError(
+        f"{path} is no manifest that can be read; .csv, .tsv or .parquet was wanted, or the file of masks"
+    )
 
 
 def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
@@ -112,6 +100,8 @@ def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
     found = find_photos(path)
     if tables := find_mask_tables(path):
         return list_mask_tables(tables, found)
+    if via := find_via(path):
+        return list_via(via, found, options)
     manifest = find_manifest(path)
     if manifest is not None and has_class_folders(found):
         raise DatasetError(
@@ -119,12 +109,25 @@ def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
         )
     if manifest is not None:
         return list_manifest(manifest)
-    if not has_labels(found) and (files := find_coco(path)):
-        return list_coco(files, path)
+    if labelme := find_labelme(found, path):  # beside the photos, whose folders are then no classes
+        return list_labelme(labelme, path, found, options)
+    if not has_labels(found) and (drawn := _list_drawn(path, found, options)):
+        return drawn
     if has_mask_folders(found):
         images = options.mask_images()
         return list_mask_folders(path, found, images, options.photos, options.unmasked_good)
     return list_folder(path, found)
+
+
+def _list_drawn(path: Path, found: Found, options: DatasetOptions) -> MaskListing | None:
+    """Masks that a file in the folder states for all photos."""
+    if coco := find_coco(path):
+        return list_coco(coco, path, options)
+    if cvat := find_cvat(path):
+        return list_cvat(cvat, found, options)
+    if yolo := find_yolo(path):
+        return list_yolo(yolo, found, options)
+    return None
 
 
 def _refuse_too_few_labels(path: Path | str, listing: Listing, labels: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from flawmap.stages.export.onnx_file import (
 from flawmap.tools.bundle import MASKS, Bundle, write_files
 from flawmap.tools.preprocess import to_batch
 from flawmap.tools.runtime import RuntimeOptions, open_masks
+from flawmap.tools.scores import sigmoid
 from flawmap.tools.segmenting import first_piece
 
 _EXAMPLE_HW = (96, 160)
@@ -73,10 +74,10 @@ def check_masks(network: Any, content: bytes, images: Iterable[np.ndarray], spec
         }
         for image in images:
             piece = to_batch([first_piece(image, spec)])
-            wanted = _sigmoid(_run_torch(network, piece))
+            wanted = sigmoid(_run_torch(network, piece))
             n_photos, n_pixels = n_photos + 1, n_pixels + wanted.size
             for name, run in runs.items():
-                found = _sigmoid(run(piece)[0])
+                found = sigmoid(run(piece)[0])
                 changed[name] += count_sides_changed(wanted, found, spec.cleaning)
                 worst = np.maximum(differences[name], np.abs(wanted - found).max())  # keeps what is no number
                 differences[name] = float(worst)
@@ -112,7 +113,3 @@ def _run_torch(network: Any, batch: np.ndarray) -> np.ndarray:
 
     with torch.inference_mode():
         return network(torch.from_numpy(batch))[0].numpy()
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))

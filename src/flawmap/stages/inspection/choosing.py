@@ -27,11 +27,12 @@ from flawmap.stages.inspection.findings import to_places
 from flawmap.tools.classifier_maps import DenseClassifier, ScoreMaps
 from flawmap.tools.familiarity import FAR, Reference, fit_reference
 from flawmap.tools.runtime import map_ordered
+from flawmap.tools.scores import sigmoid
 from flawmap.tools.sharpness import sharpness
 
 LEAST_SHARE_FOUND = 0.95
 """Of the flawed validation photos in which one finding must be left."""
-LEAST_SCORES = tuple(float(1 / (1 + np.exp(-x))) for x in np.arange(-2, 9.01, 0.5))
+LEAST_SCORES = tuple(sigmoid(np.arange(-2, 9.01, 0.5)).tolist())
 LEAST_AREAS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08)
 """In tiles."""
 MOST_TILES = 400

@@ -54,6 +54,7 @@ class ClassifierLook:
         self.classifier, self.findings = classifier, findings
 
     def look(self, rows: PhotoRows, region: Region | None) -> Look:
+        """Regions of windows whose flaw scores are high enough, in `region` alone where one is given."""
         maps = self.classifier.score(rows.read, rows.size_hw)
         where = None
         if region is not None:
@@ -80,6 +81,7 @@ class MaskLook:
         self._labels, self._least = bundle.spec.labels, least
 
     def look(self, rows: PhotoRows, region: Region | None) -> Look:
+        """Components of the cleaned masks, in `region` alone where one is given."""
         cleaning = self._model.mask_spec.cleaning
         found = [MaskRuns() for _ in self._labels]
         heat, top, n_seen = [], 0, 0

@@ -13,8 +13,8 @@ from flawmap.records import Photo, PhotoMask, Progress, no_progress
 from flawmap.stages.train.augment import recolour, to_network_input, turn_and_flip, warp
 from flawmap.stages.train.mask_objective import NOT_COUNTED
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
-from flawmap.stages.train.sources import Batch, Pair, generator_for
-from flawmap.tools.masks import to_pixels
+from flawmap.stages.train.sources import Batch, Pair, SharedOut, generator_for
+from flawmap.tools import rle
 from flawmap.tools.photos import PhotoOptions, read_image, read_images
 from flawmap.tools.tiles import Box, lay_tiles
 
@@ -33,10 +33,11 @@ class Marked:
     def cut(self, row: int, box: Box) -> np.ndarray:
         """(h, w, 3 + n_labels) uint8: image and mask under the box, mirrored beyond the photo's border."""
         top, left, bottom, right = box
-        image, mask = self.image(row), to_pixels(self.masks[row])
+        image, mask = self.image(row), self.masks[row]
         height, width = image.shape[:2]
-        inner = (slice(top, min(bottom, height)), slice(left, min(right, width)))
-        together = np.concatenate([image[inner], mask[:, *inner].transpose(1, 2, 0).astype(np.uint8)], axis=2)
+        rows, columns = slice(top, min(bottom, height)), slice(left, min(right, width))
+        marked = [rle.decode_columns(runs, height, left, columns.stop)[rows] for runs in mask.runs]
+        together = np.dstack([image[rows, columns], *marked])
         missing = (max(0, bottom - height), max(0, right - width))
         return np.pad(together, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
@@ -89,7 +90,7 @@ def _to_targets(stored: torch.Tensor) -> torch.Tensor:
     return stored[..., 3:].permute(0, 3, 1, 2).to(torch.float32)
 
 
-class CropBatches:
+class CropBatches(SharedOut):
     """Crops drawn anew each epoch, by (seed, epoch) alone; as many per photo as would cover it once.
 
     Photos with a rare label come more often, and photos without a flaw, which teach little, are left to at
@@ -98,6 +99,7 @@ class CropBatches:
     """
 
     def __init__(self, marked: Marked, rows: np.ndarray, options: MaskTrainOptions, seed: int) -> None:
+        super().__init__()
         self.source = Layers(options.augment, options.zoom, options.rotate_deg)
         self.marked, self.options, self.seed = marked, options, seed
         sizes = np.array([marked.masks[row].size_hw for row in rows])
@@ -114,22 +116,6 @@ class CropBatches:
         share = options.good_share
         most_good = len(self._good) if share == 1 else round(len(self._flawed) * share / (1 - share))
         self._n_good = min(len(self._good), most_good) if len(self._flawed) else len(self._good)
-        self.rank, self.n_devices, self.epoch = 0, 1, 0
-
-    batch_sampler = None
-
-    @property
-    def sampler(self) -> CropBatches:
-        """lightning calls `sampler.set_epoch` of whatever it loops over."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def shared(self, rank: int, n_devices: int) -> CropBatches:
-        """This device's share."""
-        self.rank, self.n_devices = rank, n_devices
-        return self
 
     @property
     def n_crops(self) -> int:
@@ -197,25 +183,20 @@ def _draw_flaw_pixel(runs: np.ndarray, height: int, draw: np.random.Generator) -
     return pixel % height, pixel // height
 
 
-class PieceBatches:
+class PieceBatches(SharedOut):
     """Whole photos in order, one piece a batch, padded by mirroring to a multiple of 32.
 
     A batch's targets are the box of the piece whose pixels count: each pixel of a photo does so once.
     """
 
     def __init__(self, marked: Marked, rows: np.ndarray) -> None:
+        super().__init__()
         self.source = Layers(AugmentOptions())
         self.marked = marked
         self.pieces: list[tuple[int, Box, Box]] = []
         for row in rows:
             boxes = lay_tiles(marked.masks[row].size_hw, PIECE_PX, 0)
             self.pieces += [(int(row), box, _new_part(box, boxes)) for box in boxes]
-        self.rank, self.n_devices = 0, 1
-
-    def shared(self, rank: int, n_devices: int) -> PieceBatches:
-        """This device's share."""
-        self.rank, self.n_devices = rank, n_devices
-        return self
 
     def __len__(self) -> int:
         return -(-len(self.pieces) // self.n_devices)

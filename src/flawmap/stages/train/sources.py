@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -89,7 +89,30 @@ class Views:
         return stored[:, 0], targets
 
 
-class Batches:
+class SharedOut:
+    """Batches of which every device draws its share, anew each epoch."""
+
+    batch_sampler = None
+
+    def __init__(self) -> None:
+        self.rank, self.n_devices, self.epoch = 0, 1, 0
+
+    @property
+    def sampler(self) -> Self:
+        """lightning calls `sampler.set_epoch` of whatever it loops over."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch is drawn next."""
+        self.epoch = epoch
+
+    def shared(self, rank: int, n_devices: int) -> Self:
+        """This device's share."""
+        self.rank, self.n_devices = rank, n_devices
+        return self
+
+
+class Batches(SharedOut):
     """Batches of one part: shuffled anew each epoch by (seed, epoch), or in order; shared out among devices.
 
     Every device gets equally many photos (the last ones may come twice, as many as are needed to fill up),
@@ -99,26 +122,11 @@ class Batches:
     def __init__(
         self, source: Rows, rows: np.ndarray, targets: np.ndarray, batch_size: int, seed: int | None
     ) -> None:
+        super().__init__()
         self.source: Rows = source
         self.batch_size, self.seed = batch_size, seed
         self.rows = torch.from_numpy(np.asarray(rows, np.int64))
         self.targets = torch.from_numpy(np.asarray(targets, np.float32))
-        self.rank, self.n_devices, self.epoch = 0, 1, 0
-
-    batch_sampler = None
-
-    @property
-    def sampler(self) -> Batches:
-        """lightning calls `sampler.set_epoch` of whatever it loops over."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def shared(self, rank: int, n_devices: int) -> Batches:
-        """This device's share."""
-        self.rank, self.n_devices = rank, n_devices
-        return self
 
     def __len__(self) -> int:
         n = -(-len(self.rows) // self.n_devices)

@@ -57,6 +57,7 @@ class _SparedBlock(nn.Module):
         target_width: int,
         skip_connection: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """As the block that it was made of: maps of twice the size; the target sizes are its, not needed."""
         kinds = []
         for kind, kernel in enumerate(self.doubled):
             row, column = divmod(kind, 2)

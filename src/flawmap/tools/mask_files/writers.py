@@ -26,15 +26,19 @@ _FILE_NAMES = {"rle": "submission.csv", "coco": "annotations.json", "geojson": "
 
 
 class MaskWriter(Protocol):
-    """Takes masks one by one; `close` completes the files, `discard` removes what is not complete."""
+    """Takes masks one by one."""
 
     def add(self, name: str, mask: PhotoMask) -> None:
         """The mask of a photo; `name` is the photo's, POSIX, relative to the folder of the photos."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Complete the files."""
+        ...
 
-    def discard(self) -> None: ...
+    def discard(self) -> None:
+        """Remove what is not complete."""
+        ...
 
 
 def open_mask_writer(

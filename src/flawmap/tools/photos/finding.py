@@ -92,6 +92,7 @@ class _Walk:
                 self.ignore(path, _reason_by_extension(path))
 
     def reason_of_link(self, path: Path, chain: tuple[Path, ...]) -> str | None:
+        """Why a link is not followed; None where it is, once for each folder that it leads to."""
         try:
             target = path.resolve()
         except (OSError, RuntimeError):  # a link that leads to itself

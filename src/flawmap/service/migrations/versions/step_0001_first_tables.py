@@ -10,6 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Make all tables of the first version."""
     op.create_table(
         "account",
         sa.Column("id", sa.Integer, primary_key=True),

@@ -179,7 +179,9 @@ def test_accounts_lock_the_service(
     cookie = right.headers["Set-Cookie"]
     assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
     assert client.get("/v1/models").status_code == 200
+    old = dict(client.cookies)
     client.post("/logout")
+    assert client.get("/v1/models", cookies=old).status_code == 401  # at once, though tokens are remembered
     client.cookies.clear()
     assert client.get("/v1/models").status_code == 401
     codes = [client.post("/login", data={"name": "a", "password": "b"}).status_code for _ in range(3)]

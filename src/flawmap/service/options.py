@@ -29,7 +29,7 @@ class ServeOptions:
     max_waiting: int = 128
     """Photos that may wait for predict; more are refused with 503 and a time to come back."""
     requests_per_minute: int = 30_000
-    """Of one address; more are refused with 429. Far above what two cores answer: a full queue refuses earlier."""
+    """Of one address; more are refused with 429. Two cores answer fewer: a full queue refuses before."""
     logins_per_minute: int = 10
     """Failed ones from one address; argon2 makes each cost about 50 ms of a core."""
 

@@ -66,6 +66,10 @@ def test_what_makes_no_sense_is_refused(open_service: Callable, tiny: SimpleName
     for status, values in (
         (422, {"verdict": "relabel", "finding": 1}),
         (422, {"verdict": "fine", "finding": 1}),
+        (422, {"verdict": "reject", "finding": 1, "of_review": 999}),
+        (422, {"verdict": "withdrawn", "finding": 1, "of_review": 999}),
+        (404, {"verdict": "accept", "finding": 2**31 - 1}),
+        (422, {"verdict": "accept", "finding": 2**31}),
         (404, {"verdict": "accept", "finding": 999}),
         (404, {"verdict": "checked", "inspection": result["id"], "number": 9}),
         (404, {"verdict": "withdrawn", "of_review": 1}),

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from flawmap import __version__
 from flawmap.errors import FlawmapError
 from flawmap.service import routes_page, routes_reviews, routes_work, shapes
-from flawmap.service.guard import App, Guard, TooLarge
+from flawmap.service.guard import App, Guard
 from flawmap.service.metrics import Counted
 from flawmap.service.queueing import QueueFull
 from flawmap.service.running import Service
@@ -38,7 +38,6 @@ def create_app(service: Service) -> App:
         api.include_router(routes.router)
     api.add_exception_handler(RequestValidationError, _tell_invalid)
     api.add_exception_handler(QueueFull, _tell_full)
-    api.add_exception_handler(TooLarge, _tell_too_large)
     api.add_exception_handler(FlawmapError, _tell_fault)
     for lost in (OperationalError, InterfaceError, PoolTimeout):
         api.add_exception_handler(lost, _tell_no_database)
@@ -65,10 +64,6 @@ async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
 async def _tell_full(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, QueueFull)
     return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": str(error.retry_after_s)})
-
-
-async def _tell_too_large(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 413)
 
 
 async def _tell_fault(_: Request, error: Exception) -> JSONResponse:

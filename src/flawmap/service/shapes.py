@@ -197,12 +197,15 @@ class AskedReview(Asked):
             "relabel": self.finding is not None and self.label is not None,
             "missed": of_photo and self.label is not None and self.polygon is not None,
             "checked": of_photo,
-            "withdrawn": self.of_review is not None,
+            "withdrawn": self.of_review is not None and self.finding is None,
         }
+        if self.of_review is not None and self.verdict != "withdrawn":
+            raise ValueError("of_review goes with withdrawn only")
         if not wanted[self.verdict]:
             raise ValueError(
                 "accept and reject want finding; relabel wants finding and label; missed wants inspection, "
-                "number, label and polygon; checked wants inspection and number; withdrawn wants of_review"
+                "number, label and polygon; checked wants inspection and number; withdrawn wants of_review "
+                "and no finding"
             )
         return self
 

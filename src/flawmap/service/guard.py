@@ -33,8 +33,8 @@ _MOST_CALLERS = 10_000
 
 
 class TooLarge(HTTPException):
-    """A body with more bytes than the service takes. FastAPI makes 400 of all other exceptions that come while
-    it reads a body.
+    """A body with more bytes than the service takes. FastAPI makes 400 of all other exceptions that it meets
+    while it reads one.
     """
 
     def __init__(self, detail: str) -> None:

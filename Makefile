@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format lint types docs test-all clean
+.PHONY: demo test check format lint types docs test-all test-postgres test-schema clean
 
 # A sample set is drawn, a model is trained on it (a few epochs only), and the report's place is printed.
 demo: $(INSTALLED)
@@ -20,6 +20,22 @@ test: $(INSTALLED)
 # The slow tests and those on real photos too (FLAWMAP_DATA, default ../shared/data).
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'slow or data or not slow'
+
+# The service's tests on a PostgreSQL server, which is started for them.
+test-postgres: $(INSTALLED)
+	OMP_NUM_THREADS=1 .ci/with_postgres $(BIN)/python -m pytest -m 'not data' tests/service
+
+# Made-up requests to a service, by its OpenAPI document. The program that makes them has an environment of its own,
+# because its plugin breaks the tests'.
+SCHEMA_VENV := .venv-schema
+test-schema: $(INSTALLED) $(SCHEMA_VENV)/.installed
+	$(BIN)/python tests/fuzz_interface.py $(CURDIR)/$(SCHEMA_VENV)/bin/schemathesis --max-time 60 --continue-on-failure \
+		--checks not_a_server_error,status_code_conformance,response_schema_conformance,content_type_conformance
+
+$(SCHEMA_VENV)/.installed: Makefile
+	$(PYTHON) -m venv $(SCHEMA_VENV)
+	$(SCHEMA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	touch $@
 
 check: $(INSTALLED) lint types docs test
 
@@ -48,4 +64,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SCHEMA_VENV) build dist src/*.egg-info .pytest_cache .ruff_cache

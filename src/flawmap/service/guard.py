@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 Scope = MutableMapping[str, Any]
@@ -31,8 +32,13 @@ _LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 _MOST_CALLERS = 10_000
 
 
-class TooLarge(Exception):
-    """A body with more bytes than the service takes."""
+class TooLarge(HTTPException):
+    """A body with more bytes than the service takes. FastAPI makes 400 of all other exceptions that it meets
+    while it reads one.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(413, detail)
 
 
 class RateLimit:

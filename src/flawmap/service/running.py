@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspectors import InspectOptions
-from flawmap.service.accounts import has_accounts
-from flawmap.service.database import Database, held_folder, open_database
+from flawmap.service.accounts import KnownTokens, has_accounts
+from flawmap.service.database import Database, held_database, held_folder, open_database
 from flawmap.service.guard import RateLimit
 from flawmap.service.inspecting import Inspections
 from flawmap.service.metrics import Metrics
@@ -35,6 +35,7 @@ class Service:
     metrics: Metrics
     rate: RateLimit
     failed_logins: RateLimit
+    tokens: KnownTokens
     is_locked: bool
     """Whether who comes in has to say who they are."""
 
@@ -56,6 +57,7 @@ def running_service(
         stack.enter_context(held_folder(options.data))
         database = open_database(options.data, options.database)
         stack.callback(database.close)
+        stack.enter_context(held_database(database))
         is_locked = has_accounts(database)
         if not is_locked and not options.is_loopback:
             raise OptionError(
@@ -79,5 +81,6 @@ def running_service(
             Metrics(queue),
             RateLimit(options.requests_per_minute),
             RateLimit(options.logins_per_minute),
+            KnownTokens(database),
             is_locked,
         )

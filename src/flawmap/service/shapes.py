@@ -12,6 +12,8 @@ Verdict = Literal["accept", "reject", "relabel", "missed", "checked", "withdrawn
 JobState = Literal["waiting", "running", "done", "cancelled"]
 Digest = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
 MOST_PHOTOS = 100_000
+MOST_ROWS = 2**31 - 1
+"""Numbers of rows are 32 bits in PostgreSQL."""
 
 
 class Asked(BaseModel):
@@ -167,12 +169,12 @@ class AskedReview(Asked):
     `withdrawn` of an earlier `missed`."""
 
     verdict: Verdict
-    finding: int | None = Field(default=None, ge=1, le=2**53)
+    finding: int | None = Field(default=None, ge=1, le=MOST_ROWS)
     inspection: str | None = Field(default=None, max_length=64)
     number: int | None = Field(
-        default=None, ge=1, le=2**31 - 1, description="Of the photo in the inspection."
+        default=None, ge=1, le=MOST_ROWS, description="Of the photo in the inspection."
     )
-    of_review: int | None = Field(default=None, ge=1, le=2**53)
+    of_review: int | None = Field(default=None, ge=1, le=MOST_ROWS)
     label: str | None = Field(default=None, min_length=1, max_length=100)
     polygon: list[tuple[float, float]] | None = Field(
         default=None,
@@ -195,12 +197,15 @@ class AskedReview(Asked):
             "relabel": self.finding is not None and self.label is not None,
             "missed": of_photo and self.label is not None and self.polygon is not None,
             "checked": of_photo,
-            "withdrawn": self.of_review is not None,
+            "withdrawn": self.of_review is not None and self.finding is None,
         }
+        if self.of_review is not None and self.verdict != "withdrawn":
+            raise ValueError("of_review goes with withdrawn only")
         if not wanted[self.verdict]:
             raise ValueError(
                 "accept and reject want finding; relabel wants finding and label; missed wants inspection, "
-                "number, label and polygon; checked wants inspection and number; withdrawn wants of_review"
+                "number, label and polygon; checked wants inspection and number; withdrawn wants of_review "
+                "and no finding"
             )
         return self
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel
 
 from flawmap.errors import OptionError
+from flawmap.service import tables as _tables  # noqa: F401 - known to the metadata wherever a database is
 from flawmap.tools.files import make_parents
 
 FILE = "flawmap.sqlite"

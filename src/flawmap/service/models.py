@@ -45,6 +45,10 @@ class ServedModel:
             "good_labels": list(said.good_labels),
             "digest": said.digest,
             "tile_hw": list(self.model.spec.tile_hw),
+            "backbone": said.backbone,
+            "flawmap_version": said.flawmap_version,
+            "test": said.test,
+            "options": {} if self.looking is None else dict(self.looking.options),
         }
 
     def predict(self, content: bytes) -> Answer:

@@ -53,7 +53,7 @@ def _to_seen(photo: JobPhoto, flaws: Sequence[FoundFlaw], reviews: Sequence[Revi
         photo=photo.digest,
         name=photo.name,
         is_done=photo.done_at is not None,
-        **{key: value for key, value in (photo.seen or {}).items() if key != "share_seen"},
+        **{key: value for key, value in (photo.seen or {}).items() if key != "facts"},
         findings=[
             shapes.FindingInfo(
                 **{

@@ -17,6 +17,7 @@ from flawmap.service.metrics import Metrics
 from flawmap.service.models import ServedModel, open_models
 from flawmap.service.options import ServeOptions
 from flawmap.service.queueing import PhotoQueue
+from flawmap.service.reporting import Reports
 from flawmap.service.storage import Storage
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.runtime import n_usable_cores
@@ -32,6 +33,7 @@ class Service:
     queue: PhotoQueue
     models: Mapping[str, ServedModel]
     inspections: Inspections
+    reports: Reports
     metrics: Metrics
     rate: RateLimit
     failed_logins: RateLimit
@@ -69,6 +71,9 @@ def running_service(
         inspections = Inspections(database, storage, queue, served)
         inspections.start()
         stack.callback(inspections.close)
+        reports = Reports(database, storage, options.data / "reports")
+        reports.start()
+        stack.callback(reports.close)
         yield Service(
             options,
             database,
@@ -76,6 +81,7 @@ def running_service(
             queue,
             served,
             inspections,
+            reports,
             Metrics(queue),
             RateLimit(options.requests_per_minute),
             RateLimit(options.logins_per_minute),

@@ -150,6 +150,7 @@ class SeenPhoto(BaseModel):
     assessable: bool | None = None
     reason: str = ""
     error: str = ""
+    share_seen: float = Field(default=1.0, description="Of its pixels; less where a region was given.")
     findings: list[FindingInfo]
     missed: list[ReviewInfo] = Field(description="Flaws that people marked and the model did not see.")
     checked: ReviewInfo | None = Field(description="Who said that every flaw of the photo is marked.")

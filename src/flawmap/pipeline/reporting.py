@@ -15,6 +15,8 @@ from flawmap.tools.photos import PhotoOptions, read_image
 
 _PREVIEW_PX = 1600
 """Longer side of overlays."""
+_MOST_CLOSE_UPS = 24
+"""Of a photo: reports show that of its worst finding, which need not be among the first ones."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def write_survey(
     """
     require_handing_over()
     known = {one.path: one.inspection for one in seen.values()}
-    options = SurveyOptions(n_threads=1)
+    options = SurveyOptions(n_threads=1, max_close_ups=_MOST_CLOSE_UPS)
 
     def look(path: Path) -> InspectedPhoto:
         inspection = replace(known[path], path=str(path))

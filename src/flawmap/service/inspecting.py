@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from flawmap.records import InspectedPhoto
 from flawmap.service.database import Database, FoundFlaw, Job, JobPhoto, StoredPhoto, now
@@ -20,6 +20,7 @@ from flawmap.stages.survey import to_finding, to_layers
 _MOST_TRIES = 10
 """Of a photo at whose sight the whole process ended each time. Photos that were tried before come last, so
 that other kills do not add up on one photo."""
+Tell = Callable[[Session, JobPhoto, Sequence[FoundFlaw]], None]
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +38,15 @@ class Inspections:
     """Works off waiting jobs, oldest first."""
 
     def __init__(
-        self, database: Database, storage: Storage, queue: PhotoQueue, models: Mapping[str, ServedModel]
+        self,
+        database: Database,
+        storage: Storage,
+        queue: PhotoQueue,
+        models: Mapping[str, ServedModel],
+        tell: Tell | None = None,
     ) -> None:
+        """`tell` hears of every photo with findings, in the transaction that keeps them."""
+        self._tell = tell
         self._database, self._storage, self._queue, self._models = database, storage, queue, models
         self._wake, self._is_closed = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="inspections", daemon=True)
@@ -144,6 +152,7 @@ class Inspections:
                 "error": found.error if found else error,
                 "share_seen": found.share_seen if found else 0.0,
             }
+            flaws = []
             for number, one in enumerate(found.findings if found else (), start=1):
                 assert photo.id is not None
                 flaw = FoundFlaw(
@@ -153,7 +162,10 @@ class Inspections:
                     score=one.score,
                     record=to_finding(one),
                 )
-                session.add(flaw)
+                flaws.append(flaw)
+            session.add_all(flaws)
+            if flaws and self._tell is not None:
+                self._tell(session, kept, flaws)
 
     def _set_running(self, job_id: str) -> None:
         with self._database.writing() as session:
@@ -166,7 +178,9 @@ class Inspections:
             return session.get_one(Job, job_id).state == "cancelled"
 
     def _end(self, job_id: str) -> None:
+        """Done, unless photos came in meanwhile, as from a watched folder: then it goes on."""
+        unfinished = select(JobPhoto.id).where(JobPhoto.job_id == job_id, col(JobPhoto.done_at).is_(None))
         with self._database.writing() as session:
             job = session.get_one(Job, job_id)
-            if job.state == "running":
+            if job.state == "running" and session.exec(unfinished).first() is None:
                 job.state, job.finished_at = "done", now()

@@ -144,7 +144,7 @@ def name_photos(photos: Sequence[shapes.SeenPhoto]) -> dict[str, shapes.SeenPhot
 
 
 def to_inspection(photo: shapes.SeenPhoto) -> Inspection:
-    """What counts of a photo after people had their say: rejected findings are gone, marked ones are there."""
+    """What counts of a photo after people had their say: not what they rejected, but what they marked."""
     if not photo.is_done:
         return Inspection(photo.name, error="not looked at: the inspection was stopped before")
     found = [_to_finding(one) for one in photo.findings if _verdict(one) != "reject"]

@@ -1,22 +1,30 @@
-"""The survey's report from the service: /v1/inspections/{id}/report, /v1/reports."""
+"""Around surveys: /v1/inspections/{id}/report, /v1/reports, /v1/watch, /v1/deliveries."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Path, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Response
 from fastapi.responses import FileResponse
+from sqlalchemy import func
 from sqlmodel import col, select
 
 from flawmap.pipeline.inspecting import require_handing_over
 from flawmap.records import SurveyMeta
-from flawmap.service.access import Reviewer, ServiceHere, Viewer
-from flawmap.service.database import Job
+from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
+from flawmap.service.database import Job, JobPhoto
 from flawmap.service.reporting import FILES
 from flawmap.service.routes_work import PROBLEMS, JobId
 from flawmap.service.running import Service
-from flawmap.service.shapes_surveys import AskedReport, ReportFile, ReportInfo
-from flawmap.service.tables import Report
+from flawmap.service.shapes_surveys import (
+    AskedReport,
+    DeliveryInfo,
+    RefusedFile,
+    ReportFile,
+    ReportInfo,
+    WatchInfo,
+)
+from flawmap.service.tables import Delivery, Report, WatchedFile
 
 router = APIRouter(prefix="/v1", tags=["surveys"])
 
@@ -79,6 +87,49 @@ def fetch_report_file(report: ReportId, file: ReportFile, service: ServiceHere, 
     if found.state != "done" or not path.is_file():
         raise HTTPException(404, f"there is no {file} of this report: it is {found.state}")
     return FileResponse(path, media_type=FILES[file], filename=f"{found.created_at[:10]}-{file}")
+
+
+@router.get("/watch", responses={401: PROBLEMS[401]})
+def get_watch(service: ServiceHere, _: Viewer) -> WatchInfo:
+    """The watched folder: what was taken up, and what was refused and why."""
+    watch = service.watch
+    if watch is None:
+        return WatchInfo(folder=None)
+    here = WatchedFile.folder == watch.key
+    is_refused = col(WatchedFile.job_photo_id).is_(None)
+    with service.database.reading() as session:
+        counts = select(func.count(), func.count(col(WatchedFile.job_photo_id))).select_from(WatchedFile)
+        n_known, n_taken = session.exec(counts.where(here)).one()
+        latest = col(WatchedFile.id).desc()
+        refused = session.exec(select(WatchedFile).where(here, is_refused).order_by(latest).limit(100)).all()
+        into = (
+            select(JobPhoto.job_id)
+            .join(WatchedFile, col(WatchedFile.job_photo_id) == col(JobPhoto.id))
+            .where(here)
+            .order_by(latest)
+        )
+        inspection = session.exec(into).first()
+    listed = [RefusedFile(path=path, reason=why, at=None) for path, why in watch.state.unopened.items()]
+    return WatchInfo(
+        folder=str(watch.asked.folder),
+        is_there=watch.state.is_there,
+        n_taken=n_taken,
+        n_refused=n_known - n_taken,
+        n_waiting=watch.state.n_waiting,
+        refused=[*listed, *(RefusedFile(path=one.path, reason=one.reason, at=one.at) for one in refused)],
+        inspection=inspection,
+    )
+
+
+@router.get("/deliveries", responses={k: PROBLEMS[k] for k in (401, 403)})
+def list_deliveries(
+    service: ServiceHere, _: Admin, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[DeliveryInfo]:
+    """Messages to the webhook, latest first."""
+    query = select(Delivery).order_by(col(Delivery.created_at).desc()).limit(limit)
+    with service.database.reading() as session:
+        found = session.exec(query).all()
+    return [DeliveryInfo(**one.model_dump(exclude={"body", "due_at"})) for one in found]
 
 
 def to_info(report: Report) -> ReportInfo:

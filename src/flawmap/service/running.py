@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from flawmap.service.options import ServeOptions
 from flawmap.service.queueing import PhotoQueue
 from flawmap.service.reporting import Reports
 from flawmap.service.storage import Storage
+from flawmap.service.switching import ModelInUse
+from flawmap.service.watching import Watch, Watched, check_watched
+from flawmap.service.webhook import SECRET, Receiver, Webhook
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.runtime import n_usable_cores
 
@@ -39,10 +43,13 @@ class Service:
     failed_logins: RateLimit
     is_locked: bool
     """Whether who comes in has to say who they are."""
+    in_use: ModelInUse
+    watch: Watch | None
+    webhook: Webhook | None
 
     @property
     def default_model(self) -> ServedModel:
-        return next(iter(self.models.values()))
+        return self.in_use.model
 
 
 @contextmanager
@@ -68,12 +75,16 @@ def running_service(
         queue = PhotoQueue(options.n_threads or n_usable_cores(), options.max_waiting)
         stack.callback(queue.close)
         storage = Storage(options.data, photos)
-        inspections = Inspections(database, storage, queue, served)
-        inspections.start()
-        stack.callback(inspections.close)
+        in_use = ModelInUse(database, served)
+        webhook = None if options.webhook is None else Webhook(database, _to_receiver(options))
+        tell = None if webhook is None else webhook.tell_findings
+        inspections = Inspections(database, storage, queue, served, tell)
+        watch = None if options.watch is None else _open_watch(options, database, storage, in_use)
         reports = Reports(database, storage, options.data / "reports")
-        reports.start()
-        stack.callback(reports.close)
+        for worker in (inspections, reports, watch, webhook):
+            if worker is not None:
+                worker.start()
+                stack.callback(worker.close)
         yield Service(
             options,
             database,
@@ -86,4 +97,22 @@ def running_service(
             RateLimit(options.requests_per_minute),
             RateLimit(options.logins_per_minute),
             is_locked,
+            in_use,
+            watch,
+            webhook,
         )
+
+
+def _to_receiver(options: ServeOptions) -> Receiver:
+    assert options.webhook is not None
+    base_url = (options.public_url or options.url).rstrip("/")
+    return Receiver(options.webhook, os.environ.get(SECRET, ""), base_url)
+
+
+def _open_watch(options: ServeOptions, database: Database, storage: Storage, in_use: ModelInUse) -> Watch:
+    assert options.watch is not None
+    check_watched(options.watch, options.data)
+    if in_use.model.looking is None:
+        raise OptionError(f"a watched folder needs a model that inspects: {in_use.model.why_not}")
+    asked = Watched(options.watch, options.max_photo_bytes, options.watch_poll_s, options.watch_settle_s)
+    return Watch(asked, database, storage, lambda: in_use.model)

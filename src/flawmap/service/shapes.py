@@ -86,7 +86,7 @@ class AskedInspection(Asked):
     """Photos for a model to look at."""
 
     photos: list[AskedPhoto] = Field(min_length=1, max_length=MOST_PHOTOS)
-    model: str | None = Field(default=None, description="Of /v1/models; the first one where none is named.")
+    model: str | None = Field(default=None, description="Of /v1/models; the one in use where none is named.")
 
     model_config = ConfigDict(
         extra="forbid",

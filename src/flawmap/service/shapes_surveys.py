@@ -78,3 +78,51 @@ class ReportInfo(BaseModel):
             ]
         }
     )
+
+
+class RefusedFile(BaseModel):
+    """A file of the watched folder that was not taken up."""
+
+    path: str = Field(description="Relative to the folder.")
+    reason: str
+    at: str | None = Field(description="None where it is tried again.")
+
+
+class WatchInfo(BaseModel):
+    """The watched folder."""
+
+    folder: str | None = Field(description="None where no folder is watched.")
+    is_there: bool = True
+    n_taken: int = 0
+    n_refused: int = 0
+    n_waiting: int = Field(default=0, description="New files that are not complete yet, or cannot be opened.")
+    refused: list[RefusedFile] = Field(default=[], description="The latest first.")
+    inspection: str | None = Field(default=None, description="Where the photos go that came last.")
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "folder": "/line/camera-1",
+                    "is_there": True,
+                    "n_taken": 1200,
+                    "n_refused": 1,
+                    "n_waiting": 0,
+                    "refused": [{"path": "0815.jpg", "reason": "not a photo", "at": "2026-11-20T09:30:00"}],
+                    "inspection": "0" * 32,
+                }
+            ]
+        }
+    )
+
+
+class DeliveryInfo(BaseModel):
+    """A message to the webhook."""
+
+    id: str
+    event: str
+    created_at: str
+    n_tries: int
+    delivered_at: str | None
+    given_up_at: str | None
+    note: str = Field(description="What went wrong last.")

@@ -168,10 +168,11 @@ def _reviewed(survey: Survey) -> list[dict[str, str]]:
     text += f"{count(said.n_open)} {'was' if said.n_open == 1 else 'were'} not reviewed. "
     if n_marked:
         text += (
-            f"{plural(n_marked, 'flaw')} that the model did not see {'was' if n_marked == 1 else 'were'} marked "
-            "by hand and count as findings; their score is set to 1 and they are not measured. "
+            f"{plural(n_marked, 'flaw was', 'flaws were')} marked by hand that the model did not see; they "
+            "count as findings, with the score 1, and are not measured. "
         )
-    text += f"Of {count(said.n_checked)} of {plural(len(survey.rows), 'photo')} a person said that every flaw is marked."
+    n_photos = plural(len(survey.rows), "photo")
+    text += f"Of {count(said.n_checked)} of {n_photos} a person said that every flaw is marked."
     level = "warn" if said.n_open or said.n_checked < len(survey.rows) else ""
     return [{"level": level, "title": "Reviewed by people", "text": text}]
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format lint types docs test-all clean
+.PHONY: demo test check format lint types docs test-all test-postgres clean
 
 # A sample set is drawn, a model is trained on it (a few epochs only), and the report's place is printed.
 demo: $(INSTALLED)
@@ -20,6 +20,10 @@ test: $(INSTALLED)
 # The slow tests and those on real photos too (FLAWMAP_DATA, default ../shared/data).
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'slow or data or not slow'
+
+# The service's tests on a PostgreSQL server, which is started for them.
+test-postgres: $(INSTALLED)
+	OMP_NUM_THREADS=1 .ci/with_postgres $(BIN)/python -m pytest -m 'not data' tests/service
 
 check: $(INSTALLED) lint types docs test
 

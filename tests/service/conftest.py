@@ -1,7 +1,12 @@
-"""A service around the tiny model, and ways to talk to it."""
+"""A service around the tiny model, and ways to talk to it.
+
+Databases are SQLite files, or schemas of the PostgreSQL server that FLAWMAP_TEST_DATABASE names.
+"""
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,7 +21,28 @@ for module in ("fastapi", "sqlmodel", "alembic", "argon2", "prometheus_client", 
 
 
 @pytest.fixture
-def open_service(tiny_bundle: Bundle, tmp_path: Path) -> Iterator[Callable]:
+def database_address() -> Iterator[str | None]:
+    """None for the SQLite file in the folder of the data, else an address with a new schema."""
+    from sqlalchemy import create_engine, make_url
+    from sqlalchemy.schema import CreateSchema, DropSchema
+
+    server = os.environ.get("FLAWMAP_TEST_DATABASE")
+    if not server:
+        yield None
+        return
+    schema = f"test_{uuid.uuid4().hex}"
+    engine = create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(CreateSchema(schema))
+    settings = {"options": f"-csearch_path={schema}", "application_name": schema}
+    yield make_url(server).update_query_dict(settings).render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.execute(DropSchema(schema, cascade=True))
+    engine.dispose()
+
+
+@pytest.fixture
+def open_service(tiny_bundle: Bundle, tmp_path: Path, database_address: str | None) -> Iterator[Callable]:
     """open_service(**options) → (TestClient, Service); the same data folder each time."""
     from starlette.testclient import TestClient
 
@@ -27,7 +53,8 @@ def open_service(tiny_bundle: Bundle, tmp_path: Path) -> Iterator[Callable]:
     with ExitStack() as stack:
 
         def begin(**options):
-            given = replace(ServeOptions(data=tmp_path / "data", n_threads=1), **options)
+            usual = ServeOptions(data=tmp_path / "data", database=database_address, n_threads=1)
+            given = replace(usual, **options)
             service = stack.enter_context(running_service([tiny_bundle.folder], given))
             client = TestClient(create_app(service), base_url="http://localhost", follow_redirects=False)
             return client, service

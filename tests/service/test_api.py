@@ -143,12 +143,12 @@ def test_other_sites_and_other_names_are_kept_out(open_service: Callable) -> Non
 
 
 def test_accounts_lock_the_service(
-    open_service: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_service: Callable, tmp_path: Path, database_address: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     monkeypatch.setattr(accounts, "_hasher", lambda: quick)
     monkeypatch.setattr(accounts, "_nobodys_hash", lambda: quick.hash("nobody's"))
-    database = open_database(tmp_path / "data")
+    database = open_database(tmp_path / "data", database_address)
     for role in ("viewer", "reviewer", "admin"):
         add_account(database, role, role, f"secret of {role}")
     tokens = {role: make_token(database, role) for role in ("viewer", "reviewer", "admin")}
@@ -157,7 +157,7 @@ def test_accounts_lock_the_service(
     with pytest.raises(OptionError, match="10 or more"):
         add_account(database, "short", "admin", "short")
     database.close()
-    client, _ = open_service(host="0.0.0.0", logins_per_minute=3)
+    client, _ = open_service(host="0.0.0.0", logins_per_minute=4)
 
     def get(path: str, who: str) -> int:
         return client.get(path, headers={"Authorization": f"Bearer {tokens[who]}"}).status_code
@@ -173,6 +173,8 @@ def test_accounts_lock_the_service(
     assert refused.status_code == 403
     wrong = client.post("/login", data={"name": "admin", "password": "a guess"})
     assert wrong.headers["Location"] == "/login?said=wrong"
+    nul = client.post("/login", data={"name": "ad\0min", "password": "a guess"})
+    assert nul.headers["Location"] == "/login?said=wrong"
     right = client.post("/login", data={"name": "viewer", "password": "secret of viewer"})
     cookie = right.headers["Set-Cookie"]
     assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
@@ -187,8 +189,10 @@ def test_accounts_lock_the_service(
     assert not any("secret" in str(event) for event in audit)
 
 
-def test_others_are_let_in_with_accounts_only(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    options = ServeOptions(host="0.0.0.0", data=tmp_path / "data")
+def test_others_are_let_in_with_accounts_only(
+    tiny_bundle: Bundle, tmp_path: Path, database_address: str | None
+) -> None:
+    options = ServeOptions(host="0.0.0.0", data=tmp_path / "data", database=database_address)
     with pytest.raises(OptionError, match="flawmap add-user"), running_service([tiny_bundle.folder], options):
         pass
     local = replace(options, host="127.0.0.1")

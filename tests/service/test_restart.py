@@ -27,10 +27,11 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def begin(model: Path, data: Path, port: int) -> subprocess.Popen[str]:
+def begin(model: Path, data: Path, port: int, database: str | None) -> subprocess.Popen[str]:
     """`flawmap serve`, once it listens."""
     words = [sys.executable, "-m", "flawmap", "serve", str(model), "--port", str(port), "--data", str(data)]
-    served = subprocess.Popen([*words, "--threads", "1"], stdout=subprocess.PIPE, text=True)
+    words += ["--threads", "1"] if database is None else ["--threads", "1", "--database", database]
+    served = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert served.stdout is not None and served.stdout.readline().startswith("serving ")
     for _ in range(100):
         with socket.socket() as probe:
@@ -46,14 +47,14 @@ def kill(served: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture
-def serving(tiny_bundle: Bundle, tmp_path: Path) -> Iterator[Callable]:
+def serving(tiny_bundle: Bundle, tmp_path: Path, database_address: str | None) -> Iterator[Callable]:
     """serving(port) begins `flawmap serve`, after the one before was killed."""
     begun: list[subprocess.Popen[str]] = []
 
     def go_on(port: int) -> None:
         while begun:
             kill(begun.pop())
-        begun.append(begin(tiny_bundle.folder, tmp_path / "data", port))
+        begun.append(begin(tiny_bundle.folder, tmp_path / "data", port, database_address))
 
     yield go_on
     for served in begun:
@@ -121,9 +122,12 @@ def run(*words: object, said: str = "") -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_commands_tell_what_to_mend(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_commands_tell_what_to_mend(
+    tiny_bundle: Bundle, tmp_path: Path, database_address: str | None
+) -> None:
     data = tmp_path / "data"
-    made = run("add-user", "anna", "--data", data, "--token", said="a long password\n")
+    named = () if database_address is None else ("--database", database_address)
+    made = run("add-user", "anna", "--data", data, *named, "--token", said="a long password\n")
     assert made.returncode == 0 and "anna may come in as reviewer" in made.stdout
     assert len(made.stdout.splitlines()[1]) == 43
     with socket.socket() as taken:

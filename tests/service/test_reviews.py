@@ -75,18 +75,20 @@ def test_what_makes_no_sense_is_refused(open_service: Callable, tiny: SimpleName
     assert client.get("/v1/reviews").json() == []
 
 
-def test_reviews_become_tiles(open_service: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
+def test_reviews_become_tiles(
+    open_service: Callable, tiny: SimpleNamespace, tmp_path: Path, database_address: str | None
+) -> None:
     client, _ = open_service()
     sites = [to_site(i, 96 if i < 4 else None, tiny) for i in range(8)]
     with pytest.raises(OptionError, match="nothing has been reviewed"):
-        flawmap.export_reviews(tmp_path / "data", tmp_path / "out")
+        flawmap.export_reviews(tmp_path / "data", tmp_path / "out", database=database_address)
     result = inspect(client, sites)
     for photo in result["photos"]:
         for finding in photo["findings"]:
             verdict = "reject" if photo["number"] == 4 else "accept"
             review(client, verdict=verdict, finding=finding["id"])
         review(client, verdict="checked", inspection=result["id"], number=photo["number"])
-    done = flawmap.export_reviews(tmp_path / "data", tmp_path / "out")
+    done = flawmap.export_reviews(tmp_path / "data", tmp_path / "out", database=database_address)
     assert "reviews of 8 photos" in done.lines[0] and not done.left_out
     with (tmp_path / "out" / "manifest.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -102,19 +104,21 @@ def test_reviews_become_tiles(open_service: Callable, tiny: SimpleNamespace, tmp
     lines = (tmp_path / "out" / "reviews.jsonl").read_text().splitlines()
     assert {json.loads(line)["verdict"] for line in lines} == {"accept", "reject", "checked"}
     with pytest.raises(OptionError, match="there already"):
-        flawmap.export_reviews(tmp_path / "data", tmp_path / "out")
+        flawmap.export_reviews(tmp_path / "data", tmp_path / "out", database=database_address)
 
 
-def test_reviews_become_masks(open_service: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
+def test_reviews_become_masks(
+    open_service: Callable, tiny: SimpleNamespace, tmp_path: Path, database_address: str | None
+) -> None:
     client, _ = open_service()
     result = inspect(client, [to_site(0, None, tiny), to_site(1, None, tiny), to_site(2, 96, tiny)])
     here = {"inspection": result["id"], "number": 1}
     review(client, verdict="missed", label="crack", polygon=MISSED, **here)
     with pytest.raises(OptionError, match="marked as checked"):
-        flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks")
+        flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks", database=database_address)
     for number in (1, 2, 3):  # the third has a finding that nobody decided
         review(client, verdict="checked", inspection=result["id"], number=number)
-    flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks")
+    flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks", database=database_address)
     name = f"{result['photos'][0]['photo'][:16]}.png"
     mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "crack" / name))
     truth = np.zeros((192, 256), bool)

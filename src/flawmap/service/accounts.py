@@ -101,7 +101,8 @@ def who_has_password(database: Database, name: str, password: str) -> Caller | N
     from argon2.exceptions import InvalidHashError, VerificationError
 
     with database.reading() as session:
-        account = session.exec(select(Account).where(Account.name == name)).first()
+        is_possible = name.isprintable()  # databases refuse NUL in what they are asked for
+        account = session.exec(select(Account).where(Account.name == name)).first() if is_possible else None
     try:
         _hasher().verify(_nobodys_hash() if account is None else account.password_hash, password)
     except (VerificationError, InvalidHashError):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flawmap import __version__
 from flawmap.errors import FlawmapError
@@ -14,6 +18,7 @@ from flawmap.service.metrics import Counted
 from flawmap.service.queueing import QueueFull
 from flawmap.service.running import Service
 
+_log = logging.getLogger(__name__)
 _ABOUT = "Looks for surface flaws on photos, and keeps what people say of them."
 
 
@@ -35,6 +40,8 @@ def create_app(service: Service) -> App:
     api.add_exception_handler(QueueFull, _tell_full)
     api.add_exception_handler(TooLarge, _tell_too_large)
     api.add_exception_handler(FlawmapError, _tell_fault)
+    for lost in (OperationalError, InterfaceError, PoolTimeout):
+        api.add_exception_handler(lost, _tell_no_database)
     guarded = Guard(
         api,
         round(service.options.max_request_mb * 1e6),
@@ -67,3 +74,11 @@ async def _tell_too_large(_: Request, error: Exception) -> JSONResponse:
 async def _tell_fault(_: Request, error: Exception) -> JSONResponse:
     """A folder that cannot be written, for one: nothing that the caller could mend."""
     return JSONResponse({"detail": str(error)}, 507)
+
+
+async def _tell_no_database(_: Request, error: Exception) -> JSONResponse:
+    """A server that is being restarted, or a full disk: it may be there again in a moment."""
+    _log.error("the database does not answer", exc_info=error)
+    return JSONResponse(
+        {"detail": "the database does not answer; try again in 5 s"}, 503, headers={"Retry-After": "5"}
+    )

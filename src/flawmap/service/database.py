@@ -13,15 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, UniqueConstraint, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import JSON, Column, UniqueConstraint, create_engine, event, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, require_extra
 from flawmap.service import tables as _tables  # noqa: F401 - known to the metadata wherever a database is
 from flawmap.tools.files import make_parents
 
 FILE = "flawmap.sqlite"
+_LOCK = "1718387063, hashtext(current_schema())"
+"""What services of one schema hold in turn; the number ("flaw") keeps other programs' locks apart."""
+_MIGRATION_LOCK = "1718387064, hashtext(current_schema())"
 
 
 class Account(SQLModel, table=True):
@@ -138,12 +141,16 @@ class Database:
     """An open database. Reading may happen at once from many threads; writing takes turns."""
 
     def __init__(self, address: str) -> None:
-        """Opens `address` and brings its tables up to date. Raises OptionError where it cannot be used."""
+        """Opens `address` and brings its tables up to date. Raises OptionError where it cannot be used, and
+        MissingExtraError where its driver is not here."""
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
         try:
-            self.engine = create_engine(make_url(address), pool_pre_ping=True)
+            url = make_url(address)
+            if url.get_dialect().driver == "psycopg":
+                require_extra("psycopg", "postgres")
+            self.engine = create_engine(url, pool_pre_ping=True)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise OptionError(f"cannot use the database {_hidden(address)}: {_first_line(error)}") from error
         if self.engine.dialect.name == "sqlite":
@@ -199,6 +206,28 @@ def held_folder(data: Path) -> Iterator[None]:
         lock.close()
 
 
+@contextmanager
+def held_database(database: Database, patience_s: float = 3.0) -> Iterator[None]:
+    """Keeps a second service, with another folder, off the tables of a PostgreSQL server, which lets go when
+    the connection ends. An SQLite file lies in the folder that is held already."""
+    if database.engine.dialect.name != "postgresql":
+        yield
+        return
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # The server may need a moment to see that a killed service is gone.
+        connection.execute(text(f"SET lock_timeout = '{patience_s:g}s'"))
+        try:
+            connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
+        except OperationalError as error:
+            raise OptionError(
+                "another service uses the database; stop it, or name another one for this service"
+            ) from error
+        try:
+            yield
+        finally:
+            connection.invalidate()  # the lock goes with the connection, so it is not used again
+
+
 def now() -> str:
     """UTC, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
@@ -220,6 +249,8 @@ def _migrate(engine: Any) -> None:
     config.set_main_option("script_location", "flawmap.service:migrations")
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # add-user and serve may begin at once
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -104,12 +104,8 @@ def export(
 
 def _read(database: Database, model: str | None) -> _Read:
     """The latest reviewed inspection of each photo. Raises OptionError where nothing was reviewed."""
-    query = (
-        select(Job)
-        .join(JobPhoto, col(JobPhoto.job_id) == col(Job.id))
-        .join(Review, col(Review.job_photo_id) == col(JobPhoto.id))
-        .distinct()
-    )
+    reviewed = select(JobPhoto.job_id).join(Review, col(Review.job_photo_id) == col(JobPhoto.id))
+    query = select(Job).where(col(Job.id).in_(reviewed))
     with database.reading() as session:
         jobs = {job.id: job for job in session.exec(query)}
         names = sorted({job.model for job in jobs.values()})

@@ -11,7 +11,7 @@ from pathlib import Path
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspectors import InspectOptions
 from flawmap.service.accounts import has_accounts
-from flawmap.service.database import Database, held_folder, open_database
+from flawmap.service.database import Database, held_database, held_folder, open_database
 from flawmap.service.guard import RateLimit
 from flawmap.service.inspecting import Inspections
 from flawmap.service.metrics import Metrics
@@ -65,6 +65,7 @@ def running_service(
         stack.enter_context(held_folder(options.data))
         database = open_database(options.data, options.database)
         stack.callback(database.close)
+        stack.enter_context(held_database(database))
         is_locked = has_accounts(database)
         if not is_locked and not options.is_loopback:
             raise OptionError(

@@ -12,6 +12,8 @@ Verdict = Literal["accept", "reject", "relabel", "missed", "checked", "withdrawn
 JobState = Literal["waiting", "running", "done", "cancelled"]
 Digest = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
 MOST_PHOTOS = 100_000
+MOST_ROWS = 2**31 - 1
+"""Numbers of rows are 32 bits in PostgreSQL."""
 
 
 class Asked(BaseModel):
@@ -168,12 +170,12 @@ class AskedReview(Asked):
     `withdrawn` of an earlier `missed`."""
 
     verdict: Verdict
-    finding: int | None = Field(default=None, ge=1, le=2**53)
+    finding: int | None = Field(default=None, ge=1, le=MOST_ROWS)
     inspection: str | None = Field(default=None, max_length=64)
     number: int | None = Field(
-        default=None, ge=1, le=2**31 - 1, description="Of the photo in the inspection."
+        default=None, ge=1, le=MOST_ROWS, description="Of the photo in the inspection."
     )
-    of_review: int | None = Field(default=None, ge=1, le=2**53)
+    of_review: int | None = Field(default=None, ge=1, le=MOST_ROWS)
     label: str | None = Field(default=None, min_length=1, max_length=100)
     polygon: list[tuple[float, float]] | None = Field(
         default=None,

@@ -10,8 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 
 from sqlmodel import Session, col, select
 
-from flawmap.records import InspectedPhoto
 from flawmap.service.database import Database, FoundFlaw, Job, JobPhoto, StoredPhoto, now
+from flawmap.service.facts import NotedPhoto
 from flawmap.service.models import ServedModel
 from flawmap.service.queueing import PhotoQueue
 from flawmap.service.storage import Storage
@@ -86,7 +86,7 @@ class Inspections:
         served = self._models[job.model]
         self._set_running(job.id)
         waiting = self._unfinished(job.id)
-        looking: dict[Future[InspectedPhoto], JobPhoto] = {}
+        looking: dict[Future[NotedPhoto], JobPhoto] = {}
         while waiting or looking:
             if self._is_closed or self._is_cancelled(job.id):
                 waiting.clear()  # what is being looked at is kept all the same
@@ -100,13 +100,11 @@ class Inspections:
         if not self._is_closed:
             self._end(job.id)
 
-    def _look(self, served: ServedModel, photo: JobPhoto) -> Future[InspectedPhoto]:
-        assert served.looking is not None
-        look = served.looking.look
+    def _look(self, served: ServedModel, photo: JobPhoto) -> Future[NotedPhoto]:
         with self._database.reading() as session:
             stored = session.exec(select(StoredPhoto).where(StoredPhoto.digest == photo.digest)).one()
         path = self._storage.photo_path(stored.file)
-        return self._queue.inspect(lambda: look(path))
+        return self._queue.inspect(lambda: served.look(path))
 
     def _unfinished(self, job_id: str) -> list[JobPhoto]:
         query = select(JobPhoto).where(JobPhoto.job_id == job_id, col(JobPhoto.done_at).is_(None))
@@ -123,7 +121,7 @@ class Inspections:
             kept.n_tries += 1
         return True
 
-    def _finish(self, photo: JobPhoto, future: Future[InspectedPhoto]) -> None:
+    def _finish(self, photo: JobPhoto, future: Future[NotedPhoto]) -> None:
         try:
             seen = future.result()
         except CancelledError:  # the service stops
@@ -136,7 +134,7 @@ class Inspections:
             self._storage.keep_picture(photo.job_id, photo.number, kind, content)
         self._keep(photo, seen)
 
-    def _keep(self, photo: JobPhoto, seen: InspectedPhoto | None = None, error: str = "") -> None:
+    def _keep(self, photo: JobPhoto, seen: NotedPhoto | None = None, error: str = "") -> None:
         """All that was seen of one photo, in one transaction: a photo is done once, or not at all."""
         found = None if seen is None else seen.inspection
         with self._database.writing() as session:
@@ -151,6 +149,7 @@ class Inspections:
                 "reason": found.reason if found else "",
                 "error": found.error if found else error,
                 "share_seen": found.share_seen if found else 0.0,
+                "facts": seen.facts if seen else None,
             }
             flaws = []
             for number, one in enumerate(found.findings if found else (), start=1):

@@ -12,6 +12,7 @@ from flawmap.errors import OptionError
 from flawmap.pipeline.inspectors import InspectOptions
 from flawmap.service.accounts import has_accounts
 from flawmap.service.database import Database, held_database, held_folder, open_database
+from flawmap.service.drift import DriftWatch
 from flawmap.service.guard import RateLimit
 from flawmap.service.inspecting import Inspections
 from flawmap.service.metrics import Metrics
@@ -46,6 +47,7 @@ class Service:
     in_use: ModelInUse
     watch: Watch | None
     webhook: Webhook | None
+    drift: DriftWatch
 
     @property
     def default_model(self) -> ServedModel:
@@ -66,12 +68,7 @@ def running_service(
         database = open_database(options.data, options.database)
         stack.callback(database.close)
         stack.enter_context(held_database(database))
-        is_locked = has_accounts(database)
-        if not is_locked and not options.is_loopback:
-            raise OptionError(
-                f"on {options.host} others can reach the service, and it has no accounts; make one first: "
-                "flawmap add-user NAME (Python: flawmap.add_user(…)), with the same folder for its data"
-            )
+        is_locked = _check_accounts(database, options)
         served = open_models(models, photos, inspect_options)
         queue = PhotoQueue(options.n_threads or n_usable_cores(), options.max_waiting)
         stack.callback(queue.close)
@@ -82,10 +79,13 @@ def running_service(
         inspections = Inspections(database, storage, queue, served, tell)
         watch = None if options.watch is None else _open_watch(options, database, storage, in_use)
         reports = Reports(database, storage, options.data / "reports")
-        for worker in (inspections, reports, watch, webhook):
-            if worker is not None:
-                worker.start()
-                stack.callback(worker.close)
+        metrics = Metrics(queue)
+        if webhook is not None:
+            metrics.deliveries.set_function(webhook.n_waiting)
+        drift = DriftWatch(database, served, metrics, webhook)
+        for worker in filter(None, (inspections, reports, watch, webhook, drift)):
+            worker.start()
+            stack.callback(worker.close)
         yield Service(
             options,
             database,
@@ -94,14 +94,26 @@ def running_service(
             served,
             inspections,
             reports,
-            Metrics(queue),
+            metrics,
             RateLimit(options.requests_per_minute),
             RateLimit(options.logins_per_minute),
             is_locked,
             in_use,
             watch,
             webhook,
+            drift,
         )
+
+
+def _check_accounts(database: Database, options: ServeOptions) -> bool:
+    """Whether there are accounts. Raises OptionError where others could come in without one."""
+    is_locked = has_accounts(database)
+    if not is_locked and not options.is_loopback:
+        raise OptionError(
+            f"on {options.host} others can reach the service, and it has no accounts; make one first: "
+            "flawmap add-user NAME (Python: flawmap.add_user(…)), with the same folder for its data"
+        )
+    return is_locked
 
 
 def _to_receiver(options: ServeOptions) -> Receiver:

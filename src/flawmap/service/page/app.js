@@ -9,9 +9,9 @@ import {
 } from "/static/corrections.js";
 import { addPhotos, cancelInspection, listInspections, showInspection } from "/static/inspections.js";
 import "/static/lists.js";
-import { changed, element, make, say, tell } from "/static/page.js";
+import { changed, element, make, say, shown, tell } from "/static/page.js";
 import { openPanel } from "/static/panels.js";
-import { step, viewer } from "/static/photo.js";
+import { openPhoto, step, viewer } from "/static/photo.js";
 
 function toggle(id) {
   element(id).checked = !element(id).checked;
@@ -120,7 +120,18 @@ async function begin() {
   element("models").replaceChildren(...able.map((one) => make("option", { value: one.name, textContent: one.name })));
   if (!able.length) say(models[0].why_not);
   await listInspections();
+  await followLink();
   changed();
+}
+
+// A link such as the webhook's names an inspection and a photo of it.
+async function followLink() {
+  const asked = new URLSearchParams(location.search);
+  if (!asked.has("inspection")) return;
+  await showInspection(asked.get("inspection"));
+  element("inspections").value = shown.result.id;
+  const photo = shown.result.photos.find((one) => one.number === Number(asked.get("photo")));
+  if (photo) openPhoto(photo);
 }
 
 tell(begin);

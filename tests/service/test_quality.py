@@ -20,8 +20,6 @@ from flawmap.service.shapes import SeenPhoto
 from flawmap.tools.bundle import write_bundle
 from service_talk import inspect, to_png, to_site
 
-BAD = {"number": 1, "answer": "flaw"}
-
 
 def post(client, path: str, values: dict, status: int = 201) -> dict:
     answer = client.post(path, json=values)
@@ -87,7 +85,7 @@ def test_a_sample_is_drawn_once_and_answered_blindly(open_service: Callable, tin
     assert found["precision"]["value"] == pytest.approx((n_said - 1) / n_said)
     assert found["accuracy"]["value"] == pytest.approx(5 / 6) and not found["accuracy"]["is_reliable"]
     assert any("too few" in note for note in found["notes"])
-    assert client.get("/v1/samples", params={"inspection": result["id"]}).json()["id"] == sample["id"]
+    assert client.get("/v1/samples", params={"inspection": result["id"]}).json()[0]["id"] == sample["id"]
     assert client.post(f"{place}/photos/99/answer", json={"answer": "flaw"}).status_code == 404
     assert client.post(f"{place}/photos/1/answer", json={"answer": "maybe"}).status_code == 422
     assert client.get("/v1/samples/999/estimate").status_code == 404
@@ -125,7 +123,7 @@ def test_models_are_switched_and_compared(
         client = TestClient(create_app(service), base_url="http://localhost")
         first, second = (one["name"] for one in client.get("/v1/models").json())
         faint = tiny.make_photo(2, 96, (192, 256)).astype(int)
-        faint[96:104] = 90
+        faint[96:104] = 70
         sites = [to_site(0, None, tiny), to_site(1, 96, tiny), to_png(faint.astype(np.uint8))]
         result = inspect(client, sites)
         asked = {"inspection": result["id"], "model": second}

@@ -61,24 +61,6 @@ class ReportInfo(BaseModel):
     created_by: str
     finished_at: str | None
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "0" * 32,
-                    "inspection": "0" * 32,
-                    "state": "done",
-                    "note": "",
-                    "title": "Bridge 7",
-                    "files": ["report.html", "report.pdf", "findings.csv"],
-                    "created_at": "2026-11-20T09:30:00.000000+00:00",
-                    "created_by": "anna",
-                    "finished_at": "2026-11-20T09:30:04.000000+00:00",
-                }
-            ]
-        }
-    )
-
 
 class RefusedFile(BaseModel):
     """A file of the watched folder that was not taken up."""
@@ -98,22 +80,6 @@ class WatchInfo(BaseModel):
     n_waiting: int = Field(default=0, description="New files that are not complete yet, or cannot be opened.")
     refused: list[RefusedFile] = Field(default=[], description="The latest first.")
     inspection: str | None = Field(default=None, description="Where the photos go that came last.")
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "folder": "/line/camera-1",
-                    "is_there": True,
-                    "n_taken": 1200,
-                    "n_refused": 1,
-                    "n_waiting": 0,
-                    "refused": [{"path": "0815.jpg", "reason": "not a photo", "at": "2026-11-20T09:30:00"}],
-                    "inspection": "0" * 32,
-                }
-            ]
-        }
-    )
 
 
 class DeliveryInfo(BaseModel):

@@ -45,10 +45,7 @@ async function told(work) {
 
 async function showSample() {
   const { id } = shown.result;
-  sample = await ask(`/v1/samples?inspection=${id}`).catch((error) => {
-    if (error.status === 404) return null;
-    throw error;
-  });
+  [sample = null] = await ask(`/v1/samples?inspection=${id}`);
   if (shown.result.id !== id) return;
   if (!sample) parts.sample.replaceChildren(...drawing());
   else await showNext();
@@ -68,11 +65,17 @@ function drawing() {
 
 async function showNext() {
   const { id } = sample;
-  const estimate = await ask(`/v1/samples/${id}/estimate`);
   const next = sample.photos.find((one) => one.answer === null);
   const nDone = sample.photos.filter((one) => one.answer !== null).length;
   const progress = make("p", { textContent: `${nDone} of ${sample.photos.length} answered` });
-  parts.sample.replaceChildren(progress, ...(next && isReviewer ? question(next) : []), ...figures(estimate));
+  const inner = make("div", {});
+  const showFigures = () => told(async () => inner.replaceChildren(...figures(await ask(`/v1/samples/${id}/estimate`))));
+  parts.sample.replaceChildren(progress, ...(next && isReviewer ? question(next) : []), inner);
+  // Figures after every answer would tell what the model said.
+  if (!next) await showFigures();
+  else if (nDone) {
+    inner.append(make("button", { type: "button", textContent: "Figures so far", onclick: showFigures }));
+  }
 }
 
 function question(drawn) {

@@ -22,10 +22,14 @@ function build() {
     textContent: "Have another model look at the photos of the inspection that is shown. Agreement is not "
       + "correctness: both may be wrong.",
   });
+  const note = make("p", {
+    className: "soft",
+    textContent: "* In its own test, on photos like those of its training; of a model with masks, by pixels.",
+  });
   const row = make("div", { className: "row for-reviewers" }, make("label", {}, "Other model ", other), begin);
   begin.addEventListener("click", compare);
   panel.append(
-    make("section", {}, make("h2", { textContent: "Served models" }), list, said),
+    make("section", {}, make("h2", { textContent: "Served models" }), list, note, said),
     make("section", {}, make("h2", { textContent: "Compare on the same photos" }), about, row, found),
   );
 }
@@ -68,8 +72,7 @@ function table(models) {
   });
   const head = ["Model", "Looks for", "Recall*", "Precision*", "", ""].map((text, i) =>
     make("th", { textContent: text, className: i === 2 || i === 3 ? "n" : "" }));
-  const note = make("caption", { className: "soft", textContent: "* in its own test, on photos like those of its training" });
-  return make("table", {}, note, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+  return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
 }
 
 async function useModel(name) {
@@ -96,7 +99,7 @@ async function showComparison() {
 
 function summary(one, first, second) {
   const cell = (n) => make("td", { className: "n", textContent: n });
-  const head = (text) => make("th", { textContent: text });
+  const head = (text) => make("th", { textContent: text, className: text.startsWith(second) ? "n" : "" });
   const counts = make(
     "table", {},
     make("tr", {}, head(""), head(`${second}: finding`), head(`${second}: no finding`)),
@@ -115,12 +118,15 @@ function summary(one, first, second) {
 
 function photos(one, first) {
   const rows = one.photos.map((photo) => {
-    const thumb = make("img", { alt: "", loading: "lazy", src: `/v1/inspections/${first.id}/photos/${photo.number}/thumb.jpg` });
+    const place = `/v1/inspections/${first.id}/photos/${photo.number}`;
+    const thumb = make("img", { alt: "", loading: "lazy", src: `${place}/thumb.jpg` });
     const where = make("span", { className: "where", textContent: photo.name });
     const n = (verdict, count) => (verdict === "finding" ? `${count} finding${count === 1 ? "" : "s"}` : verdict);
-    where.append(make("small", { textContent: `${n(photo.first, photo.n_first)} · ${n(photo.second, photo.n_second)}` }));
+    const verdicts = `${n(photo.first, photo.n_first)} · ${n(photo.second, photo.n_second)}`;
+    where.append(make("small", { textContent: verdicts }));
     const tag = make("span", { className: "tag warn", textContent: photo.is_different ? "differ" : "" });
-    return make("li", {}, make("button", { type: "button", onclick: () => open(first.id, photo.number) }, thumb, where, tag));
+    const button = make("button", { type: "button", onclick: () => open(first.id, photo.number) }, thumb, where, tag);
+    return make("li", {}, button);
   });
   return make("ol", { className: "list" }, ...rows);
 }

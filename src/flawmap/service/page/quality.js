@@ -24,8 +24,12 @@ function build() {
   panel.append(
     said,
     section("How good the model is on these photos", parts.sample),
-    section("What to look at next", soft("An order for your work. Rates among the first ones are not those of the photos."),
-      make("div", { className: "row" }, order), parts.queue),
+    section(
+      "What to look at next",
+      soft("An order for your work. Rates among the first ones are not those of the photos."),
+      make("div", { className: "row" }, order),
+      parts.queue,
+    ),
     section("Are the photos still alike?", parts.drift),
     section("Watched folder", parts.watch),
   );
@@ -39,6 +43,10 @@ async function told(work) {
     said.textContent = error.message;
     return null;
   }
+}
+
+function sentence(text) {
+  return make("p", { className: "soft", textContent: `${text[0].toUpperCase()}${text.slice(1)}.` });
 }
 
 // --- The random sample -----------------------------------------------------------------------------------
@@ -69,7 +77,9 @@ async function showNext() {
   const nDone = sample.photos.filter((one) => one.answer !== null).length;
   const progress = make("p", { textContent: `${nDone} of ${sample.photos.length} answered` });
   const inner = make("div", {});
-  const showFigures = () => told(async () => inner.replaceChildren(...figures(await ask(`/v1/samples/${id}/estimate`))));
+  const showFigures = () => told(async () => {
+    inner.replaceChildren(...figures(await ask(`/v1/samples/${id}/estimate`)));
+  });
   parts.sample.replaceChildren(progress, ...(next && isReviewer ? question(next) : []), inner);
   // Figures after every answer would tell what the model said.
   if (!next) await showFigures();
@@ -111,7 +121,7 @@ function figures(estimate) {
       make("td", { className: "n", textContent: span }), make("td", { className: "wrong", textContent: few }));
   });
   const head = ["", "Rate", "95 % interval", ""].map((text) => make("th", { textContent: text, className: "n" }));
-  const notes = estimate.notes.map((text) => make("p", { className: "soft", textContent: `${text[0].toUpperCase()}${text.slice(1)}.` }));
+  const notes = estimate.notes.map(sentence);
   return [make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows)), ...notes];
 }
 
@@ -127,7 +137,8 @@ async function showQueue() {
     const thumb = make("img", { alt: "", loading: "lazy" });
     if (photo?.width_px) thumb.src = `/v1/inspections/${id}/photos/${one.number}/thumb.jpg`;
     const tag = make("span", { className: "tag accept", textContent: photo?.checked ? "checked" : "" });
-    const button = make("button", { type: "button" }, thumb, make("span", { className: "where", textContent: one.name }), tag);
+    const where = make("span", { className: "where", textContent: one.name });
+    const button = make("button", { type: "button" }, thumb, where, tag);
     button.onclick = () => {
       showPanel("photos");
       if (photo) openPhoto(photo);
@@ -144,11 +155,15 @@ const NAMES = { flaw_score: "highest score", features: "features (distance)" };
 async function showDrift() {
   const drift = await ask(`/v1/drift?model=${encodeURIComponent(shown.result.model)}`).catch(() => null);
   if (!drift) {
-    parts.drift.replaceChildren(make("p", { className: "soft", textContent: "The model of this inspection is not served." }));
+    const words = "The model of this inspection is not served.";
+    parts.drift.replaceChildren(make("p", { className: "soft", textContent: words }));
     return;
   }
-  const words = { alike: "The latest photos are like the reference.", alarm: "The latest photos differ from the reference.",
-    "too few photos": "Too few photos to tell." };
+  const words = {
+    alike: "The latest photos are like the reference.",
+    alarm: "The latest photos differ from the reference.",
+    "too few photos": "Too few photos to tell.",
+  };
   const rows = drift.measures.map((one) => make(
     "tr", {},
     make("td", { textContent: NAMES[one.name] ?? one.name }),
@@ -157,12 +172,13 @@ async function showDrift() {
     make("td", { className: "n", textContent: one.statistic.toFixed(2) }),
     make("td", { className: "wrong", textContent: one.is_alarm ? "differs" : "" }),
   ));
-  const head = ["", "Reference", "Latest", "Difference", ""].map((text) => make("th", { textContent: text, className: "n" }));
+  const head = ["", "Reference", "Latest", "Difference", ""]
+    .map((text) => make("th", { textContent: text, className: "n" }));
   const verdict = make("p", { className: drift.state === "alarm" ? "wrong" : "", textContent: words[drift.state] });
   const about = `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).`;
-  const notes = drift.notes.map((text) => make("p", { className: "soft", textContent: `${text[0].toUpperCase()}${text.slice(1)}.` }));
-  const table = rows.length ? [make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows))] : [];
-  parts.drift.replaceChildren(verdict, make("p", { textContent: about }), ...table, ...notes);
+  const notes = drift.notes.map(sentence);
+  const table = make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows));
+  parts.drift.replaceChildren(verdict, make("p", { textContent: about }), rows.length ? table : "", ...notes);
   parts.drift.parentElement.classList.toggle("alarm", drift.state === "alarm");
 }
 

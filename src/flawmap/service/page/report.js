@@ -73,7 +73,8 @@ function table(reports) {
     const state = one.state === "failed" ? make("span", { className: "wrong", textContent: one.note }) : "";
     const cell = make("td", {}, ...(one.state === "waiting" ? ["being written …"] : files), state);
     const at = new Date(one.created_at).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
-    return make("tr", {}, make("td", { textContent: one.title }), make("td", { textContent: `${at}, ${one.created_by}` }), cell);
+    const who = make("td", { textContent: `${at}, ${one.created_by}` });
+    return make("tr", {}, make("td", { textContent: one.title }), who, cell);
   });
   const head = ["Title", "Asked for", "Files"].map((text) => make("th", { textContent: text }));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));

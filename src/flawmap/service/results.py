@@ -35,6 +35,7 @@ def to_review(review: Review) -> shapes.ReviewInfo:
         finding=review.finding_id,
         label=review.label,
         polygon=review.polygon,
+        runs=review.runs,
         of_review=review.of_review,
         note=review.note,
         reviewer=review.reviewer,

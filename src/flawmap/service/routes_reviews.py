@@ -7,11 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 from sqlmodel import Session, col, select
 
+from flawmap.errors import MaskError
 from flawmap.service import shapes
 from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import Event, FoundFlaw, Job, JobPhoto, Review, now
 from flawmap.service.results import to_review
 from flawmap.service.routes_work import PROBLEMS
+from flawmap.tools.rle import parse_runs
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
 
@@ -23,7 +25,7 @@ def add_review(asked: shapes.AskedReview, service: ServiceHere, caller: Reviewer
         photo, finding_id = _find_target(session, asked)
         if photo.done_at is None:
             raise HTTPException(409, "the photo has not been looked at yet")
-        _check_polygon(asked, photo)
+        _check_mask(asked, photo)
         assert photo.id is not None
         review = Review(
             job_photo_id=photo.id,
@@ -31,6 +33,7 @@ def add_review(asked: shapes.AskedReview, service: ServiceHere, caller: Reviewer
             verdict=asked.verdict,
             label=asked.label,
             polygon=None if asked.polygon is None else [list(point) for point in asked.polygon],
+            runs=asked.runs,
             of_review=asked.of_review,
             note=asked.note,
             reviewer=caller.name,
@@ -60,14 +63,22 @@ def _find_target(session: Session, asked: shapes.AskedReview) -> tuple[JobPhoto,
     return photo, None
 
 
-def _check_polygon(asked: shapes.AskedReview, photo: JobPhoto) -> None:
-    if asked.polygon is None:
+def _check_mask(asked: shapes.AskedReview, photo: JobPhoto) -> None:
+    """An outline or a painted mask has to lie within the photo."""
+    if asked.polygon is None and asked.runs is None:
         return
     width, height = ((photo.seen or {}).get(side) for side in ("width_px", "height_px"))
     if not width or not height:
         raise HTTPException(409, "the photo could not be read, so nothing can be marked in it")
-    if not all(0 <= x <= width and 0 <= y <= height for x, y in asked.polygon):
+    if not all(0 <= x <= width and 0 <= y <= height for x, y in asked.polygon or ()):
         raise HTTPException(409, f"the outline leaves the photo, which has {width}×{height} pixels")
+    if asked.runs is not None:
+        try:
+            runs = parse_runs(asked.runs, (height, width))
+        except MaskError as error:
+            raise HTTPException(409, f"the painted mask holds {error}") from error
+        if not len(runs):
+            raise HTTPException(409, "the painted mask is empty; reject the finding instead")
 
 
 @router.get("/reviews", responses={k: PROBLEMS[k] for k in (401, 404)})

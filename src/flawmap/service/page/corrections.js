@@ -20,6 +20,15 @@ export async function decide(verdict, values = {}) {
     await decideAdded(verdict, values);
     return;
   }
+  if (finding.review?.runs && verdict !== "reject") { // the painted mask stays
+    if (verdict === "accept") {
+      goOn();
+      return;
+    }
+    values = { runs: finding.review.runs, ...values };
+    verdict = "painted";
+  }
+  if (verdict === "painted") values = { label: finding.review?.label ?? null, ...values };
   const said = await review({ verdict, finding: finding.id, ...values });
   if (!said) return;
   finding.review = said;

@@ -6,6 +6,7 @@ import { choose, holdsPhoto, openPhoto, viewer } from "/static/photo.js";
 
 const UPLOADS_AT_ONCE = 3;
 let timer = 0;
+let isUnchosen = false; // the photo was shown for want of a finding, and gives way to the first one
 
 export async function listInspections(chosen) {
   const found = await ask("/v1/inspections");
@@ -41,7 +42,7 @@ export async function showInspection(id) {
     shown.photo = found.photos.find((one) => one.number === shown.photo?.number) ?? null;
     shown.finding = shown.photo?.findings.find((one) => one.id === shown.finding?.id) ?? null;
   }
-  if (!shown.photo) openWorst();
+  if (!shown.photo || (isUnchosen && !shown.finding)) openWorst();
   changed();
   follow();
 }
@@ -49,8 +50,9 @@ export async function showInspection(id) {
 function openWorst() {
   const { queue, result } = shown;
   const readable = result.photos.find((one) => one.width_px);
+  isUnchosen = !queue.length;
   if (queue.length) choose(queue[0]);
-  else if (readable) openPhoto(readable);
+  else if (readable && !shown.photo) openPhoto(readable);
 }
 
 function follow() {

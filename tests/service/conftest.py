@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flawmap.tools.bundle import Bundle
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 for module in ("fastapi", "sqlmodel", "alembic", "argon2", "prometheus_client", "httpx2", "skimage"):
     pytest.importorskip(module)
@@ -39,6 +43,20 @@ def database_address() -> Iterator[str | None]:
     with engine.begin() as connection:
         connection.execute(DropSchema(schema, cascade=True))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def one_service(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service that tests share which only send photos."""
+    from starlette.testclient import TestClient
+
+    from flawmap.service.app import create_app
+    from flawmap.service.options import ServeOptions
+    from flawmap.service.running import running_service
+
+    options = ServeOptions(data=tmp_path_factory.mktemp("service") / "data", n_threads=1)
+    with running_service([tiny_bundle.folder], options) as service:
+        yield TestClient(create_app(service), base_url="http://localhost")
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 from argon2 import PasswordHasher
+from starlette.testclient import TestClient
 
-from bad_files import draw_odd_files
+from bad_files import BAD_FILES, draw_odd_files
 from flawmap.errors import OptionError
 from flawmap.service import accounts
 from flawmap.service.accounts import add_account, make_token
@@ -86,6 +87,22 @@ def test_odd_files_are_refused_or_shown(open_service: Callable) -> None:
     for content in (b"", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n, but no more", b"GIF89a", b"<html>"):
         answer = client.post("/v1/photos", files={"photo": ("a.png", content)})
         assert answer.status_code == 415 and answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_get_a_result_or_a_reason(one_service: TestClient, name: str) -> None:
+    content = BAD_FILES[name][0]()
+    answer = one_service.post("/v1/photos", files={"photo": (name, content)})
+    if answer.status_code == 201:  # damage that only decoding shows; the file lies about its name
+        row = inspect(one_service, [content])["photos"][0]
+        assert row["is_done"] and (row["error"] or row["assessable"] is not None)
+        assert one_service.get(f"/v1/photos/{row['photo']}/image").status_code in (200, 415)
+    else:
+        assert answer.status_code == 415 and answer.json()["detail"]
+    predicted = one_service.post("/v1/predict", files={"photos": (name, content)})
+    assert predicted.status_code == 200
+    (row,) = predicted.json()["photos"]
+    assert bool(row["error"]) != bool(row["label"])
 
 
 def test_large_uploads_are_refused_before_they_are_decoded(
@@ -179,8 +196,10 @@ def test_accounts_lock_the_service(
     cookie = right.headers["Set-Cookie"]
     assert "HttpOnly" in cookie and "samesite=strict" in cookie.lower()
     assert client.get("/v1/models").status_code == 200
+    ended = {"Cookie": f"flawmap_session={client.cookies['flawmap_session']}"}
     client.post("/logout")
     client.cookies.clear()
+    assert client.get("/v1/models", headers=ended).status_code == 401  # at once, though tokens are remembered
     assert client.get("/v1/models").status_code == 401
     codes = [client.post("/login", data={"name": "a", "password": "b"}).status_code for _ in range(3)]
     assert codes[-1] == 429

@@ -1,32 +1,38 @@
-"""Who asks, and whether they may: dependencies of the routes."""
+"""Who asks, and whether they may: dependencies of the routes.
+
+They are coroutines, since FastAPI hands a plain function to another thread, which costs more than it does.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 
-from flawmap.service.accounts import LOCAL, Caller, who_has_token
+from flawmap.service.accounts import LOCAL, Caller
 from flawmap.service.running import Service
 
 COOKIE = "flawmap_session"
 
 
-def get_service(request: Request) -> Service:
+async def get_service(request: Request) -> Service:
     return request.app.state.service
 
 
 ServiceHere = Annotated[Service, Depends(get_service)]
 
 
-def find_caller(request: Request, service: ServiceHere) -> Caller | None:
+async def find_caller(request: Request, service: ServiceHere) -> Caller | None:
     """By a program's token or the page's cookie; everybody is LOCAL where there are no accounts."""
     if not service.is_locked:
         return LOCAL
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer":
         secret = request.cookies.get(COOKIE, "")
-    return who_has_token(service.database, secret) if secret else None
+    if not secret:
+        return None
+    return service.tokens.recall(secret) or await run_in_threadpool(service.tokens.ask, secret)
 
 
 MaybeCaller = Annotated[Caller | None, Depends(find_caller)]
@@ -42,15 +48,15 @@ def _require(caller: Caller | None, role: str) -> Caller:
     return caller
 
 
-def require_viewer(caller: MaybeCaller) -> Caller:
+async def require_viewer(caller: MaybeCaller) -> Caller:
     return _require(caller, "viewer")
 
 
-def require_reviewer(caller: MaybeCaller) -> Caller:
+async def require_reviewer(caller: MaybeCaller) -> Caller:
     return _require(caller, "reviewer")
 
 
-def require_admin(caller: MaybeCaller) -> Caller:
+async def require_admin(caller: MaybeCaller) -> Caller:
     return _require(caller, "admin")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -21,6 +23,8 @@ ROLES = ("viewer", "reviewer", "admin")
 """Each may do what the ones before it may: look; upload, inspect and review; see the audit log and switch models."""
 LEAST_PASSWORD = 10
 _LOGIN_LASTS = timedelta(hours=12)
+_REMEMBERED_S = 5.0
+_MOST_KNOWN = 1000
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,33 @@ def who_has_token(database: Database, secret: str) -> Caller | None:
     account, token = found
     is_over = token.expires_at is not None and token.expires_at < now()
     return None if is_over else Caller(account.name, account.role)
+
+
+class KnownTokens:
+    """Who a secret stands for, remembered for some seconds: programs send theirs with every photo."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database, self._clock = database, clock
+        self._known: dict[str, tuple[Caller, float]] = {}
+
+    def recall(self, secret: str) -> Caller | None:
+        """Who it stood for a moment ago, or None where the database has to be asked."""
+        caller, asked_s = self._known.get(_digest(secret), (None, 0.0))
+        return caller if self._clock() - asked_s < _REMEMBERED_S else None
+
+    def ask(self, secret: str) -> Caller | None:
+        """As who_has_token()."""
+        caller = who_has_token(self._database, secret)
+        if caller is not None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[_digest(secret)] = (caller, self._clock())
+        return caller
+
+    def forget(self, secret: str) -> None:
+        """Of a login that is over."""
+        end_token(self._database, secret)
+        self._known.pop(_digest(secret), None)
 
 
 def who_has_password(database: Database, name: str, password: str) -> Caller | None:

@@ -16,7 +16,7 @@ from flawmap import __version__
 from flawmap.errors import PhotoError
 from flawmap.service import shapes
 from flawmap.service.access import COOKIE, MaybeCaller, ServiceHere, Viewer
-from flawmap.service.accounts import end_token, make_token, who_has_password
+from flawmap.service.accounts import make_token, who_has_password
 from flawmap.service.database import StoredPhoto
 from flawmap.service.routes_work import PROBLEMS, JobId
 from flawmap.stages.survey import to_jpeg
@@ -83,7 +83,7 @@ async def log_in(
 @router.post("/logout", include_in_schema=False)
 def log_out(request: Request, service: ServiceHere) -> Response:
     if secret := request.cookies.get(COOKIE):
-        end_token(service.database, secret)
+        service.tokens.forget(secret)
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(COOKIE)
     return answer

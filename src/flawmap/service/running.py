@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspectors import InspectOptions
-from flawmap.service.accounts import has_accounts
+from flawmap.service.accounts import KnownTokens, has_accounts
 from flawmap.service.database import Database, held_database, held_folder, open_database
 from flawmap.service.drift import DriftWatch
 from flawmap.service.guard import RateLimit
@@ -42,6 +42,7 @@ class Service:
     metrics: Metrics
     rate: RateLimit
     failed_logins: RateLimit
+    tokens: KnownTokens
     is_locked: bool
     """Whether who comes in has to say who they are."""
     in_use: ModelInUse
@@ -97,6 +98,7 @@ def running_service(
             metrics,
             RateLimit(options.requests_per_minute),
             RateLimit(options.logins_per_minute),
+            KnownTokens(database),
             is_locked,
             in_use,
             watch,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from flawmap.records import CrackMeasurement, Finding
@@ -85,6 +86,43 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     for file in report["files"]:
         assert str(service.options.data) not in fetch(file).decode("latin-1"), file
     assert client.get(f"/v1/reports/{report['id']}/journal.sqlite").status_code == 422
+
+
+def test_painted_masks_replace_what_was_found() -> None:
+    from flawmap.service.reporting import to_inspection, to_reviews
+    from flawmap.service.shapes import FindingInfo, ReviewInfo, SeenPhoto
+    from flawmap.tools import rle
+
+    mask = np.zeros((60, 80), bool)
+    mask[10:30, 20:50] = mask[40:44, 60:64] = True
+    mask[15:20, 25:30] = False
+    usual = {
+        "finding": None,
+        "polygon": None,
+        "of_review": None,
+        "note": "",
+        "reviewer": "anna",
+        "at": "2026",
+    }
+    said = ReviewInfo(id=1, verdict="painted", label=None, runs=rle.to_text(rle.encode(mask)), **usual)
+    kept = to_finding(Finding("crack", 0.9, (0.0, 0.0, 9.0, 9.0), (), 50))
+    photo = SeenPhoto(
+        number=1,
+        photo="0" * 64,
+        name="a.jpg",
+        is_done=True,
+        width_px=80,
+        height_px=60,
+        assessable=True,
+        findings=[FindingInfo(id=1, number=1, review=said, **kept)],
+        missed=[said.model_copy(update={"verdict": "missed", "label": "rust"})],
+        checked=None,
+    )
+    marked, painted = to_inspection(photo).findings
+    assert (marked.label, marked.score, painted.label, painted.score) == ("rust", 1.0, "crack", 0.9)
+    assert painted.box_xyxy == (20, 10, 64, 44) and painted.area_px == mask.sum()
+    assert np.ptp([x for x, _ in painted.polygon]) == 30
+    assert [one.kind for one in to_reviews({"a.jpg": photo}).changes] == ["repainted", "marked"]
 
 
 def test_a_report_is_of_what_has_ended(open_service: Callable, tiny: SimpleNamespace) -> None:

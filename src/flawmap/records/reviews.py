@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ReviewKind = Literal["rejected", "relabelled", "marked"]
+ReviewKind = Literal["rejected", "relabelled", "repainted", "marked"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class ReviewedFinding:
 
     photo: str
     kind: ReviewKind
-    """rejected: it is left out; relabelled: it has another label; marked: the model did not see it."""
+    """rejected: it is left out; relabelled: it has another label; repainted: its mask is another;
+    marked: the model did not see it."""
     label: str
     """The model's; of a marked one the person's."""
     new_label: str = ""

@@ -7,9 +7,11 @@ import shutil
 import threading
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sqlmodel import col, select
 
 from flawmap.errors import FlawmapError
@@ -18,6 +20,7 @@ from flawmap.records import (
     Finding,
     Inspection,
     ReviewedFinding,
+    ReviewKind,
     Survey,
     SurveyMeta,
     SurveyModel,
@@ -29,6 +32,8 @@ from flawmap.service.results import read_photos
 from flawmap.service.storage import Storage
 from flawmap.service.tables import Report
 from flawmap.stages.survey import from_finding
+from flawmap.tools.mask_files.outlines import trace_outlines
+from flawmap.tools.rle import parse_runs
 
 FILES = {
     "report.html": "text/html; charset=utf-8",
@@ -40,6 +45,9 @@ FILES = {
     "findings.coco.json": "application/json",
 }
 """What can be fetched of a report, and as what."""
+_KINDS: dict[str, ReviewKind] = {"reject": "rejected", "relabel": "relabelled", "painted": "repainted"}
+Outline = tuple[tuple[float, float], ...]
+Box = tuple[float, float, float, float]
 _log = logging.getLogger(__name__)
 
 
@@ -147,8 +155,9 @@ def to_inspection(photo: shapes.SeenPhoto) -> Inspection:
     """What counts of a photo after people had their say: not what they rejected, but what they marked."""
     if not photo.is_done:
         return Inspection(photo.name, error="not looked at: the inspection was stopped before")
-    found = [_to_finding(one) for one in photo.findings if _verdict(one) != "reject"]
-    found += [_to_marked(one) for one in photo.missed]
+    size_hw = (photo.height_px or 0, photo.width_px or 0)
+    found = [_to_finding(one, size_hw) for one in photo.findings if _verdict(one) != "reject"]
+    found += [_to_marked(one, size_hw) for one in photo.missed]
     return Inspection(
         path=photo.name,
         width_px=photo.width_px,
@@ -167,8 +176,8 @@ def to_reviews(photos: dict[str, shapes.SeenPhoto]) -> SurveyReviews:
     changes = []
     for name, photo in sorted(photos.items()):
         for one in photo.findings:
-            if one.review is not None and one.review.verdict in ("reject", "relabel"):
-                kind = "rejected" if one.review.verdict == "reject" else "relabelled"
+            if one.review is not None and one.review.verdict in _KINDS:
+                kind = _KINDS[one.review.verdict]
                 new_label = one.review.label or "" if kind == "relabelled" else ""
                 said = (one.review.reviewer, one.review.at, one.review.note)
                 changes.append(ReviewedFinding(name, kind, one.label, new_label, one.score, *said))
@@ -197,25 +206,41 @@ def to_model(record: dict[str, Any]) -> SurveyModel:
     )
 
 
-def _to_finding(one: shapes.FindingInfo) -> Finding:
-    values = one.model_dump(exclude={"id", "number", "review"})
-    if one.review is not None and one.review.verdict == "relabel":
-        values["label"] = one.review.label
-    return from_finding(values)
+def _to_finding(one: shapes.FindingInfo, size_hw: tuple[int, int]) -> Finding:
+    finding = from_finding(one.model_dump(exclude={"id", "number", "review"}))
+    if one.review is None or one.review.verdict not in ("relabel", "painted"):
+        return finding
+    finding = replace(finding, label=one.review.label or finding.label)
+    if one.review.verdict == "painted":  # what was measured was another region
+        box, outline, area_px = _to_shape(one.review, size_hw)
+        finding = replace(finding, box_xyxy=box, polygon=outline, area_px=area_px, measurement=None)
+    return finding
 
 
-def _to_marked(one: shapes.ReviewInfo) -> Finding:
-    """A flaw that a person outlined; what a person is sure of has the score 1."""
-    import numpy as np
+def _to_marked(one: shapes.ReviewInfo, size_hw: tuple[int, int]) -> Finding:
+    """A flaw that a person outlined or painted; what a person is sure of has the score 1."""
+    return Finding(one.label or "", 1.0, *_to_shape(one, size_hw))
 
-    polygon = np.asarray(one.polygon, float)
-    left, top = polygon.min(axis=0)
-    right, bottom = polygon.max(axis=0)
-    x, y = polygon.T
-    area_px = abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2  # the shoelace formula
+
+def _to_shape(one: shapes.ReviewInfo, size_hw: tuple[int, int]) -> tuple[Box, Outline, int]:
+    """Box, outline and area of what a person drew; of a mask in several parts, the largest outline."""
+    if one.runs is not None:
+        runs = parse_runs(one.runs, size_hw)
+        rings = [np.asarray(polygon[0], float) for polygon in trace_outlines(runs, size_hw)]
+        corners, area_px = max(rings, key=_area), float(runs[:, 1].sum())
+        inside = np.concatenate(rings)
+    else:
+        corners = inside = np.asarray(one.polygon, float)
+        area_px = _area(corners)
+    (left, top), (right, bottom) = inside.min(axis=0), inside.max(axis=0)
     box = (float(left), float(top), max(float(right), left + 1.0), max(float(bottom), top + 1.0))
-    outline = tuple((float(a), float(b)) for a, b in polygon)
-    return Finding(one.label or "", 1.0, box, outline, max(1, round(area_px)))
+    return box, tuple((float(x), float(y)) for x, y in corners), max(1, round(area_px))
+
+
+def _area(corners: np.ndarray) -> float:
+    """Of a polygon, by the shoelace formula."""
+    x, y = corners.T
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
 
 
 def _verdict(one: shapes.FindingInfo) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from flawmap.records import CrackMeasurement, Finding, Survey, SurveyModel
+from flawmap.records import CrackMeasurement, Finding, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
 from flawmap.stages.report.verdict import interval_of
 from flawmap.stages.report.wording import NARROW_SPACE, count, is_number, listed, percent, plural
@@ -154,8 +154,8 @@ def _reviewed(survey: Survey) -> list[dict[str, str]]:
     said = survey.reviews
     if said is None:
         return []
-    n_rejected, n_renamed, n_marked = map(said.count, ("rejected", "relabelled", "marked"))
-    n_asked = said.n_accepted + said.n_open + n_rejected + n_renamed
+    n_rejected, n_renamed, n_painted, n_marked = map(said.count, get_args(ReviewKind))
+    n_asked = said.n_accepted + said.n_open + n_rejected + n_renamed + n_painted
     n_said = n_asked - said.n_open
     if not n_said and not n_marked:
         text = f"All {plural(survey.n_findings, 'finding')} are the model's own." if survey.n_findings else ""
@@ -164,6 +164,7 @@ def _reviewed(survey: Survey) -> list[dict[str, str]]:
     told = [f"accepted {count(said.n_accepted)}"]
     told += [f"rejected {count(n_rejected)}, which are left out"] if n_rejected else []
     told += [f"gave another label to {count(n_renamed)}"] if n_renamed else []
+    told += [f"gave another mask to {count(n_painted)}"] if n_painted else []
     text = f"Of {plural(n_asked, 'finding')} of the model people {listed(told)}; "
     text += f"{count(said.n_open)} {'was' if said.n_open == 1 else 'were'} not reviewed. "
     if n_marked:
@@ -186,6 +187,7 @@ def review_rows(survey: Survey) -> list[list[str]]:
         done = {
             "rejected": f"{one.label}{score} rejected: no flaw",
             "relabelled": f"{one.label}{score} is {one.new_label}",
+            "repainted": f"{one.label}{score} has another mask, and is not measured",
             "marked": f"{one.label} marked: not seen by the model",
         }[one.kind]
         rows.append([one.photo, done, f"{one.reviewer}, {one.at[:10]}", one.note])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flawmap.service.comparing import compare_photos
-from flawmap.service.drift import LEAST, measure
+from flawmap.service.drift import LEAST, MOST_FOREIGN, count_foreign, measure
 from flawmap.service.facts import N_AXES
 from flawmap.service.ordering import farthest_first
 from flawmap.service.sampling import to_rate
@@ -181,6 +181,15 @@ def test_drift_is_told_from_chance() -> None:
     found = {one.name: one for one in measure(draw_facts(200, 1), draw_facts(200, 2, shift=1.5))}
     assert found["brightness"].is_alarm and found["features"].is_alarm
     assert not found["contrast"].is_alarm and not found["flaw_score"].is_alarm
+
+
+def test_foreign_photos_are_counted() -> None:
+    def shares(*values: float | None) -> list[dict]:
+        return [{"share_foreign": value} for value in values]
+
+    assert count_foreign(shares(*[None] * 100)) is None and count_foreign(shares(0.9)) is None
+    rate = count_foreign(shares(*[0.9] * 30, *[0.1] * 70))
+    assert rate.value == pytest.approx(0.3) and rate.low > MOST_FOREIGN
 
 
 def test_an_alarm_is_told_once(open_service: Callable, tiny: SimpleNamespace, monkeypatch) -> None:

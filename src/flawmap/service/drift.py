@@ -6,7 +6,8 @@ Kolmogorov and Smirnov. An alarm wants both: that chance does not explain the di
 together, and that it is large; with many photos the smallest difference is none of chance.
 
 The reference is an inspection that an admin names, else the first photos that the model looked at here.
-Tiles of training are no reference: their shares of flaws and their sizes are not those of whole photos.
+Scores of training tiles are no reference: their shares of flaws and their sizes are not those of whole
+photos. Where a model folder tells what is unlike its training photos, an alarm also says that many photos are.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ from flawmap.service.facts import MEASURES
 from flawmap.service.metrics import Metrics
 from flawmap.service.models import ServedModel
 from flawmap.service.ordering import facts_of
-from flawmap.service.shapes_quality import DriftInfo, DriftMeasure
+from flawmap.service.sampling import to_rate
+from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
 from flawmap.service.tables import DriftChange, DriftReference
 from flawmap.service.webhook import Webhook
 
 LEAST, MOST = 50, 200
 """Photos on each side: fewer say too little, more would hide that it began only lately."""
 LEAST_STATISTIC, MOST_P = 0.25, 0.01
+FOREIGN_SHARE, MOST_FOREIGN = 0.5, 0.1
+"""A photo is foreign where more than this share of it is unlike the training photos; of all photos, more than
+this share, by the lower end of its interval, is an alarm."""
 _EVERY_S = 60.0
 _log = logging.getLogger(__name__)
 
@@ -49,11 +54,13 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
     old, new = ([facts_of(one) for one in side] for side in (sides.reference, sides.latest))
     is_enough = min(len(old), len(new)) >= LEAST
     measures = measure(old, new) if is_enough else []
-    is_alarm = any(one.is_alarm for one in measures)
+    foreign = count_foreign(new)
+    is_alarm = any(one.is_alarm for one in measures) or (foreign is not None and _is_much(foreign))
     times = [one.done_at for one in sides.latest]
     notes = [
         f"alarm: a difference of {LEAST_STATISTIC} or more that chance gives in less than {MOST_P:.0%} of "
         "cases, all measures taken together",
+        f"alarm too: over {MOST_FOREIGN:.0%} of the photos are mostly unlike the model's training photos",
         "alike is not the same as right: measure on a random sample how good the model is",
     ]
     if not is_enough:
@@ -67,8 +74,19 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
         latest_from=min(times, default=None),  # type: ignore[type-var] - those read are done
         latest_to=max(times, default=None),  # type: ignore[type-var] - as above
         measures=measures,
+        foreign=foreign,
         notes=notes,
     )
+
+
+def count_foreign(facts: Sequence[Mapping[str, Any]]) -> Rate | None:
+    """How many photos are mostly unlike the training photos; None where the model cannot tell."""
+    shares = [one["share_foreign"] for one in facts if one.get("share_foreign") is not None]
+    return to_rate([share > FOREIGN_SHARE for share in shares]) if len(shares) >= LEAST else None
+
+
+def _is_much(foreign: Rate) -> bool:
+    return foreign.low is not None and foreign.low > MOST_FOREIGN
 
 
 def measure(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[DriftMeasure]:

@@ -217,5 +217,6 @@ def _drift() -> BaseModel:
         latest_from=_BEGAN,
         latest_to=_ENDED,
         measures=[measure],
+        foreign=None,
         notes=["alike is not the same as right: measure on a random sample how good the model is"],
     )

@@ -31,7 +31,8 @@ class NotedPhoto(InspectedPhoto):
 
 
 def note(seen: InspectedPhoto, model: Model) -> NotedPhoto:
-    """The photo with its facts: MEASURES, and features as a list of N_AXES numbers."""
+    """The photo with its facts: MEASURES, features as a list of N_AXES numbers, and how much of the photo is
+    unlike the training photos."""
     values = {one.name: getattr(seen, one.name) for one in fields(InspectedPhoto)}
     if seen.preview is None or seen.heat is None or not seen.heat.size:
         return NotedPhoto(**values)
@@ -41,6 +42,8 @@ def note(seen: InspectedPhoto, model: Model) -> NotedPhoto:
         "sharpness": round(sharpness(seen.preview), 4),
         "brightness": round(float(grey.mean()), 3),
         "contrast": round(float(grey.std()), 3),
+        # None where the model's folder does not tell what is foreign to it.
+        "share_foreign": getattr(seen.inspection, "share_foreign", None),
         "features": [round(float(value), 5) for value in _features(seen.preview, model)],
     }
     return NotedPhoto(**values, facts=facts)

@@ -170,6 +170,10 @@ class DriftInfo(BaseModel):
     latest_from: str | None
     latest_to: str | None
     measures: list[DriftMeasure]
+    foreign: Rate | None = Field(
+        description="Of the latest photos, those that are mostly unlike the model's training photos; null "
+        "where its folder does not tell, or under 50 photos."
+    )
     notes: list[str]
 
 

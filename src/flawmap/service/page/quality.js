@@ -175,7 +175,10 @@ async function showDrift() {
   const head = ["", "Reference", "Latest", "Difference", ""]
     .map((text) => make("th", { textContent: text, className: "n" }));
   const verdict = make("p", { className: drift.state === "alarm" ? "wrong" : "", textContent: words[drift.state] });
-  const about = `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).`;
+  const foreign = drift.foreign
+    ? ` ${(100 * drift.foreign.value).toFixed(0)} % of them are mostly unlike the model's training photos.`
+    : "";
+  const about = `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).${foreign}`;
   const notes = drift.notes.map(sentence);
   const table = make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows));
   parts.drift.replaceChildren(verdict, make("p", { textContent: about }), rows.length ? table : "", ...notes);

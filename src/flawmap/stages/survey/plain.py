@@ -86,18 +86,12 @@ def from_finding(values: Mapping[str, Any]) -> Finding:
         # The crack's own area is kept only in millimetres; without a scale nothing asks for it.
         area_px = values["area_px"] if area_mm2 is None else round(area_mm2 / scale**2)
         measured = CrackMeasurement(area_px=area_px, **{name: values[name] for name in _MEASURED})
-    return Finding(
-        label=values["label"],
-        score=values["score"],
-        box_xyxy=tuple(values["box_xyxy"]),
-        polygon=tuple((x, y) for x, y in values["polygon"]),
-        area_px=values["area_px"],
-        measurement=measured,
-        **{
-            name: values[name]
-            for name in ("severity", "severity_is_certain", "lon", "lat", "position_source")
-        },
-    )
+    exact = {
+        "box_xyxy": tuple(values["box_xyxy"]),
+        "polygon": tuple((x, y) for x, y in values["polygon"]),
+        "measurement": measured,
+    }
+    return Finding(**{f.name: values[f.name] for f in fields(Finding) if f.name in values} | exact)
 
 
 def _measured(measured: CrackMeasurement | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from flawmap.records import CrackMeasurement, Finding
 from flawmap.stages.survey import from_finding, to_finding
-from service_talk import inspect, to_site
+from service_talk import inspect, to_site, upload
 
 MARKED = [[20, 20], [100, 20], [100, 60], [20, 60]]
 
@@ -86,6 +87,23 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     for file in report["files"]:
         assert str(service.options.data) not in fetch(file).decode("latin-1"), file
     assert client.get(f"/v1/reports/{report['id']}/journal.sqlite").status_code == 422
+
+
+def test_names_of_users_are_no_paths(open_service: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
+    for module in ("jinja2", "openpyxl", "typst"):
+        pytest.importorskip(module)
+    client, _ = open_service()
+    names = ["../../../evil.png", "/evil.png", "evil" * 100, "evil.png/evil.png", "evil.png"]
+    photos = [{"photo": upload(client, to_site(i, 96, tiny)), "name": name} for i, name in enumerate(names)]
+    photos.append({"photo": upload(client, to_site(9, None, tiny)), "name": "evil.png"})
+    place = client.post("/v1/inspections", json={"photos": photos}).headers["Location"]
+    while client.get(place).json()["state"] != "done":
+        time.sleep(0.05)
+    report = wait_for(client, client.post(f"{place}/report", json={}).json())
+    assert report["state"] == "done", report["note"]
+    assert not list(tmp_path.rglob("*evil*"))
+    found = json.loads(client.get(f"/v1/reports/{report['id']}/findings.json").content)
+    assert sorted(photo["name"] for photo in found["photos"]) == sorted([*names, "evil.png (6)"])
 
 
 def test_painted_masks_replace_what_was_found() -> None:

@@ -38,7 +38,8 @@ def write_survey(
     give back what they say.
 
     `survey` says all but the rows. Every name stands for a file of its own. Photos are read once more, for
-    their pictures and positions. The files name photos, never the places where they lie here.
+    their pictures and positions. The files name photos, never the places where they lie here; and no name
+    becomes part of a path, so that it may come from anybody.
     """
     require_handing_over()
     known = {one.path: one.inspection for one in seen.values()}
@@ -56,8 +57,13 @@ def write_survey(
         return InspectedPhoto(inspection, shrink(image, _PREVIEW_PX), close_ups)
 
     asked = {"model": survey.model.digest, "options": survey.options}
-    rows = survey_photos({name: one.path for name, one in seen.items()}, out, look, asked, options, progress)
-    named = tuple(replace(row, inspection=replace(row.inspection, path=row.name)) for row in rows)
+    keys = {name: f"{number:06d}" for number, name in enumerate(sorted(seen), start=1)}
+    places = {keys[name]: one.path for name, one in seen.items()}
+    rows = survey_photos(places, out, look, asked, options, progress)
+    named = tuple(
+        replace(row, name=name, inspection=replace(row.inspection, path=name))
+        for name, row in zip(sorted(seen), rows, strict=True)
+    )
     survey = replace(survey, rows=named)
-    hand_over(survey, out, asked, SurveyReportOptions(), progress)
+    hand_over(survey, out, asked, SurveyReportOptions(), progress, keys=keys)
     return survey

@@ -7,7 +7,7 @@ together, and that it is large; with many photos the smallest difference is none
 
 The reference is an inspection that an admin names, else the first photos that the model looked at here.
 Scores of training tiles are no reference: their shares of flaws and their sizes are not those of whole
-photos. Where a model folder tells what is unlike its training photos, an alarm also says that many photos are.
+photos. Where a model folder tells what is unlike its training photos, many such photos are an alarm too.
 """
 
 from __future__ import annotations

@@ -51,6 +51,10 @@ Box = tuple[float, float, float, float]
 _log = logging.getLogger(__name__)
 
 
+class _Stopped(Exception):
+    """The service ends while a report is being written."""
+
+
 class Reports:
     """Writes waiting reports, oldest first; one that was begun when the service ended is written anew."""
 
@@ -63,7 +67,7 @@ class Reports:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the report that is being written."""
+        """Stop after a photo; the report that is being written is begun anew after the next start."""
         self._is_closed = True
         self._wake.set()
         self._thread.join()
@@ -108,6 +112,8 @@ class Reports:
         state, note = "done", ""
         try:
             self._write(report)
+        except _Stopped:
+            return
         except (FlawmapError, OSError) as error:
             state, note = "failed", str(error)
         except Exception:
@@ -130,7 +136,12 @@ class Reports:
         )
         place = self._folder / report.id
         shutil.rmtree(place, ignore_errors=True)  # of a kill
-        write_survey(seen, survey, place, self._storage.options)
+        write_survey(seen, survey, place, self._storage.options, self._check_open)
+
+    def _check_open(self, *_: object) -> None:
+        """Called with every photo, so that the service need not wait for a long report when it stops."""
+        if self._is_closed:
+            raise _Stopped
 
     def _to_file(self, photo: shapes.SeenPhoto, files: dict[str, str]) -> SeenFile:
         return SeenFile(self._storage.photo_path(files[photo.photo]), to_inspection(photo))
@@ -145,8 +156,8 @@ def name_photos(photos: Sequence[shapes.SeenPhoto]) -> dict[str, shapes.SeenPhot
     named: dict[str, shapes.SeenPhoto] = {}
     for photo in sorted(by_digest.values(), key=lambda one: one.number):
         name = photo.name
-        if name in named:
-            name = f"{photo.name} ({photo.number})"
+        while name in named:
+            name = f"{name} ({photo.number})"
         named[name] = photo
     return named
 

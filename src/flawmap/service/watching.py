@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from flawmap.errors import OptionError, PhotoError
@@ -173,19 +174,11 @@ class Watch:
 
     def _take(self, one: Entry) -> bool:
         """Keep a copy and add it to the inspection, or list why not; False where it is to be tried again."""
-        reason = "a link, which could lead anywhere; put the file itself there" if one.is_link else ""
-        digest = ""
-        if not reason:
-            try:
-                content = self._read(one)
-                digest = keep_upload(self._database, self._storage, content, WHO).digest
-            except PhotoError as error:
-                reason = str(error)
-            except OptionError:  # the folder of uploads cannot be written
-                raise
-            except OSError as error:
-                self.state.unopened[one.shown] = f"cannot be opened: {error.strerror or error}"
-                return False
+        try:
+            digest, reason = self._keep(one)
+        except OSError as error:
+            self.state.unopened[one.shown] = f"cannot be opened: {error.strerror or error}"
+            return False
         shown = one.shown
         row = WatchedFile(folder=self.key, path=shown, stamp=one.stamp, reason=reason, at=now())
         with self._database.writing(WHO, "refuse" if reason else "take up", shown[:_MOST_NAME]) as session:
@@ -196,10 +189,27 @@ class Watch:
         self.state.unopened.pop(shown, None)
         return True
 
+    def _keep(self, one: Entry) -> tuple[str, str]:
+        """The copy's digest, or "" and why there is none. Raises OSError where it may be there later."""
+        if one.is_link:
+            return "", "a link, which could lead anywhere; put the file itself there"
+        try:
+            return keep_upload(self._database, self._storage, self._read(one), WHO).digest, ""
+        except PhotoError as error:
+            return "", str(error)
+        except (OSError, OptionError, SQLAlchemyError):  # of no file, but of the disk or the database
+            raise
+        except Exception:  # one file must not keep all others out
+            _log.exception("the file %s of the watched folder", one.shown)
+            return "", "a fault of flawmap's while reading it; its log says more"
+
     def _read(self, one: Entry) -> bytes:
         """Raises PhotoError for a file that is too large, and OSError for one that changes under our eyes."""
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        handle = os.open(self._root / one.path, flags | getattr(os, "O_BINARY", 0))
+        path = self._root / one.path
+        if path.resolve() != path:  # a folder on the way has become a link
+            raise OSError("a link leads there")
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as file:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):

@@ -58,7 +58,7 @@ const PAINT_KEYS = {
 
 document.addEventListener("keydown", (event) => {
   const isTyping = event.target.closest("select, dialog, input:not([type=checkbox], [type=range])");
-  const isPress = event.key === "Enter" && event.target.closest("button, a");
+  const isPress = event.key === "Enter" && event.target.closest(isPainting() ? "#painter button" : "button, a");
   const isStep = event.key.startsWith("Arrow") && event.target.closest("input");
   const isHeld = event.ctrlKey || event.metaKey || event.altKey;
   const keys = isPainting() ? PAINT_KEYS : WALK_KEYS;
@@ -88,7 +88,13 @@ const clicks = {
   cancel: cancelInspection,
   "layers-button": toggleLayers,
 };
-for (const [id, work] of Object.entries(clicks)) element(id).addEventListener("click", work);
+for (const [id, work] of Object.entries(clicks)) {
+  element(id).addEventListener("click", (event) => {
+    work();
+    // After a mouse's click Enter is the photo's again; who came by the Tab key stays where they are.
+    if (event.detail) element("stage").focus({ preventScroll: true });
+  });
+}
 element("inspections").addEventListener("change", (event) => tell(() => showInspection(event.target.value)));
 for (const id of ["files", "folder"]) {
   element(id).addEventListener("change", (event) => {

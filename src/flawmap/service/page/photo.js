@@ -87,10 +87,13 @@ export function maskOf(finding) {
   return finding.review?.runs ? finding.review : finding;
 }
 
+const howToAdd = () =>
+  matchMedia("(max-width: 760px)").matches ? "Choose photos below." : "Drop photos or a folder here.";
+
 function draw() {
   const { photo, finding } = shown;
   element("empty").hidden = Boolean(viewer.size);
-  element("empty").textContent = photo?.error || (isReviewer ? "Drop photos or a folder here." : "No photo.");
+  element("empty").textContent = photo?.error || (isReviewer ? howToAdd() : "No photo.");
   element("photo-name").textContent = photo ? `${photo.name}${photo.reason ? `: ${photo.reason}` : ""}` : "";
   element("photo-name").title = element("photo-name").textContent;
   if (!photo || !viewer.size) return;

@@ -26,6 +26,8 @@ export class Viewer {
       event.preventDefault();
       this.zoomAt(event.clientX, event.clientY, Math.exp(-event.deltaY * 0.0015));
     }, { passive: false });
+    // The browser's own drag of a picture or of selected text would take the pointer away from a stroke.
+    this.stage.addEventListener("dragstart", (event) => event.preventDefault());
     this.stage.addEventListener("dblclick", (event) => this.zoomAt(event.clientX, event.clientY, 2));
     new ResizeObserver(() => this.isWhole && this.fit()).observe(this.stage);
   }

@@ -144,14 +144,11 @@ def test_painted_masks_replace_what_was_found() -> None:
 
 
 def test_a_report_is_of_what_has_ended(open_service: Callable, tiny: SimpleNamespace) -> None:
-    client, service = open_service()
-    result = inspect(client, [to_site(0, 96, tiny)] * 2)
-    place = f"/v1/inspections/{result['id']}"
-    with service.database.writing() as session:
-        from flawmap.service.database import Job
-
-        session.get_one(Job, result["id"]).state = "running"
+    client, _ = open_service()
+    photo = upload(client, to_site(0, 96, tiny))
+    place = client.post("/v1/inspections", json={"photos": [{"photo": photo}] * 500}).headers["Location"]
     assert client.post(f"{place}/report", json={}).status_code == 409
+    client.post(f"{place}/cancel")
     assert client.post(f"/v1/inspections/{'0' * 32}/report", json={}).status_code == 404
     assert client.post(f"{place}/report", json={"strukture": "x"}).status_code == 422
     assert client.get(f"/v1/reports/{'0' * 32}").status_code == 404

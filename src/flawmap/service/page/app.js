@@ -12,6 +12,7 @@ import "/static/lists.js";
 import { changed, element, make, say, tell } from "/static/page.js";
 import { openPanel } from "/static/panels.js";
 import { step, viewer } from "/static/photo.js";
+import { offerReports } from "/static/report.js";
 
 function toggle(id) {
   element(id).checked = !element(id).checked;
@@ -127,6 +128,7 @@ async function begin() {
   if (!able.length) say(models[0].why_not);
   await listInspections();
   changed();
+  await offerReports();
 }
 
 tell(begin);

@@ -130,6 +130,10 @@ def test_painted_masks_are_exported_to_the_pixel(
     said = review(client, verdict="painted", finding=finding["id"], runs=runs)
     missed = {"verdict": "missed", "inspection": result["id"], "number": 2, "label": "crack"}
     review(client, **missed, runs=rle.to_text(rle.encode(~ring)))
+    assert said["polygon"] == [[0, 0], [256, 0], [256, 192], [0, 192]]
+    bar = review(client, **missed, runs="386 5 578 6")
+    assert bar["polygon"] == [[2, 1], [4, 1], [4, 7], [2, 7]]
+    review(client, verdict="withdrawn", of_review=bar["id"])
     for status, wrong in (
         (409, {"verdict": "painted", "finding": finding["id"], "runs": "49153 1"}),
         (409, {"verdict": "painted", "finding": finding["id"], "runs": "2 x"}),

@@ -12,6 +12,7 @@ import "/static/lists.js";
 import { changed, element, make, say, shown, tell } from "/static/page.js";
 import { openPanel } from "/static/panels.js";
 import { openPhoto, step, viewer } from "/static/photo.js";
+import { offerReports } from "/static/report.js";
 
 function toggle(id) {
   element(id).checked = !element(id).checked;
@@ -128,6 +129,7 @@ async function begin() {
   await listInspections();
   await followLink();
   changed();
+  await offerReports();
 }
 
 // A link such as the webhook's names an inspection and a photo of it.

@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import httpx2
 import pytest
 
 from flawmap.errors import ServiceError
@@ -61,37 +65,109 @@ def serving(tiny_bundle: Bundle, tmp_path: Path, database_address: str | None) -
         kill(served)
 
 
+class Poster(threading.Thread):
+    """A client that uploads, inspects and reviews all the time, and asks again after every kill."""
+
+    def __init__(self, number: int, address: str, folder: Path, tiny: SimpleNamespace, reviewed: str) -> None:
+        """`reviewed` is the inspection whose findings it reviews."""
+        super().__init__(name=f"poster-{number}")
+        self._reviewed = reviewed
+        self.number, self._address, self._folder, self._tiny = number, address, folder, tiny
+        self.is_ending = False
+        self.begun: list[str] = []
+        """Inspections that were acknowledged, in the order in which they were asked for."""
+        self.notes: list[str] = []
+        """Of the reviews that were acknowledged."""
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with Client(self._address) as client:
+                while not self.is_ending:
+                    self._post(client, len(self.begun))
+                    time.sleep(0.05)
+        except BaseException as error:  # told by the test, which would wait in vain
+            self.fault = error
+
+    def _post(self, client: Client, i: int) -> None:
+        photo = self._folder / f"{self.number}-{i}.png"
+        photo.write_bytes(to_site(1000 * (self.number + 1) + i, 96, self._tiny))
+        key = f"poster {self.number}, photo {i}"
+        self.begun.append(_insist(lambda: client.begin_inspection([photo], key=key)).id)
+        assert _insist(lambda: client.predict([photo])).photos[0].label in ("crack", "good")
+        seen = _insist(lambda: client.result(self._reviewed))
+        for finding in [finding for photo in seen.photos for finding in photo.findings][-2:]:
+            note = f"{self.number}: {i}, {finding.id}"
+            asked = shapes.AskedReview(verdict="accept", finding=finding.id, note=note)
+            try:  # once only: asked again it would be a second word
+                client.review(asked)
+            except ServiceError as error:
+                assert "does not answer" in str(error), error
+            else:
+                self.notes.append(note)
+
+
+def _insist(ask: Callable[[], Any]) -> Any:
+    """The answer, once the service is there again."""
+    while True:
+        try:
+            return ask()
+        except ServiceError as error:
+            assert "does not answer" in str(error), error
+            time.sleep(0.1)
+
+
 @pytest.mark.slow
-def test_ten_kills_lose_and_double_nothing(serving: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
+def test_ten_kills_under_load_lose_and_double_nothing(
+    serving: Callable, tiny: SimpleNamespace, tmp_path: Path
+) -> None:
     photos = []
     for i in range(60):
         photos.append(tmp_path / f"{i}.png")
         photos[-1].write_bytes(to_site(i, 96 if i % 2 else None, tiny))
     port = free_port()
     serving(port)
-    with Client(f"http://127.0.0.1:{port}") as client:
+    address = f"http://127.0.0.1:{port}"
+    with Client(address) as client:
         begun = client.begin_inspection(photos, key="sixty photos")
-        said: dict[int, str] = {}
+        posters = [Poster(number, address, tmp_path, tiny, begun.id) for number in range(4)]
+        for poster in posters:
+            poster.start()
         for _ in range(10):
-            n_done = client.inspection(begun.id).n_done
-            while client.inspection(begun.id).n_done == n_done < len(photos):
+            n_done, n_begun = client.inspection(begun.id).n_done, sum(len(one.begun) for one in posters)
+            while client.inspection(begun.id).n_done == n_done < len(photos) or n_begun == sum(
+                len(one.begun) for one in posters
+            ):
+                assert all(poster.is_alive() for poster in posters), [one.fault for one in posters]
                 time.sleep(0.02)
-            for finding in [f for photo in client.result(begun.id).photos for f in photo.findings][:3]:
-                client.review(shapes.AskedReview(verdict="reject", finding=finding.id))
-                said[finding.id] = "reject"
             serving(port)
             assert client.begin_inspection(photos, key="sixty photos").id == begun.id
+        for poster in posters:
+            poster.is_ending = True
+            poster.join()
+        assert [poster.fault for poster in posters] == [None] * 4
         result = client.wait(begun.id)
+        single = [client.wait(one) for poster in posters for one in poster.begun]
     assert [photo.name for photo in result.photos] == [photo.name for photo in photos]
-    assert not any(photo.error for photo in result.photos)
+    assert not any(photo.error for one in (result, *single) for photo in one.photos)
     assert [len(photo.findings) for photo in result.photos] == [i % 2 for i in range(60)]
-    found = [finding for photo in result.photos for finding in photo.findings]
-    assert {one.id: one.review.verdict for one in found if one.review} == said and said
+    assert [[len(photo.findings) for photo in one.photos] for one in single] == [[1]] * len(single)
+    _check_kept(address, posters, n_photos=60 + len(single), n_jobs=1 + len(single))
+
+
+def _check_kept(address: str, posters: list[Poster], n_photos: int, n_jobs: int) -> None:
+    """All that was acknowledged is there once, and the audit log tells of each once."""
+    acknowledged = {note for poster in posters for note in poster.notes}
+    notes = [one["note"] for one in httpx2.get(f"{address}/v1/reviews?limit=10000").json()]
+    assert acknowledged and acknowledged <= set(notes) and len(notes) == len(set(notes))
+    jobs = httpx2.get(f"{address}/v1/inspections?limit=1000").json()
+    assert len(jobs) == n_jobs and {job["state"] for job in jobs} == {"done"}
+    events = httpx2.get(f"{address}/v1/audit-log?limit=10000").json()
+    n_events = Counter(event["what"] for event in events)
+    assert n_events == {"upload": n_photos, "begin inspection": n_jobs, "review: accept": len(notes)}
 
 
 def test_the_client_gives_records(open_service, tiny: SimpleNamespace, tmp_path: Path) -> None:
-    import httpx2
-
     http, _ = open_service()
     photo = tmp_path / "a.png"
     photo.write_bytes(to_site(0, 96, tiny))

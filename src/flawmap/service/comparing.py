@@ -36,19 +36,20 @@ def compare_photos(first: Sequence[shapes.SeenPhoto], second: Sequence[shapes.Se
 
 
 def _compare(first: shapes.SeenPhoto, second: shapes.SeenPhoto) -> ComparedPhoto:
-    verdicts, scores = (verdict_of(first), verdict_of(second)), (_score(first), _score(second))
+    said_first, said_second = verdict_of(first), verdict_of(second)
+    score_first, score_second = _score(first), _score(second)
     return ComparedPhoto(
         number=first.number,
         photo=first.photo,
         name=first.name,
-        first=verdicts[0],
-        second=verdicts[1],
+        first=said_first,
+        second=said_second,
         n_first=len(first.findings),
         n_second=len(second.findings),
-        score_first=scores[0],
-        score_second=scores[1],
-        difference=abs((scores[0] or 0.0) - (scores[1] or 0.0)),
-        is_different=verdicts[0] != verdicts[1],
+        score_first=score_first,
+        score_second=score_second,
+        difference=abs((score_first or 0.0) - (score_second or 0.0)),
+        is_different=said_first != said_second,
     )
 
 

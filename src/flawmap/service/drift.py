@@ -1,7 +1,7 @@
 """Whether the photos that come in now are like those that the model was put to use on, with an alarm.
 
 Held against one another are the model's highest score on each photo, its sharpness, brightness and contrast,
-and how far its features lie from the middle of the reference. Each is compared by the two-sample test of
+and its features, of which the axis counts that differs most. Each is compared by the two-sample test of
 Kolmogorov and Smirnov. An alarm wants both: that chance does not explain the difference, over all measures
 together, and that it is large; with many photos the smallest difference is none of chance.
 
@@ -91,34 +91,34 @@ def _is_much(foreign: Rate) -> bool:
 
 def measure(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[DriftMeasure]:
     """Facts of photos (see service.facts) then and now, measure by measure."""
-    values = {name: tuple(np.array([one[name] for one in side]) for side in (old, new)) for name in MEASURES}
-    values["features"] = _distances(*(np.array([one["features"] for one in side]) for side in (old, new)))
-    return [_measure(name, *pair, n_measures=len(values)) for name, pair in values.items()]
+    found = [
+        _measure(name, *(np.array([one[name] for one in side]) for side in (old, new))) for name in MEASURES
+    ]
+    before, after = (np.array([one["features"] for one in side]) for side in (old, new))
+    scale = before.std(axis=0) + 1e-9
+    axes = [_measure("features", *pair) for pair in zip((before / scale).T, (after / scale).T, strict=True)]
+    most = min(axes, key=lambda one: one.p_value)
+    found.append(most.model_copy(update={"p_value": min(1.0, most.p_value * len(axes))}))
+    return [one.model_copy(update={"is_alarm": _is_clear(one, len(found))}) for one in found]
 
 
-def _measure(name: str, old: np.ndarray, new: np.ndarray, *, n_measures: int) -> DriftMeasure:
+def _is_clear(one: DriftMeasure, n_measures: int) -> bool:
+    """Large, and not by chance over all measures (Bonferroni)."""
+    return one.statistic >= LEAST_STATISTIC and one.p_value * n_measures <= MOST_P
+
+
+def _measure(name: str, old: np.ndarray, new: np.ndarray) -> DriftMeasure:
     from scipy.stats import ks_2samp
 
     found = ks_2samp(old, new)
-    statistic, p_value = float(found.statistic), float(found.pvalue)  # type: ignore[attr-defined]
     return DriftMeasure(
         name=name,
         reference_mean=float(old.mean()),
         latest_mean=float(new.mean()),
-        statistic=statistic,
-        p_value=p_value,
-        is_alarm=statistic >= LEAST_STATISTIC and p_value * n_measures <= MOST_P,  # Bonferroni
+        statistic=float(found.statistic),  # type: ignore[attr-defined]
+        p_value=float(found.pvalue),  # type: ignore[attr-defined]
+        is_alarm=False,
     )
-
-
-def _distances(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, k) and (m, k) features → standard deviations of each photo from the reference's middle."""
-    middle, spread = old.mean(axis=0), old.std(axis=0) + 1e-9
-    n_axes = old.shape[1]
-    first, second = (
-        np.linalg.norm((side - middle) / spread, axis=1) / np.sqrt(n_axes) for side in (old, new)
-    )
-    return first, second
 
 
 def _read(session: Session, model: ServedModel) -> _Sides:

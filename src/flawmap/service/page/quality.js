@@ -150,7 +150,7 @@ async function showQueue() {
 
 // --- Drift and the watched folder ------------------------------------------------------------------------
 
-const NAMES = { flaw_score: "highest score", features: "features (distance)" };
+const NAMES = { flaw_score: "highest score", features: "features" };
 
 async function showDrift() {
   const drift = await ask(`/v1/drift?model=${encodeURIComponent(shown.result.model)}`).catch(() => null);

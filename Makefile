@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format lint types docs test-all test-postgres test-schema clean
+.PHONY: demo test test-browser check format lint types docs test-all test-postgres test-schema clean
 
 # A sample set is drawn, a model is trained on it (a few epochs only), and the report's place is printed.
 demo: $(INSTALLED)
@@ -17,9 +17,17 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# The page in Debian's Chromium, at desktop and phone width (FLAWMAP_SCREENSHOTS names a folder for pictures).
+test-browser: $(INSTALLED)
+	command -v chromium > /dev/null || { test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+		&& apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
+		|| { echo "There is no chromium; install Debian's package of that name: apt-get install chromium"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'browser and not data' tests/browser
+
 # The slow tests and those on real photos too (FLAWMAP_DATA, default ../shared/data).
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m 'slow or data or not slow'
+	$(BIN)/python -m pytest -m '(slow or data or not slow) and not browser'
 
 # The service's tests on a PostgreSQL server, which is started for them.
 test-postgres: $(INSTALLED)

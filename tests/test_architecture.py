@@ -87,6 +87,13 @@ def test_files_and_functions_stay_short(file: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
 
 
+@pytest.mark.parametrize("file", sorted((SRC / "service" / "page").glob("*.*")), ids=lambda file: file.name)
+def test_the_page_is_short_and_asks_nobody_else(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text) == []
+
+
 def test_there_are_files_to_check() -> None:
     assert len(FILES) > 10
     assert not list(SRC.rglob("utils.py"))

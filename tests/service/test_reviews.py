@@ -16,6 +16,7 @@ import flawmap
 from flawmap.errors import OptionError
 from flawmap.pipeline.preparing import read_labelled
 from flawmap.records import no_progress
+from flawmap.tools import rle
 from service_talk import inspect, to_site
 
 MISSED = [[20, 20], [100, 20], [100, 60], [20, 60]]
@@ -109,6 +110,53 @@ def test_reviews_become_tiles(
     assert {json.loads(line)["verdict"] for line in lines} == {"accept", "reject", "checked"}
     with pytest.raises(OptionError, match="there already"):
         flawmap.export_reviews(tmp_path / "data", tmp_path / "out", database=database_address)
+
+
+def draw_ring() -> np.ndarray:
+    """(192, 256) bool: a ring with a hole of one pixel, and single pixels in all corners."""
+    rows, columns = np.mgrid[:192, :256]
+    away = np.hypot(rows - 96, columns - 120)
+    ring = (away < 30) & (away > 12)
+    ring[96, 100] = False
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        ring[corner] = True
+    return ring
+
+
+def test_painted_masks_are_exported_to_the_pixel(
+    open_service: Callable, tiny: SimpleNamespace, tmp_path: Path, database_address: str | None
+) -> None:
+    client, _ = open_service()
+    result = inspect(client, [to_site(0, 96, tiny), to_site(1, None, tiny)])
+    finding = result["photos"][0]["findings"][0]
+    ring = draw_ring()
+    runs = rle.to_text(rle.encode(ring))
+    said = review(client, verdict="painted", finding=finding["id"], runs=runs)
+    missed = {"verdict": "missed", "inspection": result["id"], "number": 2, "label": "crack"}
+    review(client, **missed, runs=rle.to_text(rle.encode(~ring)))
+    assert said["polygon"] == [[0, 0], [256, 0], [256, 192], [0, 192]]
+    bar = review(client, **missed, runs="386 5 578 6")
+    assert bar["polygon"] == [[2, 1], [4, 1], [4, 7], [2, 7]]
+    review(client, verdict="withdrawn", of_review=bar["id"])
+    for status, wrong in (
+        (409, {"verdict": "painted", "finding": finding["id"], "runs": "49153 1"}),
+        (409, {"verdict": "painted", "finding": finding["id"], "runs": "2 x"}),
+        (409, {"verdict": "painted", "finding": finding["id"], "runs": " "}),
+        (422, {"verdict": "painted", "finding": finding["id"]}),
+        (422, {"verdict": "accept", "finding": finding["id"], "runs": "1 1"}),
+        (422, {**missed, "runs": "1 1", "polygon": MISSED}),
+    ):
+        assert client.post("/v1/reviews", json=wrong).status_code == status, wrong
+    photos = client.get(f"/v1/inspections/{result['id']}/result").json()["photos"]
+    kept = photos[0]["findings"][0]
+    assert kept["polygon"] == finding["polygon"] and kept["review"]["runs"] == said["runs"] == runs
+    for number in (1, 2):
+        review(client, verdict="checked", inspection=result["id"], number=number)
+    flawmap.export_reviews(tmp_path / "data", tmp_path / "out", "masks", database=database_address)
+    for photo, truth in zip(photos, (ring, ~ring), strict=True):
+        name = f"{photo['photo'][:16]}.png"
+        mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "crack" / name))
+        assert ((mask > 0) == truth).all()
 
 
 def test_reviews_become_masks(

@@ -34,6 +34,21 @@ def serve(
         float | None, typer.Option(help="Larger uploads are refused.  [default: 50]", min=0.001)
     ] = None,
     max_megapixels: Megapixels = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option(help="Inspect what comes into this folder; nothing in it is changed.", metavar="DIR"),
+    ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(
+            help="Tell this address of findings and drift, signed with $FLAWMAP_WEBHOOK_SECRET.",
+            metavar="URL",
+        ),
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="Where people reach the page, for the webhook's links.", metavar="URL"),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Serve models with a page for people and a REST interface.
@@ -51,6 +66,9 @@ def serve(
         n_threads=threads,
         max_photo_mb=max_photo_mb,
         max_megapixels=max_megapixels,
+        watch=watch,
+        webhook=webhook,
+        public_url=public_url,
     )
     flawmap.serve(models, options)
 

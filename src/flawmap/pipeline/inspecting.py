@@ -119,9 +119,14 @@ def hand_over(
     asked: Mapping[str, Any],
     options: SurveyReportOptions,
     progress: Progress = no_progress,
+    *,
+    keys: Mapping[str, str] | None = None,
 ) -> None:
-    """Write every file of a survey. Raises MissingExtraError where flawmap[inspect] is not installed."""
-    facts = SurveyFacts(survey, to_parts(survey), _shown(survey, out, asked, options.n_worst))
+    """Write every file of a survey. Raises MissingExtraError where flawmap[inspect] is not installed.
+
+    `keys` are the journal's names of photos, where these are not the survey's.
+    """
+    facts = SurveyFacts(survey, to_parts(survey), _shown(survey, out, asked, options.n_worst, keys or {}))
     write_findings(survey, out)
     progress("write reports", 0, 3)
     write_survey_report(facts, out / "report.html", options)
@@ -150,7 +155,9 @@ def left_out(rows: Sequence[SurveyRow]) -> tuple[Unreadable, ...]:
     )
 
 
-def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) -> tuple[ShownFinding, ...]:
+def _shown(
+    survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int, keys: Mapping[str, str]
+) -> tuple[ShownFinding, ...]:
     """The worst finding of each of the worst photos, with the pictures that the journal keeps."""
     worst: dict[str, tuple[SurveyRow, int]] = {}
     for row, i in survey.worst_first():
@@ -158,8 +165,9 @@ def _shown(survey: Survey, out: Path, asked: Mapping[str, Any], n_worst: int) ->
     shown = []
     with Journal(out, asked) as journal:
         for row, i in list(worst.values())[:n_worst]:
-            photo = journal.picture(row.name, "photo")
+            key = keys.get(row.name, row.name)
+            photo = journal.picture(key, "photo")
             overlay = None if photo is None else draw_kept(photo, row.inspection)
-            close_up = journal.picture(row.name, "close-up", i) or cut_close_up(row.inspection, i)
+            close_up = journal.picture(key, "close-up", i) or cut_close_up(row.inspection, i)
             shown.append(ShownFinding(row, i + 1, overlay, photo, close_up))
     return tuple(shown)

@@ -39,6 +39,7 @@ from flawmap.records.model import (
     TrainedModel,
     TrainedSegmenter,
 )
+from flawmap.records.reviews import ReviewedFinding, ReviewKind, SurveyReviews
 from flawmap.records.survey import PartVerdict, Survey, SurveyMeta, SurveyModel, SurveyPart, SurveyRow
 
 __all__ = [
@@ -80,11 +81,14 @@ __all__ = [
     "ProfileWidth",
     "Progress",
     "Ranking",
+    "ReviewKind",
+    "ReviewedFinding",
     "Split",
     "Survey",
     "SurveyMeta",
     "SurveyModel",
     "SurveyPart",
+    "SurveyReviews",
     "SurveyRow",
     "Thresholds",
     "TrainedModel",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from flawmap.records.basics import check
 from flawmap.records.inspection import Finding, Inspection
+from flawmap.records.reviews import SurveyReviews
 
 PartVerdict = Literal["finding", "no finding", "not assessed"]
 
@@ -74,6 +75,8 @@ class Survey:
     """What a finding's severity may be, mildest first; () where nothing is graded."""
     grading_note: str = ""
     """The table's source and its limits, in words."""
+    reviews: SurveyReviews | None = None
+    """What people said of the findings, where they could; the rows are those that are left after it."""
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
 ROLES = ("viewer", "reviewer", "admin")
-"""Each may do what the ones before it may: look; upload, inspect and review; see the audit log."""
+"""Each may do what the ones before it may: look; upload, inspect and review; see the audit log and switch."""
 LEAST_PASSWORD = 10
 _LOGIN_LASTS = timedelta(hours=12)
 _REMEMBERED_S = 5.0

@@ -12,7 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flawmap import __version__
 from flawmap.errors import FlawmapError
-from flawmap.service import routes_page, routes_reviews, routes_work, shapes
+from flawmap.service import routes_page, routes_quality, routes_reviews, routes_surveys, routes_work, shapes
+from flawmap.service.examples import add_examples
 from flawmap.service.guard import App, Guard
 from flawmap.service.metrics import Counted
 from flawmap.service.queueing import QueueFull
@@ -34,13 +35,15 @@ def create_app(service: Service) -> App:
         responses={422: {"model": shapes.Problem, "description": "Not what was wanted."}},
     )
     api.state.service = service
-    for routes in (routes_work, routes_reviews, routes_page):
+    for routes in (routes_work, routes_reviews, routes_surveys, routes_quality, routes_page):
         api.include_router(routes.router)
     api.add_exception_handler(RequestValidationError, _tell_invalid)
     api.add_exception_handler(QueueFull, _tell_full)
     api.add_exception_handler(FlawmapError, _tell_fault)
     for lost in (OperationalError, InterfaceError, PoolTimeout):
         api.add_exception_handler(lost, _tell_no_database)
+    document = api.openapi
+    api.openapi = lambda: add_examples(document())  # type: ignore[method-assign] - FastAPI's own way
     guarded = Guard(
         api,
         round(service.options.max_request_mb * 1e6),

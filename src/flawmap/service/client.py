@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
 from flawmap.errors import ServiceError
 from flawmap.records import Progress, no_progress
 from flawmap.service import shapes
+from flawmap.service import shapes_quality as quality
+from flawmap.service import shapes_surveys as surveys
 
 _BUSY = (429, 503)
 
@@ -42,7 +45,7 @@ class Client:
         self._http.close()
 
     def models(self) -> list[shapes.ModelInfo]:
-        """The models that are served, the default one first."""
+        """The models that are served, the one in use first."""
         return [shapes.ModelInfo(**one) for one in self._ask("GET", "/v1/models")]
 
     def predict(self, photos: Sequence[Path | str], model: str | None = None) -> shapes.Predicted:
@@ -91,7 +94,70 @@ class Client:
         """Say something of a finding or a photo."""
         return shapes.ReviewInfo(**self._ask("POST", "/v1/reviews", json=review.model_dump()))
 
+    def use_model(self, model: str) -> shapes.ModelInfo:
+        """Answer with another served model from now on; only an admin may."""
+        return shapes.ModelInfo(**self._ask("POST", f"/v1/models/{quote(model, safe='')}/use"))
+
+    def queue(self, inspection: str, order: quality.Order = "worst") -> quality.Queue:
+        """The photos of an inspection in the order in which to go through them."""
+        path = f"/v1/inspections/{inspection}/queue"
+        return quality.Queue(**self._ask("GET", path, params={"order": order}))
+
+    def report(self, inspection: str, meta: surveys.AskedReport | None = None) -> surveys.ReportInfo:
+        """Have the survey's report of an ended inspection written, and wait for it."""
+        asked = (meta or surveys.AskedReport()).model_dump()
+        path = f"/v1/inspections/{inspection}/report"
+        found = surveys.ReportInfo(**self._ask("POST", path, json=asked))
+        while found.state == "waiting":
+            time.sleep(0.2)
+            found = surveys.ReportInfo(**self._ask("GET", f"/v1/reports/{found.id}"))
+        if found.state == "failed":
+            raise ServiceError(f"the report could not be written: {found.note}")
+        return found
+
+    def report_file(self, report: str, file: surveys.ReportFile) -> bytes:
+        """The bytes of one file of a report."""
+        return self._send("GET", f"/v1/reports/{report}/{file}").content
+
+    def watch(self) -> surveys.WatchInfo:
+        """The watched folder."""
+        return surveys.WatchInfo(**self._ask("GET", "/v1/watch"))
+
+    def draw_sample(self, inspection: str, n: int = 100) -> quality.SampleInfo:
+        """Photos of an inspection drawn by lot, once."""
+        asked = {"inspection": inspection, "n": n}
+        return quality.SampleInfo(**self._ask("POST", "/v1/samples", json=asked))
+
+    def answer(self, sample: int, number: int, answer: quality.SampleVerdict) -> quality.DrawnPhoto:
+        """What a person sees on a drawn photo."""
+        path = f"/v1/samples/{sample}/photos/{number}/answer"
+        return quality.DrawnPhoto(**self._ask("POST", path, json={"answer": answer}))
+
+    def estimate(self, sample: int) -> quality.Estimate:
+        """How good the model is on the photos that a sample was drawn from."""
+        return quality.Estimate(**self._ask("GET", f"/v1/samples/{sample}/estimate"))
+
+    def compare(self, inspection: str, model: str, progress: Progress = no_progress) -> quality.Comparison:
+        """Where another model differs on the photos of an inspection, once it has looked at them all."""
+        asked = {"inspection": inspection, "model": model}
+        begun = quality.BegunComparison(**self._ask("POST", "/v1/comparisons", json=asked))
+        self.wait(begun.second.id, progress)
+        path = f"/v1/comparisons/{begun.first.id}/{begun.second.id}"
+        return quality.Comparison(**self._ask("GET", path))
+
+    def drift(self, model: str | None = None) -> quality.DriftInfo:
+        """Whether the latest photos are like the reference."""
+        params = {} if model is None else {"model": model}
+        return quality.DriftInfo(**self._ask("GET", "/v1/drift", params=params))
+
+    def set_drift_reference(self, inspection: str) -> quality.DriftInfo:
+        """Hold later photos against those of this inspection; only an admin may."""
+        return quality.DriftInfo(**self._ask("POST", "/v1/drift/reference", json={"inspection": inspection}))
+
     def _ask(self, method: str, path: str, **options: Any) -> Any:
+        return self._send(method, path, **options).json()
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         waited_s = 0.0
         while True:
             try:
@@ -106,7 +172,7 @@ class Client:
             time.sleep(pause_s)
             waited_s += pause_s
         if answer.is_success:
-            return answer.json()
+            return answer
         raise ServiceError(f"{method} {path} was refused with {answer.status_code}: {_why(answer)}")
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel
 
 from flawmap.errors import OptionError, require_extra
+from flawmap.service import tables as _tables  # noqa: F401 - known to the metadata wherever a database is
 from flawmap.tools.files import make_parents
 
 FILE = "flawmap.sqlite"
@@ -116,10 +117,13 @@ class Review(SQLModel, table=True):
     job_photo_id: int = Field(foreign_key="jobphoto.id", index=True)
     finding_id: int | None = Field(default=None, foreign_key="foundflaw.id", index=True)
     verdict: str
-    """accept, reject or relabel a finding; missed: a flaw that the model did not see; checked: every flaw of
-    the photo is marked; withdrawn: an earlier `missed`, named by `of_review`, was wrong."""
+    """accept, reject or relabel a finding; painted: its mask is another; missed: a flaw that the model did
+    not see; checked: every flaw of the photo is marked; withdrawn: an earlier `missed`, named by `of_review`,
+    was wrong."""
     label: str | None = None
     polygon: list[list[float]] | None = Field(default=None, sa_column=Column(JSON))
+    runs: str | None = None
+    """A painted mask, as tools.rle writes it."""
     of_review: int | None = Field(default=None, foreign_key="review.id")
     note: str = ""
     reviewer: str

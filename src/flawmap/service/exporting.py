@@ -24,6 +24,7 @@ from flawmap.service.storage import Storage
 from flawmap.stages.survey import to_png
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.rle import decode, parse_runs
 from flawmap.tools.tiles import lay_tiles
 
 _MOST_TILES = 24
@@ -33,7 +34,8 @@ _LEAST_SHARE = 0.02
 _PHOTOS = PhotoOptions(max_megapixels=1000)
 """The service has checked them already."""
 
-Outline = Sequence[Sequence[float]]
+Shape = Sequence[Sequence[float]] | str
+"""An outline's (x, y) corners, or the runs of a painted mask."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class _Truth:
     digest: str
     file: str
     name: str
-    flaws: tuple[tuple[str, Outline], ...]
-    """(label, outline)."""
-    rejected: tuple[Outline, ...]
-    undecided: tuple[Outline, ...]
+    flaws: tuple[tuple[str, Shape], ...]
+    """(label, shape)."""
+    rejected: tuple[Shape, ...]
+    undecided: tuple[Shape, ...]
     is_checked: bool
 
 
@@ -127,15 +129,16 @@ def _read(database: Database, model: str | None) -> _Read:
 
 
 def _to_truth(seen: shapes.SeenPhoto, file: str) -> _Truth:
-    flaws: list[tuple[str, Outline]] = [(one.label or "", one.polygon or []) for one in seen.missed]
-    rejected: list[Outline] = []
-    undecided: list[Outline] = []
+    flaws: list[tuple[str, Shape]] = [(one.label or "", one.runs or one.polygon or []) for one in seen.missed]
+    rejected: list[Shape] = []
+    undecided: list[Shape] = []
     for finding in seen.findings:
         verdict = finding.review.verdict if finding.review else ""
         outline = _outline(finding)
-        if verdict in ("accept", "relabel"):
-            label = finding.review.label if finding.review and verdict == "relabel" else finding.label
-            flaws.append((label or finding.label, outline))
+        if verdict == "accept":
+            flaws.append((finding.label, outline))
+        elif finding.review and verdict in ("relabel", "painted"):
+            flaws.append((finding.review.label or finding.label, finding.review.runs or outline))
         elif verdict == "reject":
             rejected.append(outline)
         else:
@@ -144,7 +147,7 @@ def _to_truth(seen: shapes.SeenPhoto, file: str) -> _Truth:
     return _Truth(seen.photo, file, seen.name, tuple(flaws), tuple(rejected), tuple(undecided), is_checked)
 
 
-def _outline(finding: shapes.FindingInfo) -> Outline:
+def _outline(finding: shapes.FindingInfo) -> Shape:
     left, top, right, bottom = finding.box_xyxy
     box = [[left, top], [right, top], [right, bottom], [left, bottom]]
     return finding.polygon if len(finding.polygon) >= 3 else box
@@ -156,9 +159,9 @@ def _write_masks(out: Path, truth: _Truth, image: np.ndarray, model: dict) -> It
     write_file(out / "images" / name, to_png(image))
     flaw_labels = [label for label in model["labels"] if label not in model["good_labels"]]
     drawn = {label: np.zeros(image.shape[:2], bool) for label in flaw_labels}
-    for label, outline in truth.flaws:
+    for label, shape in truth.flaws:
         mask = drawn.setdefault(label, np.zeros(image.shape[:2], bool))
-        mask |= _fill(outline, image.shape[:2])
+        mask |= _fill(shape, image.shape[:2])
     for label, mask in drawn.items():
         write_file(out / "masks" / label / name, to_png(255 * mask.astype(np.uint8)))
         if mask.any():
@@ -172,17 +175,17 @@ def _write_tiles(out: Path, truth: _Truth, image: np.ndarray, model: dict) -> It
     size_hw = image.shape[:2]
     flawed = np.zeros(size_hw, bool)
     doubtful = np.zeros(size_hw, bool)
-    for outline in truth.undecided:
-        doubtful |= _fill(outline, size_hw)
+    for shape in truth.undecided:
+        doubtful |= _fill(shape, size_hw)
     chosen: dict[tuple[int, int, int, int], str] = {}
     side = max(model["tile_hw"])
-    for label, outline in truth.flaws:
-        inside = _fill(outline, size_hw)
+    for label, shape in truth.flaws:
+        inside = _fill(shape, size_hw)
         flawed |= inside
         for window in _spread(_windows_with(inside, side)):
             chosen.setdefault(window, label)
     good = model["good_labels"][0] if model["good_labels"] else ""
-    places = [_fill(outline, size_hw) for outline in truth.rejected]
+    places = [_fill(shape, size_hw) for shape in truth.rejected]
     if truth.is_checked:
         places.append(np.ones(size_hw, bool))
     for place in places:
@@ -215,12 +218,15 @@ def _cut(window: tuple[int, int, int, int]) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _fill(outline: Outline, size_hw: tuple[int, ...]) -> np.ndarray:
-    """(H, W) bool: the pixels whose middles an outline holds."""
+def _fill(shape: Shape, size_hw: tuple[int, ...]) -> np.ndarray:
+    """(H, W) bool: the painted pixels, or those whose middles an outline holds."""
     from skimage.draw import polygon2mask
 
+    height, width = size_hw[:2]
+    if isinstance(shape, str):
+        return decode(parse_runs(shape, (height, width)), (height, width))
     # Corners are given from the photo's edge, (x, y); scikit-image counts (row, column) from pixel middles.
-    return polygon2mask(size_hw[:2], np.asarray(outline, float)[:, ::-1] - 0.5)
+    return polygon2mask((height, width), np.asarray(shape, float)[:, ::-1] - 0.5)
 
 
 def _table(rows: Sequence[tuple[str, str, str]], label: str) -> str:

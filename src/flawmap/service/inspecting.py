@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
-from flawmap.records import InspectedPhoto
 from flawmap.service.database import Database, FoundFlaw, Job, JobPhoto, StoredPhoto, now
+from flawmap.service.facts import NotedPhoto
 from flawmap.service.models import ServedModel
 from flawmap.service.queueing import PhotoQueue
 from flawmap.service.storage import Storage
@@ -20,6 +20,7 @@ from flawmap.stages.survey import to_finding, to_layers
 _MOST_TRIES = 10
 """Of a photo at whose sight the whole process ended each time. Photos that were tried before come last, so
 that other kills do not add up on one photo."""
+Tell = Callable[[Session, JobPhoto, Sequence[FoundFlaw]], None]
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +38,15 @@ class Inspections:
     """Works off waiting jobs, oldest first."""
 
     def __init__(
-        self, database: Database, storage: Storage, queue: PhotoQueue, models: Mapping[str, ServedModel]
+        self,
+        database: Database,
+        storage: Storage,
+        queue: PhotoQueue,
+        models: Mapping[str, ServedModel],
+        tell: Tell | None = None,
     ) -> None:
+        """`tell` hears of every photo with findings, in the transaction that keeps them."""
+        self._tell = tell
         self._database, self._storage, self._queue, self._models = database, storage, queue, models
         self._wake, self._is_closed = threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="inspections", daemon=True)
@@ -78,7 +86,7 @@ class Inspections:
         served = self._models[job.model]
         self._set_running(job.id)
         waiting = self._unfinished(job.id)
-        looking: dict[Future[InspectedPhoto], JobPhoto] = {}
+        looking: dict[Future[NotedPhoto], JobPhoto] = {}
         while waiting or looking:
             if self._is_closed or self._is_cancelled(job.id):
                 waiting.clear()  # what is being looked at is kept all the same
@@ -92,13 +100,11 @@ class Inspections:
         if not self._is_closed:
             self._end(job.id)
 
-    def _look(self, served: ServedModel, photo: JobPhoto) -> Future[InspectedPhoto]:
-        assert served.looking is not None
-        look = served.looking.look
+    def _look(self, served: ServedModel, photo: JobPhoto) -> Future[NotedPhoto]:
         with self._database.reading() as session:
             stored = session.exec(select(StoredPhoto).where(StoredPhoto.digest == photo.digest)).one()
         path = self._storage.photo_path(stored.file)
-        return self._queue.inspect(lambda: look(path))
+        return self._queue.inspect(lambda: served.look(path))
 
     def _unfinished(self, job_id: str) -> list[JobPhoto]:
         query = select(JobPhoto).where(JobPhoto.job_id == job_id, col(JobPhoto.done_at).is_(None))
@@ -115,7 +121,7 @@ class Inspections:
             kept.n_tries += 1
         return True
 
-    def _finish(self, photo: JobPhoto, future: Future[InspectedPhoto]) -> None:
+    def _finish(self, photo: JobPhoto, future: Future[NotedPhoto]) -> None:
         try:
             seen = future.result()
         except CancelledError:  # the service stops
@@ -128,7 +134,7 @@ class Inspections:
             self._storage.keep_picture(photo.job_id, photo.number, kind, content)
         self._keep(photo, seen)
 
-    def _keep(self, photo: JobPhoto, seen: InspectedPhoto | None = None, error: str = "") -> None:
+    def _keep(self, photo: JobPhoto, seen: NotedPhoto | None = None, error: str = "") -> None:
         """All that was seen of one photo, in one transaction: a photo is done once, or not at all."""
         found = None if seen is None else seen.inspection
         with self._database.writing() as session:
@@ -143,7 +149,9 @@ class Inspections:
                 "reason": found.reason if found else "",
                 "error": found.error if found else error,
                 "share_seen": found.share_seen if found else 0.0,
+                "facts": seen.facts if seen else None,
             }
+            flaws = []
             for number, one in enumerate(found.findings if found else (), start=1):
                 assert photo.id is not None
                 flaw = FoundFlaw(
@@ -153,7 +161,10 @@ class Inspections:
                     score=one.score,
                     record=to_finding(one),
                 )
-                session.add(flaw)
+                flaws.append(flaw)
+            session.add_all(flaws)
+            if flaws and self._tell is not None:
+                self._tell(session, kept, flaws)
 
     def _set_running(self, job_id: str) -> None:
         with self._database.writing() as session:
@@ -166,7 +177,9 @@ class Inspections:
             return session.get_one(Job, job_id).state == "cancelled"
 
     def _end(self, job_id: str) -> None:
+        """Done, unless photos came in meanwhile, as from a watched folder: then it goes on."""
+        unfinished = select(JobPhoto.id).where(JobPhoto.job_id == job_id, col(JobPhoto.done_at).is_(None))
         with self._database.writing() as session:
             job = session.get_one(Job, job_id)
-            if job.state == "running":
+            if job.state == "running" and session.exec(unfinished).first() is None:
                 job.state, job.finished_at = "done", now()

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from flawmap.service.guard import App, Receive, Scope, Send
 from flawmap.service.queueing import PhotoQueue
+from flawmap.service.shapes_quality import DriftInfo
 
 
 class Metrics:
@@ -33,6 +34,26 @@ class Metrics:
             "flawmap_photos_waiting", "Photos that no thread has taken yet.", registry=self.registry
         )
         waiting.set_function(lambda: queue.n_waiting)
+        self.drift = Gauge(
+            "flawmap_drift_statistic",
+            "How far the latest photos differ from the reference, 0 to 1.",
+            ("model", "measure"),
+            registry=self.registry,
+        )
+        self.drift_alarm = Gauge(
+            "flawmap_drift_alarm", "1 while the latest photos differ.", ("model",), registry=self.registry
+        )
+        self.deliveries = Gauge(
+            "flawmap_deliveries_waiting",
+            "Messages that the webhook has not taken.",
+            registry=self.registry,
+        )
+
+    def tell_drift(self, found: DriftInfo) -> None:
+        """What was found of a model's photos."""
+        self.drift_alarm.labels(found.model).set(found.state == "alarm")
+        for one in found.measures:
+            self.drift.labels(found.model, one.name).set(one.statistic)
 
     def page(self) -> bytes:
         """The text form of Prometheus."""

@@ -11,6 +11,8 @@ from flawmap.errors import BundleError, OptionError
 from flawmap.pipeline.inspectors import InspectOptions, Looking, describe_model, open_look
 from flawmap.pipeline.using import load
 from flawmap.records import Answer, SurveyModel
+from flawmap.service.facts import NotedPhoto, note
+from flawmap.stages.inspection import default_findings
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.runtime import RuntimeOptions
 
@@ -45,7 +47,28 @@ class ServedModel:
             "good_labels": list(said.good_labels),
             "digest": said.digest,
             "tile_hw": list(self.model.spec.tile_hw),
+            "threshold": self.threshold,
+            "backbone": said.backbone,
+            "flawmap_version": said.flawmap_version,
+            "test": said.test,
+            "options": {} if self.looking is None else dict(self.looking.options),
         }
+
+    @property
+    def threshold(self) -> float:
+        """The score from which on a place may be a finding."""
+        spec = self.model.spec
+        asked = None if self.looking is None else self.looking.options["inspection"]["least_score"]
+        if asked is not None:
+            return asked
+        if spec.masks is not None:
+            return min(spec.masks.cleaning.thresholds)
+        return (spec.findings or default_findings(spec.tile_hw)).least_score
+
+    def look(self, path: Path) -> NotedPhoto:
+        """What the model sees on a photo, and what is kept of the photo besides."""
+        assert self.looking is not None
+        return note(self.looking.look(path), self.model)
 
     def predict(self, content: bytes) -> Answer:
         """What the model says of a photo's bytes. Raises PhotoError."""

@@ -33,10 +33,20 @@ class ServeOptions:
     logins_per_minute: int = 10
     """Failed ones from one address; argon2 makes each cost about 50 ms of a core."""
 
+    watch: Path | None = None
+    """A folder whose new photos are inspected as they come; nothing in it is changed."""
+    watch_poll_s: float = 1.0
+    watch_settle_s: float = 2.0
+    """How long a file there must not have changed before it is taken up."""
+    webhook: str | None = None
+    """Told of findings and drift, signed with FLAWMAP_WEBHOOK_SECRET of the environment."""
+    public_url: str | None = None
+    """Where people reach the page, for the links that the webhook sends; None: the address listened on."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise OptionError(f"port is {self.port}; 0 to 65535 was wanted")
-        for name in ("max_photo_mb", "max_megapixels", "max_request_mb", "max_waiting"):
+        for name in ("max_photo_mb", "max_megapixels", "max_request_mb", "max_waiting", "watch_poll_s"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; a number above 0 was wanted")
         if self.n_threads is not None and self.n_threads < 1:
@@ -51,6 +61,12 @@ class ServeOptions:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def url(self) -> str:
+        """Where the service listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def max_photo_bytes(self) -> int:

@@ -35,6 +35,7 @@ def to_review(review: Review) -> shapes.ReviewInfo:
         finding=review.finding_id,
         label=review.label,
         polygon=review.polygon,
+        runs=review.runs,
         of_review=review.of_review,
         note=review.note,
         reviewer=review.reviewer,
@@ -53,7 +54,7 @@ def _to_seen(photo: JobPhoto, flaws: Sequence[FoundFlaw], reviews: Sequence[Revi
         photo=photo.digest,
         name=photo.name,
         is_done=photo.done_at is not None,
-        **{key: value for key, value in (photo.seen or {}).items() if key != "share_seen"},
+        **{key: value for key, value in (photo.seen or {}).items() if key != "facts"},
         findings=[
             shapes.FindingInfo(
                 **{

@@ -7,11 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 from sqlmodel import Session, col, select
 
+from flawmap.errors import MaskError
 from flawmap.service import shapes
 from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import Event, FoundFlaw, Job, JobPhoto, Review, now
 from flawmap.service.results import to_review
 from flawmap.service.routes_work import PROBLEMS
+from flawmap.tools.rle import parse_runs
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
 
@@ -23,14 +25,15 @@ def add_review(asked: shapes.AskedReview, service: ServiceHere, caller: Reviewer
         photo, finding_id = _find_target(session, asked)
         if photo.done_at is None:
             raise HTTPException(409, "the photo has not been looked at yet")
-        _check_polygon(asked, photo)
+        outline = _check_mask(asked, photo)
         assert photo.id is not None
         review = Review(
             job_photo_id=photo.id,
             finding_id=finding_id,
             verdict=asked.verdict,
             label=asked.label,
-            polygon=None if asked.polygon is None else [list(point) for point in asked.polygon],
+            polygon=outline,
+            runs=asked.runs,
             of_review=asked.of_review,
             note=asked.note,
             reviewer=caller.name,
@@ -60,14 +63,36 @@ def _find_target(session: Session, asked: shapes.AskedReview) -> tuple[JobPhoto,
     return photo, None
 
 
-def _check_polygon(asked: shapes.AskedReview, photo: JobPhoto) -> None:
-    if asked.polygon is None:
-        return
+def _check_mask(asked: shapes.AskedReview, photo: JobPhoto) -> list[list[float]] | None:
+    """The outline of what is marked; of a painted mask the box around it. Has to lie within the photo."""
+    if asked.polygon is None and asked.runs is None:
+        return None
     width, height = ((photo.seen or {}).get(side) for side in ("width_px", "height_px"))
     if not width or not height:
         raise HTTPException(409, "the photo could not be read, so nothing can be marked in it")
-    if not all(0 <= x <= width and 0 <= y <= height for x, y in asked.polygon):
+    if asked.runs is not None:
+        return _box_around(asked.runs, (height, width))
+    outline = [[x, y] for x, y in asked.polygon or ()]
+    if not all(0 <= x <= width and 0 <= y <= height for x, y in outline):
         raise HTTPException(409, f"the outline leaves the photo, which has {width}×{height} pixels")
+    return outline
+
+
+def _box_around(text: str, size_hw: tuple[int, int]) -> list[list[float]]:
+    """The corners of the box around a painted mask."""
+    try:
+        runs = parse_runs(text, size_hw)
+    except MaskError as error:
+        raise HTTPException(409, f"the painted mask holds {error}") from error
+    if not len(runs):
+        raise HTTPException(409, "the painted mask is empty; reject the finding instead")
+    first, last = runs[:, 0] - 1, runs.sum(axis=1) - 2  # pixels, counted from 0
+    left, right = int(first[0]) // size_hw[0], int(last[-1]) // size_hw[0] + 1
+    # A run over the foot of a column covers both ends of columns.
+    is_within = first // size_hw[0] == last // size_hw[0]
+    top = int((first % size_hw[0]).min()) if is_within.all() else 0
+    bottom = int((last % size_hw[0]).max()) + 1 if is_within.all() else size_hw[0]
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
 
 
 @router.get("/reviews", responses={k: PROBLEMS[k] for k in (401, 404)})

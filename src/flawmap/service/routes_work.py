@@ -14,17 +14,18 @@ from sqlmodel import Session, col, select
 from flawmap.errors import PhotoError
 from flawmap.records import Answer
 from flawmap.service import shapes
-from flawmap.service.access import Reviewer, ServiceHere, Viewer
+from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import FoundFlaw, Job, JobPhoto, StoredPhoto, now
 from flawmap.service.inspecting import is_servable
 from flawmap.service.models import ServedModel
 from flawmap.service.results import read_photos
 from flawmap.service.running import Service
+from flawmap.service.uploads import keep_upload
 
 router = APIRouter(prefix="/v1", tags=["photos"])
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
-ModelName = Annotated[str | None, Query(description="Of /v1/models; the first one where none is named.")]
+ModelName = Annotated[str | None, Query(description="Of /v1/models; the one in use where none is named.")]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": shapes.Problem, "description": meaning}
     for status, meaning in (
@@ -44,21 +45,35 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 @router.get("/models", responses={401: PROBLEMS[401]})
 def list_models(service: ServiceHere, _: Viewer) -> list[shapes.ModelInfo]:
     """The models that are served, the default one first."""
-    return [
-        shapes.ModelInfo(
-            name=model.name,
-            task=model.described.task,
-            labels=list(model.described.labels),
-            good_labels=list(model.described.good_labels),
-            backbone=model.described.backbone,
-            digest=model.described.digest,
-            test=model.described.test,
-            can_inspect=model.looking is not None,
-            why_not=model.why_not,
-            is_default=model is service.default_model,
-        )
-        for model in service.models.values()
-    ]
+    first = service.default_model
+    others = [model for model in service.models.values() if model is not first]
+    return [to_model_info(model, is_default=model is first) for model in (first, *others)]
+
+
+@router.post("/models/{model}/use", responses={k: PROBLEMS[k] for k in (401, 403, 404, 409)})
+def use_model(
+    model: Annotated[str, Path(max_length=300)], service: ServiceHere, caller: Admin
+) -> shapes.ModelInfo:
+    """Answer with this model from now on where none is named. Inspections that were begun keep theirs."""
+    served = find_model(service, model)
+    if service.watch is not None and served.looking is None:
+        raise HTTPException(409, f"a folder is watched, which needs a model that inspects: {served.why_not}")
+    return to_model_info(service.in_use.use(served.name, caller.name), is_default=True)
+
+
+def to_model_info(model: ServedModel, *, is_default: bool) -> shapes.ModelInfo:
+    return shapes.ModelInfo(
+        name=model.name,
+        task=model.described.task,
+        labels=list(model.described.labels),
+        good_labels=list(model.described.good_labels),
+        backbone=model.described.backbone,
+        digest=model.described.digest,
+        test=model.described.test,
+        can_inspect=model.looking is not None,
+        why_not=model.why_not,
+        is_default=is_default,
+    )
 
 
 @router.post("/predict", responses={k: PROBLEMS[k] for k in (400, 401, 403, 404, 413, 429, 503)})
@@ -108,25 +123,10 @@ def upload_photo(
     """Keep one photo for inspections. The same bytes sent again are answered alike and kept once."""
     _check_bytes(service, photo)
     try:
-        kept = service.storage.keep(photo.file.read())
+        kept = keep_upload(service.database, service.storage, photo.file.read(), caller.name)
     except PhotoError as error:
         raise HTTPException(415, str(error)) from error
     height, width = kept.size_hw
-    with service.database.reading() as session:
-        is_known = session.get(StoredPhoto, kept.digest) is not None
-    if not is_known:
-        row = StoredPhoto(
-            digest=kept.digest,
-            file=kept.file,
-            format=kept.format,
-            n_bytes=kept.n_bytes,
-            width_px=width,
-            height_px=height,
-            added_at=now(),
-            added_by=caller.name,
-        )
-        with service.database.writing(caller.name, "upload", kept.digest) as session:
-            session.merge(row)
     return shapes.KeptPhoto(
         photo=kept.digest, format=kept.format, n_bytes=kept.n_bytes, width_px=width, height_px=height
     )

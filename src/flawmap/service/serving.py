@@ -43,7 +43,7 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=10,
         )
-        print(f"serving {', '.join(service.models)} on {_to_url(options)} (data: {options.data})", flush=True)
+        print(f"serving {', '.join(service.models)} on {options.url} (data: {options.data})", flush=True)
         uvicorn.Server(config).run()
 
 
@@ -92,8 +92,3 @@ def _check_address(options: ServeOptions) -> None:
         raise OptionError(
             f"cannot listen on {options.host}:{options.port} ({error.strerror}); name another host or port"
         ) from error
-
-
-def _to_url(options: ServeOptions) -> str:
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    return f"http://{host}:{options.port}"

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Verdict = Literal["accept", "reject", "relabel", "missed", "checked", "withdrawn"]
+Verdict = Literal["accept", "reject", "relabel", "painted", "missed", "checked", "withdrawn"]
 JobState = Literal["waiting", "running", "done", "cancelled"]
 Digest = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
 MOST_PHOTOS = 100_000
 MOST_ROWS = 2**31 - 1
 """Numbers of rows are 32 bits in PostgreSQL."""
+MOST_RUNS_TEXT = 8_000_000
+"""Characters: half a million runs, more than a hand paints."""
 
 
 class Asked(BaseModel):
@@ -88,7 +90,7 @@ class AskedInspection(Asked):
     """Photos for a model to look at."""
 
     photos: list[AskedPhoto] = Field(min_length=1, max_length=MOST_PHOTOS)
-    model: str | None = Field(default=None, description="Of /v1/models; the first one where none is named.")
+    model: str | None = Field(default=None, description="Of /v1/models; the one in use where none is named.")
 
     model_config = ConfigDict(
         extra="forbid",
@@ -119,6 +121,7 @@ class ReviewInfo(BaseModel):
     finding: int | None
     label: str | None
     polygon: list[list[float]] | None
+    runs: str | None = Field(default=None, description="A painted mask, as it was given.")
     of_review: int | None
     note: str
     reviewer: str
@@ -152,6 +155,7 @@ class SeenPhoto(BaseModel):
     assessable: bool | None = None
     reason: str = ""
     error: str = ""
+    share_seen: float = Field(default=1.0, description="Of its pixels; less where a region was given.")
     findings: list[FindingInfo]
     missed: list[ReviewInfo] = Field(description="Flaws that people marked and the model did not see.")
     checked: ReviewInfo | None = Field(description="Who said that every flaw of the photo is marked.")
@@ -165,8 +169,8 @@ class InspectionResult(InspectionInfo):
 
 
 class AskedReview(Asked):
-    """A correction. `accept`, `reject` and `relabel` speak of a finding; `missed` and `checked` of a photo;
-    `withdrawn` of an earlier `missed`."""
+    """A correction. `accept`, `reject`, `relabel` and `painted` speak of a finding; `missed` and `checked` of
+    a photo; `withdrawn` of an earlier `missed` or `checked`."""
 
     verdict: Verdict
     finding: int | None = Field(default=None, ge=1, le=MOST_ROWS)
@@ -182,6 +186,13 @@ class AskedReview(Asked):
         max_length=10_000,
         description="(x, y) corners in pixels of the upright photo.",
     )
+    runs: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_RUNS_TEXT,
+        description="A mask of the whole upright photo, 'start length start length …': its pixels are "
+        "numbered from 1, down the columns and then rightwards.",
+    )
     note: str = Field(default="", max_length=2000)
 
     model_config = ConfigDict(
@@ -195,17 +206,20 @@ class AskedReview(Asked):
             "accept": self.finding is not None,
             "reject": self.finding is not None,
             "relabel": self.finding is not None and self.label is not None,
-            "missed": of_photo and self.label is not None and self.polygon is not None,
+            "painted": self.finding is not None and self.runs is not None,
+            "missed": of_photo
+            and self.label is not None
+            and (self.polygon is None) is not (self.runs is None),
             "checked": of_photo,
             "withdrawn": self.of_review is not None and self.finding is None,
         }
         if self.of_review is not None and self.verdict != "withdrawn":
             raise ValueError("of_review goes with withdrawn only")
-        if not wanted[self.verdict]:
+        if not wanted[self.verdict] or (self.runs and self.verdict not in ("painted", "missed")):
             raise ValueError(
-                "accept and reject want finding; relabel wants finding and label; missed wants inspection, "
-                "number, label and polygon; checked wants inspection and number; withdrawn wants of_review "
-                "and no finding"
+                "accept and reject want finding; relabel wants finding and label; painted wants finding and "
+                "runs; missed wants inspection, number, label and either polygon or runs; checked wants "
+                "inspection and number; withdrawn wants of_review, no finding"
             )
         return self
 

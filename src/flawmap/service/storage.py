@@ -28,14 +28,14 @@ class Storage:
 
     def __init__(self, data: Path, options: PhotoOptions) -> None:
         self._uploads, self._pictures = data / "uploads", data / "pictures"
-        self._options = options
+        self.options = options
 
     def keep(self, content: bytes) -> Upload:
         """Check a photo by its bytes and header, and write it; the same bytes are written once.
 
         Raises PhotoError for what is no photo, or has too many pixels, before anything is decoded.
         """
-        known = recognise(content, self._options)
+        known = recognise(content, self.options)
         digest = hashlib.blake2b(content, digest_size=32).hexdigest()
         file = f"{digest[:2]}/{digest}{known.extension}"
         if not (self._uploads / file).is_file():

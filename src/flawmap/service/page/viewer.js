@@ -1,11 +1,11 @@
-// The photo at any scale, with its layers: outlines, areas and heat in pixels of the upright photo.
+// The photo at any scale, with its layers: outlines, masks and heat in pixels of the upright photo.
 
 const SVG = "http://www.w3.org/2000/svg";
 const MOST_ZOOM = 40;
 const element = (id) => document.getElementById(id);
 
 export class Viewer {
-  constructor({ onPick, onDrawn }) {
+  constructor({ onPick }) {
     this.stage = element("stage");
     this.world = element("world");
     this.photo = element("photo");
@@ -14,9 +14,9 @@ export class Viewer {
     this.size = null;
     this.view = { x: 0, y: 0, scale: 1 };
     this.pointers = new Map();
-    this.drawn = null;
+    this.stroking = false;
     this.onPick = onPick;
-    this.onDrawn = onDrawn;
+    this.onLook = () => {};
     this.stage.addEventListener("pointerdown", (event) => this.press(event));
     this.stage.addEventListener("pointermove", (event) => this.move(event));
     for (const name of ["pointerup", "pointercancel"]) {
@@ -26,6 +26,8 @@ export class Viewer {
       event.preventDefault();
       this.zoomAt(event.clientX, event.clientY, Math.exp(-event.deltaY * 0.0015));
     }, { passive: false });
+    // The browser's own drag of a picture or of selected text would take the pointer away from a stroke.
+    this.stage.addEventListener("dragstart", (event) => event.preventDefault());
     this.stage.addEventListener("dblclick", (event) => this.zoomAt(event.clientX, event.clientY, 2));
     new ResizeObserver(() => this.isWhole && this.fit()).observe(this.stage);
   }
@@ -48,18 +50,18 @@ export class Viewer {
     this.marks.replaceChildren();
   }
 
-  // `flaws`: [{polygon, verdict, isChosen, id}], the chosen one drawn last.
-  draw(flaws, { outlines, areas, heat, opacity }) {
+  // `flaws`: [{line, area, verdict, isChosen}], the chosen one drawn last; a layer is its opacity, or false.
+  draw(flaws, { outlines, masks, heat }) {
     this.heat.style.display = heat ? "" : "none";
-    this.heat.style.opacity = opacity;
+    this.heat.style.opacity = heat || 0;
     const paths = [];
     for (const flaw of [...flaws].sort((a, b) => a.isChosen - b.isChosen)) {
-      const line = `M${flaw.polygon.map((point) => point.join(" ")).join("L")}Z`;
       const kind = `${flaw.verdict}${flaw.isChosen ? " chosen" : ""}`;
-      if (areas) paths.push(this.path(line, `area ${kind}`, opacity * 0.6));
+      if (masks) paths.push(this.path(flaw.area, `area ${kind}`, masks));
       if (outlines || flaw.isChosen) {
         const casing = flaw.isChosen ? "casing chosen" : "casing";
-        paths.push(this.path(line, casing), this.path(line, kind));
+        const opacity = flaw.isChosen ? 1 : outlines;
+        paths.push(this.path(flaw.line, casing, opacity), this.path(flaw.line, kind, opacity));
       }
     }
     this.marks.replaceChildren(...paths);
@@ -113,6 +115,7 @@ export class Viewer {
     this.world.style.setProperty("--px", 1 / scale);
     this.world.classList.toggle("pixels", scale >= 2);
     element("zoom").textContent = `${Math.round(scale * 100)} %`;
+    this.onLook();
   }
 
   toPhoto(event) {
@@ -125,18 +128,31 @@ export class Viewer {
     ];
   }
 
-  // From now on a stroke of the pointer is an outline, not a move.
-  beginDrawing(isOn) {
-    this.drawn = isOn ? [] : null;
-    this.stage.classList.toggle("drawing", isOn);
+  // Strokes of the pointer go to a tool {begin(point), go(point), end(), stop()} instead of moving the photo;
+  // null puts it away. A second finger stops the stroke: two fingers always move and zoom.
+  set tool(tool) {
+    if (this.stroking) this.held.stop();
+    this.stroking = false;
+    this.held = tool;
+    this.stage.classList.toggle("drawing", Boolean(tool));
+  }
+
+  get tool() {
+    return this.held ?? null;
   }
 
   press(event) {
     if (!this.size) return;
     this.stage.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
-    this.travelled = 0;
-    if (this.drawn) this.drawn = [this.toPhoto(event)];
+    this.travelled = this.pointers.size === 1 ? 0 : Infinity; // two fingers pick nothing
+    if (this.stroking) {
+      this.held.stop();
+      this.stroking = false;
+    } else if (this.held && this.pointers.size === 1 && event.button === 0) {
+      this.stroking = true;
+      this.held.begin(this.toPhoto(event));
+    }
   }
 
   move(event) {
@@ -146,38 +162,27 @@ export class Viewer {
     this.travelled += Math.abs(dx) + Math.abs(dy);
     const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
     this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
-    if (this.drawn && !other) {
-      this.drawn.push(this.toPhoto(event));
-      this.sketch();
+    if (this.stroking) {
+      for (const one of event.getCoalescedEvents?.() ?? [event]) this.held.go(this.toPhoto(one));
     } else if (other) {
       const distance = (point) => Math.hypot(point[0] - other[0], point[1] - other[1]);
       const share = distance([event.clientX, event.clientY]) / Math.max(distance(before), 1);
+      this.look(this.view.x + dx / 2, this.view.y + dy / 2, this.view.scale);
       this.zoomAt((event.clientX + other[0]) / 2, (event.clientY + other[1]) / 2, share);
     } else {
       this.look(this.view.x + dx, this.view.y + dy, this.view.scale);
     }
   }
 
-  sketch() {
-    this.marks.querySelector(".sketch")?.remove();
-    const line = `M${this.drawn.map((point) => point.join(" ")).join("L")}`;
-    this.marks.append(this.path(line, "missed chosen sketch"));
-  }
-
   release(event) {
     if (!this.pointers.delete(event.pointerId)) return;
-    if (this.drawn && event.type === "pointerup") {
-      const outline = thinned(this.drawn);
-      this.drawn = [];
-      if (outline.length >= 3) this.onDrawn(outline);
-    } else if (this.travelled < 5 && event.type === "pointerup") {
+    const isDone = event.type === "pointerup";
+    if (this.stroking) {
+      this.stroking = false;
+      if (isDone) this.held.end();
+      else this.held.stop();
+    } else if (isDone && !this.held && this.travelled < 5) {
       this.onPick(this.toPhoto(event));
     }
   }
-}
-
-// A stroke has a point per event; a few hundred say as much.
-function thinned(points) {
-  const step = Math.max(1, Math.ceil(points.length / 400));
-  return points.filter((_, i) => i % step === 0);
 }

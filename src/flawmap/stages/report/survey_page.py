@@ -22,6 +22,7 @@ _SECTIONS = (
     ("worst", "Worst findings"),
     ("parts", "Parts"),
     ("findings", "Photos with findings"),
+    ("reviews", "Changed by people"),
     ("open", "Not judged"),
     ("model", "The model"),
     ("options", "Options"),
@@ -31,6 +32,7 @@ _SECTIONS = (
 def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
     """The whole page. Raises MissingExtraError without jinja2."""
     survey, rows = facts.survey, photo_rows(facts)
+    reviews = words.review_rows(survey)
     context = {
         "title": survey.meta.structure or "Inspection",
         "task": " · ".join(part for part in (survey.meta.element, survey.meta.span) if part)
@@ -49,13 +51,16 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
         "n_parts": len(facts.parts),
         "rows": rows[: options.n_listed],
         "n_rows": len(rows),
+        "reviews": reviews[: options.n_listed],
+        "n_reviews": len(reviews),
         "open": words.not_judged(survey)[: options.n_listed],
         "n_open": len(words.not_judged(survey)),
         "model": words.model_rows(survey.model),
         "test": test_rows(survey.model.test),
         "options": words.option_rows(survey.options),
     }
-    sections = [(key, name) for key, name in _SECTIONS if key != "parts" or facts.parts]
+    has = {"parts": facts.parts, "reviews": reviews}
+    sections = [(key, name) for key, name in _SECTIONS if has.get(key, True)]
     return render_page("survey.html", sections, context, extra="inspect")
 
 

@@ -39,7 +39,7 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
     """All that the template prints; pictures are written below `root` and named."""
     survey = facts.survey
     rows, open_photos = photo_rows(facts), words.not_judged(survey)
-    n = options.n_listed
+    n, reviews = options.n_listed, words.review_rows(survey)
     return {
         "title": survey.meta.structure or "Inspection",
         "sentence": words.summary_sentence(survey),
@@ -60,6 +60,9 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
         ],
         "rows": [[row["name"], count(row["n"]), row["grade"], row["width"]] for row in rows[:n]],
         "more_rows": f"The {count(n)} worst of {plural(len(rows), 'photo')}." if len(rows) > n else "",
+        "reviews": reviews[:n],
+        "is-reviewed": bool(survey.reviews and survey.reviews.has_any),
+        "more_reviews": f"The first {count(n)} of {count(len(reviews))}." if len(reviews) > n else "",
         "open": [[one["name"], f"{one['kind']}: {one['reason']}"] for one in open_photos[:n]],
         "more_open": f"The first {count(n)} of {count(len(open_photos))}." if len(open_photos) > n else "",
         "model": [*words.model_rows(survey.model), *_own_test(survey.model.test)],

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from flawmap.records import CrackMeasurement, Finding, Survey, SurveyModel
+from flawmap.records import CrackMeasurement, Finding, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
 from flawmap.stages.report.verdict import interval_of
 from flawmap.stages.report.wording import NARROW_SPACE, count, is_number, listed, percent, plural
@@ -129,7 +129,13 @@ def length_text(length_px: float, scale_mm_per_px: float | None) -> str:
 def caveats(facts: SurveyFacts) -> list[dict[str, str]]:
     """What a reader must know before relying on this, gravest first: {"level", "title", "text"}."""
     survey = facts.survey
-    return [*_judged(survey), *_trust(survey.model), *_sizes(survey), *_counting(survey)]
+    return [
+        *_judged(survey),
+        *_reviewed(survey),
+        *_trust(survey.model),
+        *_sizes(survey),
+        *_counting(survey),
+    ]
 
 
 def _judged(survey: Survey) -> list[dict[str, str]]:
@@ -156,6 +162,51 @@ def _judged(survey: Survey) -> list[dict[str, str]]:
         what = f"{count(n_foreign)} of {plural(len(findings), 'finding')} {where}"
         found.append({"level": "warn", "title": what, "text": text})
     return found
+
+
+def _reviewed(survey: Survey) -> list[dict[str, str]]:
+    """What people made of the model's findings, where they could say so."""
+    said = survey.reviews
+    if said is None:
+        return []
+    n_rejected, n_renamed, n_painted, n_marked = map(said.count, get_args(ReviewKind))
+    n_asked = said.n_accepted + said.n_open + n_rejected + n_renamed + n_painted
+    n_said = n_asked - said.n_open
+    if not n_said and not n_marked:
+        text = f"All {plural(survey.n_findings, 'finding')} are the model's own." if survey.n_findings else ""
+        text += " Nobody has said whether they are right, or whether something was missed."
+        return [{"level": "warn", "title": "Not reviewed by a person", "text": text.strip()}]
+    told = [f"accepted {count(said.n_accepted)}"]
+    told += [f"rejected {count(n_rejected)}, which are left out"] if n_rejected else []
+    told += [f"gave another label to {count(n_renamed)}"] if n_renamed else []
+    told += [f"gave another mask to {count(n_painted)}"] if n_painted else []
+    text = f"Of {plural(n_asked, 'finding')} of the model people {listed(told)}; "
+    text += f"{count(said.n_open)} {'was' if said.n_open == 1 else 'were'} not reviewed. "
+    if n_marked:
+        text += (
+            f"{plural(n_marked, 'flaw was', 'flaws were')} marked by hand that the model did not see; they "
+            "count as findings, with the score 1, and are not measured. "
+        )
+    n_photos = plural(len(survey.rows), "photo")
+    text += f"Of {count(said.n_checked)} of {n_photos} a person said that every flaw is marked."
+    level = "warn" if said.n_open or said.n_checked < len(survey.rows) else ""
+    return [{"level": level, "title": "Reviewed by people", "text": text}]
+
+
+def review_rows(survey: Survey) -> list[list[str]]:
+    """[photo, what was done, who and when, note] of every finding that a person changed."""
+    changes = survey.reviews.changes if survey.reviews is not None else ()
+    rows = []
+    for one in changes:
+        score = "" if one.score is None else f" (score {one.score:.2f})"
+        done = {
+            "rejected": f"{one.label}{score} rejected: no flaw",
+            "relabelled": f"{one.label}{score} is {one.new_label}",
+            "repainted": f"{one.label}{score} has another mask, and is not measured",
+            "marked": f"{one.label} marked: not seen by the model",
+        }[one.kind]
+        rows.append([one.photo, done, f"{one.reviewer}, {one.at[:10]}", one.note])
+    return rows
 
 
 def _trust(model: SurveyModel) -> list[dict[str, str]]:

@@ -9,8 +9,17 @@ from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.parts import name_parts, to_parts
-from flawmap.stages.survey.pictures import PictureFolder, cut_close_up, draw_kept, to_jpeg, to_layers, to_png
-from flawmap.stages.survey.plain import to_document, to_finding
+from flawmap.stages.survey.pictures import (
+    PictureFolder,
+    cut_around,
+    cut_close_up,
+    draw_kept,
+    shrink,
+    to_jpeg,
+    to_layers,
+    to_png,
+)
+from flawmap.stages.survey.plain import from_finding, to_document, to_finding
 from flawmap.stages.survey.running import Look, run_survey
 from flawmap.stages.survey.writing import write_findings, write_workbook
 
@@ -24,11 +33,14 @@ __all__ = [
     "PictureFolder",
     "SurveyOptions",
     "compare_surveys",
+    "cut_around",
     "cut_close_up",
     "draw_kept",
+    "from_finding",
     "name_parts",
     "read_survey",
     "run_survey",
+    "shrink",
     "to_document",
     "to_finding",
     "to_jpeg",

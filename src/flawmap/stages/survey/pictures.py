@@ -77,7 +77,7 @@ def to_kept_pictures(seen: InspectedPhoto, max_close_ups: int) -> dict[tuple[str
     """Of a photo with findings: the photo, made small, and close-ups of its first findings, as JPEG."""
     if seen.preview is None or not seen.inspection.findings:
         return {}
-    kept = {("photo", 0): to_jpeg(_shrink(seen.preview, KEPT_PX), _KEPT_QUALITY)}
+    kept = {("photo", 0): to_jpeg(shrink(seen.preview, KEPT_PX), _KEPT_QUALITY)}
     for i, image in enumerate(seen.close_ups[: min(max_close_ups, len(seen.inspection.findings))]):
         kept["close-up", i] = to_jpeg(image, _KEPT_QUALITY)
     return kept
@@ -88,7 +88,7 @@ def to_layers(seen: InspectedPhoto) -> dict[str, bytes]:
     one pixel per cell. Empty where the photo could not be read."""
     if seen.preview is None:
         return {}
-    layers = {"thumb.jpg": to_jpeg(_shrink(seen.preview, _THUMB_PX), _KEPT_QUALITY)}
+    layers = {"thumb.jpg": to_jpeg(shrink(seen.preview, _THUMB_PX), _KEPT_QUALITY)}
     if seen.heat is not None:
         opacity = (255 * np.clip(seen.heat, 0, 1)).round().astype(np.uint8)[..., None]
         red = np.broadcast_to(np.array(_HEAT, np.uint8), (*seen.heat.shape, 3))
@@ -139,11 +139,16 @@ def cut_close_up(inspection: Inspection, index: int) -> bytes | None:
         image = read_image(read_place(inspection.path))
     except PhotoError:
         return None
-    left, top, right, bottom = inspection.findings[index].box_xyxy
+    return to_jpeg(cut_around(image, inspection.findings[index]), _KEPT_QUALITY)
+
+
+def cut_around(image: np.ndarray, finding: Finding) -> np.ndarray:
+    """A finding's surroundings in an upright photo, (H, W, 3) uint8 RGB, at full size."""
+    left, top, right, bottom = finding.box_xyxy
     height, width = image.shape[:2]
     x = max(0, min(round((left + right - _CLOSE_UP_PX) / 2), width - _CLOSE_UP_PX))
     y = max(0, min(round((top + bottom - _CLOSE_UP_PX) / 2), height - _CLOSE_UP_PX))
-    return to_jpeg(image[y : y + _CLOSE_UP_PX, x : x + _CLOSE_UP_PX], _KEPT_QUALITY)
+    return image[y : y + _CLOSE_UP_PX, x : x + _CLOSE_UP_PX]
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -184,7 +189,8 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def _shrink(image: np.ndarray, side_px: int) -> np.ndarray:
+def shrink(image: np.ndarray, side_px: int) -> np.ndarray:
+    """(H, W, 3) uint8 RGB with its longer side at most `side_px`."""
     from PIL import Image
 
     scale = side_px / max(image.shape[:2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -30,6 +31,8 @@ def to_document(survey: Survey) -> dict[str, Any]:
     }
     if survey.grades:
         document["grading"] = {"grades": list(survey.grades), "note": survey.grading_note}
+    if survey.reviews is not None:
+        document["reviews"] = to_plain(survey.reviews)
     if parts := to_parts(survey):
         document["parts"] = to_plain(parts)
     return document
@@ -75,6 +78,22 @@ def to_finding(finding: Finding) -> dict[str, Any]:
         "position_source": finding.position_source,
     }
     return {key: _rounded(key, value) for key, value in values.items()}
+
+
+def from_finding(values: Mapping[str, Any]) -> Finding:
+    """The finding that to_finding() was given, to the digits that it keeps."""
+    scale, area_mm2 = values["scale_mm_per_px"], values["area_mm2"]
+    measured = None
+    if values["length_px"] is not None:
+        # The crack's own area is kept only in millimetres; without a scale nothing asks for it.
+        area_px = values["area_px"] if area_mm2 is None else round(area_mm2 / scale**2)
+        measured = CrackMeasurement(area_px=area_px, **{name: values[name] for name in _MEASURED})
+    exact = {
+        "box_xyxy": tuple(values["box_xyxy"]),
+        "polygon": tuple((x, y) for x, y in values["polygon"]),
+        "measurement": measured,
+    }
+    return Finding(**{f.name: values[f.name] for f in fields(Finding) if f.name in values} | exact)
 
 
 def _measured(measured: CrackMeasurement | None) -> dict[str, Any]:

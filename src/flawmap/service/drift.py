@@ -1,0 +1,207 @@
+"""Whether the photos that come in now are like those that the model was put to use on, with an alarm.
+
+Held against one another are the model's highest score on each photo, its sharpness, brightness and contrast,
+and its features, of which the axis counts that differs most. Each is compared by the two-sample test of
+Kolmogorov and Smirnov. An alarm wants both: that chance does not explain the difference, over all measures
+together, and that it is large; with many photos the smallest difference is none of chance.
+
+The reference is an inspection that an admin names, else the first photos that the model looked at here.
+Scores of training tiles are no reference: their shares of flaws and their sizes are not those of whole
+photos. Where a model folder tells what is unlike its training photos, many such photos are an alarm too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from flawmap.service.database import Database, Job, JobPhoto, now
+from flawmap.service.facts import MEASURES
+from flawmap.service.metrics import Metrics
+from flawmap.service.models import ServedModel
+from flawmap.service.ordering import facts_of
+from flawmap.service.sampling import to_rate
+from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
+from flawmap.service.tables import DriftChange, DriftReference
+from flawmap.service.webhook import Webhook
+
+LEAST, MOST = 50, 200
+"""Photos on each side: fewer say too little, more would hide that it began only lately."""
+LEAST_STATISTIC, MOST_P = 0.25, 0.01
+FOREIGN_SHARE, MOST_FOREIGN = 0.5, 0.1
+"""A photo is foreign where more than this share of it is unlike the training photos; of all photos, more than
+this share, by the lower end of its interval, is an alarm."""
+_EVERY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    reference: Sequence[JobPhoto]
+    latest: Sequence[JobPhoto]
+    words: str
+
+
+def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
+    """The latest photos of a model against its reference."""
+    sides = _read(session, model)
+    old, new = ([facts_of(one) for one in side] for side in (sides.reference, sides.latest))
+    is_enough = min(len(old), len(new)) >= LEAST
+    measures = measure(old, new) if is_enough else []
+    foreign = count_foreign(new)
+    is_alarm = any(one.is_alarm for one in measures) or (foreign is not None and _is_much(foreign))
+    times = [one.done_at for one in sides.latest]
+    notes = [
+        f"alarm: a difference of {LEAST_STATISTIC} or more that chance gives in less than {MOST_P:.0%} of "
+        "cases, all measures taken together",
+        f"alarm too: over {MOST_FOREIGN:.0%} of the photos are mostly unlike the model's training photos",
+        "alike is not the same as right: measure on a random sample how good the model is",
+    ]
+    if not is_enough:
+        notes.insert(0, f"{LEAST} photos or more are wanted on each side")
+    return DriftInfo(
+        model=model.name,
+        state=("alarm" if is_alarm else "alike") if is_enough else "too few photos",
+        reference=sides.words,
+        n_reference=len(old),
+        n_latest=len(new),
+        latest_from=min(times, default=None),  # type: ignore[type-var] - those read are done
+        latest_to=max(times, default=None),  # type: ignore[type-var] - as above
+        measures=measures,
+        foreign=foreign,
+        notes=notes,
+    )
+
+
+def count_foreign(facts: Sequence[Mapping[str, Any]]) -> Rate | None:
+    """How many photos are mostly unlike the training photos; None where the model cannot tell."""
+    shares = [one["share_foreign"] for one in facts if one.get("share_foreign") is not None]
+    return to_rate([share > FOREIGN_SHARE for share in shares]) if len(shares) >= LEAST else None
+
+
+def _is_much(foreign: Rate) -> bool:
+    return foreign.low is not None and foreign.low > MOST_FOREIGN
+
+
+def measure(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[DriftMeasure]:
+    """Facts of photos (see service.facts) then and now, measure by measure."""
+    found = [
+        _measure(name, *(np.array([one[name] for one in side]) for side in (old, new))) for name in MEASURES
+    ]
+    before, after = (np.array([one["features"] for one in side]) for side in (old, new))
+    scale = before.std(axis=0) + 1e-9
+    axes = [_measure("features", *pair) for pair in zip((before / scale).T, (after / scale).T, strict=True)]
+    most = min(axes, key=lambda one: one.p_value)
+    found.append(most.model_copy(update={"p_value": min(1.0, most.p_value * len(axes))}))
+    return [one.model_copy(update={"is_alarm": _is_clear(one, len(found))}) for one in found]
+
+
+def _is_clear(one: DriftMeasure, n_measures: int) -> bool:
+    """Large, and not by chance over all measures (Bonferroni)."""
+    return one.statistic >= LEAST_STATISTIC and one.p_value * n_measures <= MOST_P
+
+
+def _measure(name: str, old: np.ndarray, new: np.ndarray) -> DriftMeasure:
+    from scipy.stats import ks_2samp
+
+    found = ks_2samp(old, new)
+    return DriftMeasure(
+        name=name,
+        reference_mean=float(old.mean()),
+        latest_mean=float(new.mean()),
+        statistic=float(found.statistic),  # type: ignore[attr-defined]
+        p_value=float(found.pvalue),  # type: ignore[attr-defined]
+        is_alarm=False,
+    )
+
+
+def _read(session: Session, model: ServedModel) -> _Sides:
+    digest = model.described.digest
+    query = (
+        select(JobPhoto)
+        .join(Job, col(Job.id) == col(JobPhoto.job_id))
+        .where(
+            col(Job.model_record)["digest"].as_string() == digest,  # type: ignore[attr-defined]
+            col(JobPhoto.done_at).is_not(None),
+        )
+    )
+    named = session.exec(
+        select(DriftReference).where(DriftReference.digest == digest).order_by(col(DriftReference.id).desc())
+    ).first()
+    oldest, newest = (
+        (col(JobPhoto.done_at), col(JobPhoto.id)),
+        (col(JobPhoto.done_at).desc(), col(JobPhoto.id).desc()),
+    )
+    if named is None:
+        first = session.exec(query.order_by(*oldest).limit(MOST)).all()
+        words = f"the first {len(first)} photos that this model looked at here"
+    else:
+        first = session.exec(query.where(JobPhoto.job_id == named.job_id).order_by(*oldest).limit(MOST)).all()
+        words = f"the inspection {named.job_id[:8]}, named by {named.who} on {named.at[:10]}"
+        query = query.where(JobPhoto.job_id != named.job_id)
+    known = {one.id for one in first}
+    last = session.exec(query.order_by(*newest).limit(MOST + len(known))).all()
+    latest = [one for one in last if one.id not in known and facts_of(one)][:MOST]
+    return _Sides([one for one in first if facts_of(one)], latest, words)
+
+
+class DriftWatch:
+    """Looks for drift of the served models now and then; alarms that begin and end are kept and told."""
+
+    def __init__(
+        self,
+        database: Database,
+        models: Mapping[str, ServedModel],
+        metrics: Metrics,
+        webhook: Webhook | None,
+    ) -> None:
+        self._database, self._models, self._metrics, self._webhook = database, models, metrics, webhook
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def look(self) -> None:
+        """Once, at all models that inspect."""
+        for model in self._models.values():
+            if model.looking is not None:
+                self._look_at(model)
+
+    def _run(self) -> None:
+        while not self._ended.wait(_EVERY_S):
+            try:
+                self.look()
+            except Exception:  # a lost database: tried again
+                _log.exception("drift could not be looked for")
+
+    def _look_at(self, model: ServedModel) -> None:
+        digest = model.described.digest
+        query = select(DriftChange).where(DriftChange.digest == digest).order_by(col(DriftChange.id).desc())
+        with self._database.reading() as session:
+            found = look_for_drift(session, model)
+            before = session.exec(query).first()
+        self._metrics.tell_drift(found)
+        if found.state == "too few photos":
+            return
+        is_alarm = found.state == "alarm"
+        if is_alarm == (before is not None and before.is_alarm):
+            return
+        plain = found.model_dump(mode="json")
+        row = DriftChange(digest=digest, is_alarm=is_alarm, measures=plain["measures"], at=now())
+        what = "drift alarm began" if is_alarm else "drift alarm ended"
+        with self._database.writing("flawmap", what, model.name) as session:
+            session.add(row)
+            if self._webhook is not None:
+                self._webhook.tell(session, "drift", {"drift": plain})

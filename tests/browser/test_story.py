@@ -67,16 +67,11 @@ def test_from_photos_to_the_next_model(
         shoot(page, "desktop-dark")
         _check_masks(data, tmp_path / "masks", painted)
     _command("data", "export-reviews", data, tmp_path / "reviewed")
-    quick = (
-        "--backbones",
-        "efficientnet_lite0",
-        "--max-depth",
-        2,
-        "--epochs",
-        1,
-        "--cache",
-        tmp_path / "cache",
+    settings = tmp_path / "quick.toml"
+    settings.write_text(
+        'backbones = "efficientnet_lite0"\n[rank]\nmax_depth = 2\n[train]\nhead_epochs = 1\nepochs = 1\n'
     )
+    quick = ("--config", settings, "--cache", tmp_path / "cache")
     _command("train", tmp_path / "reviewed", "--out", tmp_path / "next", *quick)
     with serving([tiny_bundle.folder, tmp_path / "next"], data) as address:
         page = open_page(address, DESKTOP)

@@ -24,7 +24,8 @@ def export_reviews(
 
     `tiles` (for classifiers): manifest.csv with tiles of the model's training size. What was accepted,
     relabelled or marked as missed has its label; what was rejected, and all else on photos marked as
-    checked, is good. `masks`: images/ and masks/ of the photos marked as checked, drawn from the outlines.
+    checked, is good. `masks`: images/ and masks/ of the photos marked as checked, drawn from what was painted
+    and, for the rest, from the outlines.
     None: as the model was trained. Every review is in reviews.jsonl. Of a photo that was inspected several
     times, the last inspection with reviews counts.
     """

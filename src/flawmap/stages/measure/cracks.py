@@ -190,7 +190,7 @@ def _read(
     lines = find_centre_lines(mask)
     batches = [] if grey is None else _sample(grey, lines, options)
     glances = [_glance(batch, options.profile) for batch in batches]
-    n_looked_at = sum(-(-len(batch.xy) // _GLANCE) for batch in batches)
+    n_looked_at = sum(int(batch.is_own[::_GLANCE].sum()) for batch in batches)
     from_photo = bool(batches) and 2 * sum(len(widths) for _, widths in glances) >= n_looked_at
     if from_photo:
         look = learn_look(glances)

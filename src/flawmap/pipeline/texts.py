@@ -303,7 +303,11 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
     unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
     photos = "1 photo" if len(survey.rows) == 1 else f"{len(survey.rows):,} photos"
-    lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all){unread}"]
+    same = f", {survey.n_flaws} flaws" if survey.n_flaws < survey.n_findings else ""
+    lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all{same}){unread}"]
+    if survey.overlaps is not None and survey.overlaps.n_pairs:
+        matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
+        lines.append(f"{matched} of {compared} pairs of neighbouring photos could be matched")
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]

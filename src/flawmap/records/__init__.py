@@ -39,7 +39,15 @@ from flawmap.records.model import (
     TrainedModel,
     TrainedSegmenter,
 )
-from flawmap.records.survey import PartVerdict, Survey, SurveyMeta, SurveyModel, SurveyPart, SurveyRow
+from flawmap.records.survey import (
+    Overlaps,
+    PartVerdict,
+    Survey,
+    SurveyMeta,
+    SurveyModel,
+    SurveyPart,
+    SurveyRow,
+)
 
 __all__ = [
     "Answer",
@@ -69,6 +77,7 @@ __all__ = [
     "MaskSpec",
     "ModelForm",
     "ModelSpec",
+    "Overlaps",
     "Part",
     "PartVerdict",
     "Photo",

@@ -35,8 +35,8 @@ _STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
 _STEP_PX = (2 / 12) ** 0.5
 """Standard deviation of a mask's width by its steps: both edges are rounded to pixels."""
 _NARROW_BLURS, _MOST_OPEN_PX = 2.0, 0.8
-"""Below so many deviations of the blur a crack's shape hardly tells a wide and light one from a narrow and dark
-one; where that leaves more than so much open, it is not resolved."""
+"""Below so many deviations of the blur a crack's shape hardly tells a wide and light one from a narrow and
+dark one; where that leaves more than so much open, it is not resolved."""
 _MASK_BLUR_PX = 0.7
 _MASK_LOOK = CrackLook(dark_ratio=0.0, blur_px=(_MASK_BLUR_PX**2 + 1 / 12) ** 0.5, dark_u95=0.0)
 """Of a mask as a photo: black on white, and mixed within pixels."""

@@ -198,7 +198,7 @@ def test_every_output_says_which_findings_are_one(
         rows = list(csv.DictReader(file))
     assert [row["flaw_id"] for row in rows] == ["1", "2", "1", "3", "4", "5"]
     assert rows[2]["same_as"] == "a.jpg#1" and rows[1]["same_as"] == ""
-    assert "6 findings on 3 of 3 photos, of 5 flaws" in words.summary_sentence(survey)
+    assert "6 findings, which show 5 flaws, on 3 of 3 photos" in words.summary_sentence(survey)
     told = {one["title"]: one["text"] for one in words.caveats(SurveyFacts(survey))}
     assert "1 of 3 pairs of photos" in told["Overlapping photos"] and "5 flaws" in told["Overlapping photos"]
     assert words.also_on(survey, "a.jpg", 0) == "b.jpg, finding 1" and words.also_on(survey, "a.jpg", 1) == ""

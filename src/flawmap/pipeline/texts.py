@@ -311,9 +311,8 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
-    for grade in reversed(survey.grades):
-        n = sum(finding.severity == grade for row in survey.rows for finding in row.inspection.findings)
-        lines += [f"  {grade}: {n}"] if n else []
+    n_of = survey.count_grades()
+    lines += [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
     report = f"{str(out).rstrip('/')}/report.html"
     lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -127,6 +128,13 @@ class Survey:
         """(row, index of the finding in it): by grade, then largest width, score and area."""
         found = [(row, i) for row in self.rows for i in range(len(row.inspection.findings))]
         return sorted(found, key=lambda one: self._badness(one[0].inspection.findings[one[1]]), reverse=True)
+
+    def count_grades(self) -> dict[str, int]:
+        """Flaws per grade, each by its worst finding; "" for those without one."""
+        numbers, worst = self.number_flaws(), {}
+        for row, i in self.worst_first():
+            worst.setdefault(numbers[row.name, i], row.inspection.findings[i].severity or "")
+        return Counter(worst.values())
 
     def _badness(self, finding: Finding) -> tuple[float, ...]:
         grade = self.grades.index(finding.severity) + 1 if finding.severity in self.grades else 0

@@ -5,7 +5,6 @@ report.html and report.pdf print the same ones.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,9 +23,9 @@ def summary_sentence(survey: Survey) -> str:
     n_open = len(not_judged(survey))
     judged = n - n_open
     if n_with:
-        text = f"{plural(survey.n_findings, 'finding')} on {count(n_with)} of {plural(n, 'photo')}"
-        if survey.n_flaws < survey.n_findings:
-            text += f", of {plural(survey.n_flaws, 'flaw')}"
+        is_matched = survey.n_flaws < survey.n_findings
+        flaws = f", which show {plural(survey.n_flaws, 'flaw')}," if is_matched else ""
+        text = f"{plural(survey.n_findings, 'finding')}{flaws} on {count(n_with)} of {plural(n, 'photo')}"
     elif judged:
         text = f"No finding on {'the photo' if judged == 1 else f'{count(judged)} photos'}"
     else:
@@ -63,13 +62,9 @@ def grade_counts(survey: Survey) -> list[tuple[str, int]]:
     is graded."""
     if not survey.grades:
         return []
-    numbers, worst = survey.number_flaws(), {}
-    for row, i in survey.worst_first():
-        severity = row.inspection.findings[i].severity or UNGRADED
-        worst.setdefault(numbers[row.name, i], severity)
-    counts = Counter(worst.values())
-    rows = [(grade, counts[grade]) for grade in reversed(survey.grades)]
-    return [*rows, (UNGRADED, counts[UNGRADED])] if counts[UNGRADED] else rows
+    counts = survey.count_grades()
+    rows = [(grade, counts.get(grade, 0)) for grade in reversed(survey.grades)]
+    return [*rows, (UNGRADED, counts[""])] if counts.get("") else rows
 
 
 def grade_text(finding: Finding) -> str:

@@ -239,5 +239,8 @@ def _leaves(finding: dict[str, Any], photo: dict[str, Any]) -> bool:
 
 
 def _distance_m(one: dict[str, Any], other: dict[str, Any]) -> float:
-    places = [(photo.get("camera_lon"), photo.get("camera_lat")) for photo in (one, other)]
-    return distance_m(*(None if None in place else place for place in places))
+    places = [
+        None if photo.get("camera_lon") is None else (photo["camera_lon"], photo["camera_lat"])
+        for photo in (one, other)
+    ]
+    return distance_m(places[0], places[1])

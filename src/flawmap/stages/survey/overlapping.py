@@ -154,19 +154,20 @@ def _align(pair: tuple[Points | None, Points | None]) -> Alignment | None:
 
 def _nearest(rows: Sequence[SurveyRow]) -> Iterable[Pair]:
     """Each photo with those taken nearest to it; straight through the earth, which over metres is level."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    placed = [row for row in rows if row.camera_lon_lat is not None]
-    if len(placed) < 2:
+    places = {row.name: row.camera_lon_lat for row in rows if row.camera_lon_lat is not None}
+    if len(places) < 2:
         return
-    lon, lat = np.radians([row.camera_lon_lat for row in placed]).T
+    placed = list(places)
+    lon, lat = np.radians(np.array(list(places.values()))).T
     xyz = 6_371_000 * np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     n_asked = min(_N_NEAR + 1, len(placed))
-    _, nearest = cKDTree(xyz).query(xyz, k=n_asked, distance_upper_bound=_NEAR_M)
-    for row, others in zip(placed, np.reshape(nearest, (len(placed), n_asked)), strict=True):
-        for other in (placed[i].name for i in others if i < len(placed)):
-            if other != row.name:
-                yield min(row.name, other), max(row.name, other)
+    _, nearest = KDTree(xyz).query(xyz, k=n_asked, distance_upper_bound=_NEAR_M)
+    for name, others in zip(placed, np.reshape(nearest, (len(placed), n_asked)), strict=True):
+        for other in (placed[i] for i in others if i < len(placed)):
+            if other != name:
+                yield min(name, other), max(name, other)
 
 
 def _by_number(name: str) -> tuple[str, list[tuple[int, str]]]:

@@ -58,7 +58,7 @@ def name_flaws(survey: Survey) -> dict[tuple[str, int], dict[str, Any]]:
     }
 
 
-def to_photo(row: SurveyRow, flaws: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, Any]:
+def to_photo(row: SurveyRow, flaws: Mapping[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
     """One photo and its findings, highest score first; `flaws` as name_flaws() gives them."""
     found = row.inspection
     photo: dict[str, Any] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +103,18 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     head = make_tiny_head()
     folder = tmp_path_factory.mktemp("run") / "model"
     return write_bundle(folder, make_spec(), make_onnx(head), head)
+
+
+@pytest.fixture
+def two_ray_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ray with two cores, which what asks for Ray joins. Its workers stand back behind nothing, as Ray's own
+    setting has it: a busy machine would starve them."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -117,8 +117,8 @@ def test_a_survey_goes_from_and_to_an_object_store(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.usefixtures("two_ray_workers")
 def test_ray_finds_the_same_to_the_last_bit(tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "local")
     options = flawmap.InspectOptions(survey=SurveyOptions(engine="ray", n_threads=2))
     flawmap.inspect(tiny_bundle.folder, photo_folder, tmp_path / "ray", options)

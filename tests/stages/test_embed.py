@@ -291,8 +291,8 @@ def test_a_damaged_store_names_its_remedy(small_backbone: BackboneEntry, cache: 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.usefixtures("two_ray_workers")
 def test_ray_computes_the_same_bits(small_backbone: BackboneEntry, tmp_path: Path, cache: Path) -> None:
-    pytest.importorskip("ray")
     photos = draw_photos(tmp_path / "photos", 12)
     local = embed(photos, small_backbone, EmbedOptions(cache=tmp_path, runtime="onnxruntime"))
     options = EmbedOptions(cache=cache, runtime="onnxruntime", engine="ray", n_threads=2)

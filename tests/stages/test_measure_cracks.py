@@ -9,7 +9,7 @@ from scipy import ndimage
 from drawn_cracks import draw_crack
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement
-from flawmap.stages.measure import MeasureOptions, draw_cracks, measure_crack, measure_cracks
+from flawmap.stages.measure import MeasureOptions, draw_cracks, measure_crack, measure_cracks, trace_crack
 from flawmap.tools.surface import Scale
 
 
@@ -64,6 +64,31 @@ def test_where_the_photo_shows_nothing_the_mask_is_read() -> None:
     bright = (light + noise).astype(np.float32)
     found = measure_crack(mask, bright)
     assert found.width_source == "mask" and found.width_mean_px == pytest.approx(4.0, abs=0.4)
+
+
+def test_a_crack_with_many_crossings_is_still_measured_on_the_photo() -> None:
+    mask, grey = draw_crack(6.0, 0)
+    for left in range(40, 160, 24):  # texture that touches it, taken for crack
+        mask[86:114, left : left + 4] = True
+    found = measure_crack(mask, grey)
+    assert found.width_source == "photo" and found.width_mean_px == pytest.approx(6.0, abs=0.3)
+
+
+def test_a_traced_crack_is_without_the_texture_that_touches_it() -> None:
+    mask, grey = draw_crack(5.0, 20)
+    rng = np.random.default_rng(2)
+    grains = ndimage.gaussian_filter(rng.normal(0, 1, grey.shape), 2)
+    traced = trace_crack((grey + 8 * grains / grains.std()).astype(np.float32), np.ones(mask.shape, bool))
+    assert traced[mask].mean() > 0.8
+    assert (traced & ~ndimage.binary_dilation(mask, iterations=6)).sum() < 0.15 * traced.sum()
+
+
+def test_narrow_in_a_soft_photo_is_not_resolved_or_right() -> None:
+    for dark in (40.0, 85.0):
+        mask, grey = draw_crack(1.6, 33, blur_px=1.5, noise=6.0, dark=dark)
+        found = measure_crack(mask, grey)
+        assert abs(found.width_max_px - 1.6) <= found.width_max_u95_px
+        assert not found.is_resolved or abs(found.width_mean_px - 1.6) <= 0.3
 
 
 def test_a_hair_crack_is_told_apart() -> None:

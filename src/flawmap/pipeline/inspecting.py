@@ -13,6 +13,7 @@ from flawmap.pipeline.sizing import Grading, grade_row
 from flawmap.pipeline.survey_places import as_places, find_survey_photos, printable, survey_folder
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
+    Overlaps,
     Progress,
     Survey,
     SurveyMeta,
@@ -34,6 +35,7 @@ from flawmap.stages.survey import (
     SurveyOptions,
     cut_close_up,
     draw_kept,
+    find_overlaps,
     name_parts,
     run_survey,
     to_parts,
@@ -80,7 +82,8 @@ def inspect(
     asked = {"model": looking.model.digest, "options": looking.options}
     with survey_folder(out, overwrite=overwrite) as folder:
         rows = survey_photos(found, folder, looking.look, asked, options.survey, progress)
-        survey = Survey(rows, looking.model, dict(looking.options), told)
+        overlaps = match_photos(rows, folder, asked, options.survey, progress)
+        survey = Survey(rows, looking.model, dict(looking.options), told, overlaps=overlaps)
         if grading is not None:
             rows = tuple(grade_row(row, grading) for row in rows)
             survey = replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
@@ -106,6 +109,18 @@ def survey_photos(
         run_survey(photos, look, journal, pictures, options, progress)
         rows = journal.rows(photos)
     return tuple(_as_given(row, photos[row.name], parts[row.name]) for row in rows)
+
+
+def match_photos(
+    rows: Sequence[SurveyRow],
+    folder: Path,
+    asked: Mapping[str, Any],
+    options: SurveyOptions,
+    progress: Progress = no_progress,
+) -> Overlaps | None:
+    """Which findings are one flaw, seen on several photos; as survey_photos() otherwise."""
+    with Journal(folder, asked) as journal:
+        return find_overlaps(rows, journal, options, progress)
 
 
 def _as_given(row: SurveyRow, place: Place, part: str) -> SurveyRow:
@@ -160,8 +175,11 @@ def _shown(
 ) -> tuple[ShownFinding, ...]:
     """The worst finding of each of the worst photos, with the pictures that the journal keeps."""
     worst: dict[str, tuple[SurveyRow, int]] = {}
+    numbers, is_shown = survey.number_flaws(), set()
     for row, i in survey.worst_first():
-        worst.setdefault(row.name, (row, i))
+        if row.name not in worst and numbers[row.name, i] not in is_shown:
+            worst[row.name] = (row, i)
+            is_shown.add(numbers[row.name, i])
     shown = []
     with Journal(out, asked) as journal:
         for row, i in list(worst.values())[:n_worst]:

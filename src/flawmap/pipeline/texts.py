@@ -303,13 +303,16 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
     unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
     photos = "1 photo" if len(survey.rows) == 1 else f"{len(survey.rows):,} photos"
-    lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all){unread}"]
+    same = f", {survey.n_flaws} flaws" if survey.n_flaws < survey.n_findings else ""
+    lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all{same}){unread}"]
+    if survey.overlaps is not None and survey.overlaps.n_pairs:
+        matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
+        lines.append(f"{matched} of {compared} pairs of neighbouring photos could be matched")
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
-    for grade in reversed(survey.grades):
-        n = sum(finding.severity == grade for row in survey.rows for finding in row.inspection.findings)
-        lines += [f"  {grade}: {n}"] if n else []
+    n_of = survey.count_grades()
+    lines += [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
     report = f"{str(out).rstrip('/')}/report.html"
     lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

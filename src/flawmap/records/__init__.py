@@ -40,7 +40,15 @@ from flawmap.records.model import (
     TrainedSegmenter,
 )
 from flawmap.records.reviews import ReviewedFinding, ReviewKind, SurveyReviews
-from flawmap.records.survey import PartVerdict, Survey, SurveyMeta, SurveyModel, SurveyPart, SurveyRow
+from flawmap.records.survey import (
+    Overlaps,
+    PartVerdict,
+    Survey,
+    SurveyMeta,
+    SurveyModel,
+    SurveyPart,
+    SurveyRow,
+)
 
 __all__ = [
     "Answer",
@@ -70,6 +78,7 @@ __all__ = [
     "MaskSpec",
     "ModelForm",
     "ModelSpec",
+    "Overlaps",
     "Part",
     "PartVerdict",
     "Photo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,6 +63,18 @@ class SurveyRow:
 
 
 @dataclass(frozen=True)
+class Overlaps:
+    """Which photos of a survey were found to show the same place, and which findings are one flaw."""
+
+    n_pairs: int
+    """Pairs of photos with findings that were compared."""
+    n_matched: int
+    """Pairs of them that could be laid over one another."""
+    same: tuple[tuple[tuple[str, int], ...], ...] = ()
+    """Findings, two or more a flaw, as (name of the photo, index of the finding), sorted."""
+
+
+@dataclass(frozen=True)
 class Survey:
     """Every output of a survey is written from this."""
 
@@ -77,6 +90,8 @@ class Survey:
     """The table's source and its limits, in words."""
     reviews: SurveyReviews | None = None
     """What people said of the findings, where they could; the rows are those that are left after it."""
+    overlaps: Overlaps | None = None
+    """None: findings were not matched across photos."""
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
@@ -85,6 +100,23 @@ class Survey:
     @property
     def n_findings(self) -> int:
         return sum(len(row.inspection.findings) for row in self.rows)
+
+    @property
+    def n_flaws(self) -> int:
+        """Findings, those once that were matched across photos."""
+        same = self.overlaps.same if self.overlaps else ()
+        return self.n_findings - sum(len(group) - 1 for group in same)
+
+    def number_flaws(self) -> dict[tuple[str, int], int]:
+        """(photo's name, index of the finding) → number of the flaw, from 1, which matched ones share."""
+        first = {one: group[0] for group in (self.overlaps.same if self.overlaps else ()) for one in group}
+        numbers: dict[tuple[str, int], int] = {}
+        n_flaws = 0
+        for row in self.rows:
+            for one in ((row.name, i) for i in range(len(row.inspection.findings))):
+                numbers[one] = numbers.get(first.get(one, one), n_flaws + 1)
+                n_flaws = max(n_flaws, numbers[one])
+        return numbers
 
     @property
     def unreadable(self) -> tuple[SurveyRow, ...]:
@@ -99,6 +131,13 @@ class Survey:
         """(row, index of the finding in it): by grade, then largest width, score and area."""
         found = [(row, i) for row in self.rows for i in range(len(row.inspection.findings))]
         return sorted(found, key=lambda one: self._badness(one[0].inspection.findings[one[1]]), reverse=True)
+
+    def count_grades(self) -> dict[str, int]:
+        """Flaws per grade, each by its worst finding; "" for those without one."""
+        numbers, worst = self.number_flaws(), {}
+        for row, i in self.worst_first():
+            worst.setdefault(numbers[row.name, i], row.inspection.findings[i].severity or "")
+        return Counter(worst.values())
 
     def _badness(self, finding: Finding) -> tuple[float, ...]:
         grade = self.grades.index(finding.severity) + 1 if finding.severity in self.grades else 0

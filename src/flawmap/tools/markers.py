@@ -26,8 +26,9 @@ _FAMILIES = (
     "DICT_APRILTAG_25h9",
     "DICT_ARUCO_ORIGINAL",
 )
-_CORNER_SD_PX = 0.2
-"""How well a corner is found after refining, in focus; twice what OpenCV reaches on drawn markers."""
+_CORNER_SD_PX = 0.3
+"""How well a corner is found after refining. On markers rendered into photos (blur, noise, JPEG; 50 to 250 px
+wide, tilted up to 40°) sides came out up to 0.4 px short, by which blur eats into the black."""
 _PAGE_MM, _LARGEST_MM, _SMALLEST_MM = 210, 160, 5
 _MODULE_PX = 40
 _TYPST = """

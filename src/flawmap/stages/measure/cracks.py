@@ -34,6 +34,9 @@ _STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
 """Readings in a local mean; what counts as noise is larger by this, since it is told from few readings."""
 _STEP_PX = (2 / 12) ** 0.5
 """Standard deviation of a mask's width by its steps: both edges are rounded to pixels."""
+_NARROW_BLURS, _MOST_OPEN_PX = 2.0, 0.8
+"""Below so many deviations of the blur a crack's shape hardly tells a wide and light one from a narrow and
+dark one; where that leaves more than so much open, it is not resolved."""
 _MASK_BLUR_PX = 0.7
 _MASK_LOOK = CrackLook(dark_ratio=0.0, blur_px=(_MASK_BLUR_PX**2 + 1 / 12) ** 0.5, dark_u95=0.0)
 """Of a mask as a photo: black on white, and mixed within pixels."""
@@ -89,6 +92,7 @@ class _Readings:
     normals: np.ndarray
     widths: Widths
     from_photo: bool
+    look: CrackLook | None
     lines: CentreLines
     scale: Scale | None
     area_px: int
@@ -186,7 +190,7 @@ def _read(
     lines = find_centre_lines(mask)
     batches = [] if grey is None else _sample(grey, lines, options)
     glances = [_glance(batch, options.profile) for batch in batches]
-    n_looked_at = sum(-(-len(batch.xy) // _GLANCE) for batch in batches)
+    n_looked_at = sum(int(batch.is_own[::_GLANCE].sum()) for batch in batches)
     from_photo = bool(batches) and 2 * sum(len(widths) for _, widths in glances) >= n_looked_at
     if from_photo:
         look = learn_look(glances)
@@ -200,7 +204,7 @@ def _read(
     parts = [widths for _, _, widths in found]
     widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
     moved = CentreLines(tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches), lines.n_loops)
-    return _Readings(xy + origin_xy, normals, widths, from_photo, moved, scale, int(mask.sum()))
+    return _Readings(xy + origin_xy, normals, widths, from_photo, look, moved, scale, int(mask.sum()))
 
 
 def _to_photo(mask: np.ndarray) -> np.ndarray:
@@ -352,9 +356,14 @@ def _summarise(
 
 
 def _smallest_width(readings: Sequence[_Readings], options: MeasureOptions) -> float:
-    """Half of what blur alone makes of a line, where the edges are sharpest; never under `resolved_px`."""
+    """Half of what blur alone makes of a line, where the edges are sharpest; more where the darkness of a
+    blurred crack is open; never under `resolved_px`."""
     blurs = np.concatenate([read.widths.blur_px for read in readings])
-    return max(options.profile.resolved_px, 2.355 / 2 * float(np.percentile(blurs, 20)))
+    bounds = [options.profile.resolved_px, 2.355 / 2 * float(np.percentile(blurs, 20))]
+    for look in (read.look for read in readings if read.look is not None):
+        narrow_px = _NARROW_BLURS * look.blur_px
+        bounds += [narrow_px] if look.dark_u95 * narrow_px > _MOST_OPEN_PX else []
+    return max(bounds)
 
 
 def _direction(lines: Sequence[CentreLine]) -> float:

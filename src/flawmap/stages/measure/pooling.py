@@ -30,8 +30,9 @@ _MODEL_ERROR = 0.005
 """What a blurred box may be off by itself, as a share of the surface's brightness."""
 _LEAST_PLACES = 8
 """Of a pooled shape, to be compared at all."""
-_ALIKE = 3
-"""Profiles that stand side by side share pixels: so many count as one."""
+_ALIKE = 6
+"""Samples of profiles that stand side by side share pixels, and so do those next to each other across: so
+many count as one. With fewer the noise of a blurred crack is taken for its shape."""
 
 
 def learn_look(batches: Sequence[tuple[np.ndarray, Widths]]) -> CrackLook | None:

@@ -16,6 +16,9 @@ _MOST_PX = 2_000_000
 """Larger crops are looked at from the next coarser scale on: their cracks are long, if not wide."""
 _STRONG, _WEAK = 99.5, 97.0
 """Percentiles of the surface's own ridges: a crack passes the first somewhere, the second all along."""
+_OWN_SHARE = 0.25
+"""Of what a piece shows at its clearest (90th percentile), all of it shows: what is fainter beside a strong
+crack is the surface's texture that touches it."""
 _LEAST_PX = 15.0
 _LEAST_SHARE = 0.15
 """Pieces shorter than either (in the length of the longest) are grains and specks."""
@@ -38,13 +41,30 @@ def trace_crack(grey: np.ndarray, region: np.ndarray) -> np.ndarray:
         surface = ridges.ravel()
     weak, strong = np.percentile(surface, (_WEAK, _STRONG))
     marked = np.asarray(apply_hysteresis_threshold(ridges, weak, strong), bool) & region
-    labels = np.asarray(ndimage.label(marked, np.ones((3, 3), bool))[0])  # type: ignore[index]
+    labels = _label(_without_texture(ridges, marked))
     if not labels.any():
         return marked
     places = ndimage.find_objects(labels)
     extents = np.array([np.hypot(*(side.stop - side.start for side in place)) for place in places])
     is_kept = np.concatenate([[False], extents >= max(_LEAST_PX, _LEAST_SHARE * extents.max())])
     return np.isin(labels, np.flatnonzero(is_kept))
+
+
+def _without_texture(ridges: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what is marked, without what is far fainter than the piece that it belongs to."""
+    labels = _label(marked)
+    inside = labels[marked]
+    clearest = np.zeros(labels.max() + 1, np.float32)
+    for i in range(1, len(clearest)):
+        clearest[i] = np.percentile(ridges[marked][inside == i], 90)
+    return marked & (ridges >= _OWN_SHARE * clearest[labels])
+
+
+def _label(mask: np.ndarray) -> np.ndarray:
+    """(H, W) number of each connected piece, corners included; 0 elsewhere."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.label(mask, np.ones((3, 3), bool))[0])  # type: ignore[index]
 
 
 def _find_ridges(grey: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.records import Finding, SurveyRow
+from flawmap.records import Finding, Survey, SurveyRow
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.facts import ReportOptions
 from flawmap.stages.report.pictures import Picture, to_picture
@@ -75,10 +75,10 @@ def _cards(facts: SurveyFacts, options: SurveyReportOptions) -> list[dict[str, A
     limits = ReportOptions(max_picture_bytes=options.max_picture_bytes)
     # An overlay may take three times the usual allowance: it carries thin lines over a large photo.
     allowance = 3 * bytes_per_picture(6 * len(shown), limits)
-    return [_card(one, allowance) for one in shown]
+    return [_card(one, facts.survey, allowance) for one in shown]
 
 
-def _card(shown: ShownFinding, allowance: int) -> dict[str, Any]:
+def _card(shown: ShownFinding, survey: Survey, allowance: int) -> dict[str, Any]:
     finding = shown.finding
     return {
         "name": shown.row.name,
@@ -88,6 +88,7 @@ def _card(shown: ShownFinding, allowance: int) -> dict[str, Any]:
         "severity": words.grade_text(finding),
         "score": number(finding.score, 2),
         "sizes": words.size_lines(finding),
+        "also": words.also_on(survey, shown.row.name, shown.number - 1),
         "position": _position(shown),
         "photo": _picture(shown.photo, _SMALL_PX, allowance),
         "overlay": _picture(shown.overlay, _CARD_PX, allowance),

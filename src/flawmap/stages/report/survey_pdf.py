@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from flawmap.errors import require_extra
+from flawmap.records import Survey
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.survey_page import photo_rows, test_rows
@@ -53,7 +54,7 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
             ["place and date", _BLANK],
             ["signature", _BLANK],
         ],
-        "cards": [_card(one, i, root) for i, one in enumerate(facts.shown[: options.n_worst])],
+        "cards": [_card(one, i, survey, root) for i, one in enumerate(facts.shown[: options.n_worst])],
         "parts": [
             [part.name, part.verdict, part.severity or "–", count(part.n_findings), count(part.n_photos)]
             for part in facts.parts[:n]
@@ -70,7 +71,7 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
     }
 
 
-def _card(shown: ShownFinding, index: int, root: Path) -> dict[str, Any]:
+def _card(shown: ShownFinding, index: int, survey: Survey, root: Path) -> dict[str, Any]:
     finding, n_findings = shown.finding, len(shown.row.inspection.findings)
     contents = {f"overlay-{index}.jpg": shown.overlay, f"close-up-{index}.jpg": shown.close_up}
     pictures = [
@@ -78,11 +79,13 @@ def _card(shown: ShownFinding, index: int, root: Path) -> dict[str, Any]:
         for (name, content), box in zip(contents.items(), _BOXES_MM, strict=True)
         if content is not None
     ]
+    also = words.also_on(survey, shown.row.name, shown.number - 1)
+    line = f"score {number(finding.score, 2)}, finding {shown.number} of {n_findings} on this photo"
     return {
         "name": shown.row.name,
         "label": finding.label,
         "severity": words.grade_text(finding),
-        "line": f"score {number(finding.score, 2)}, finding {shown.number} of {n_findings} on this photo",
+        "line": f"{line}; also on {also}" if also else line,
         "sizes": words.size_lines(finding),
         "pictures": pictures,
     }

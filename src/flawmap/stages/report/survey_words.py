@@ -5,7 +5,6 @@ report.html and report.pdf print the same ones.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -24,7 +23,9 @@ def summary_sentence(survey: Survey) -> str:
     n_open = len(not_judged(survey))
     judged = n - n_open
     if n_with:
-        text = f"{plural(survey.n_findings, 'finding')} on {count(n_with)} of {plural(n, 'photo')}"
+        is_matched = survey.n_flaws < survey.n_findings
+        flaws = f", which show {plural(survey.n_flaws, 'flaw')}," if is_matched else ""
+        text = f"{plural(survey.n_findings, 'finding')}{flaws} on {count(n_with)} of {plural(n, 'photo')}"
     elif judged:
         text = f"No finding on {'the photo' if judged == 1 else f'{count(judged)} photos'}"
     else:
@@ -57,12 +58,13 @@ def not_judged(survey: Survey) -> list[dict[str, str]]:
 
 
 def grade_counts(survey: Survey) -> list[tuple[str, int]]:
-    """Findings per grade, gravest first, those without one last; [] where nothing is graded."""
-    counts = Counter(f.severity or UNGRADED for row in survey.rows for f in row.inspection.findings)
+    """Flaws per grade, each by its worst finding; gravest first, those without a grade last; [] where nothing
+    is graded."""
     if not survey.grades:
         return []
-    rows = [(grade, counts[grade]) for grade in reversed(survey.grades)]
-    return [*rows, (UNGRADED, counts[UNGRADED])] if counts[UNGRADED] else rows
+    counts = survey.count_grades()
+    rows = [(grade, counts.get(grade, 0)) for grade in reversed(survey.grades)]
+    return [*rows, (UNGRADED, counts[""])] if counts.get("") else rows
 
 
 def grade_text(finding: Finding) -> str:
@@ -79,11 +81,26 @@ def tiles(survey: Survey) -> list[dict[str, str]]:
     n_clean = len(survey.rows) - n_with - n_open
     found = [
         ("Photos", count(len(survey.rows)), "given to be inspected"),
-        ("With findings", count(n_with), f"{plural(survey.n_findings, 'finding')} in all"),
+        ("With findings", count(n_with), _counted(survey)),
         ("Nothing found", count(n_clean), "which is not proof that there is nothing"),
         ("Not judged", count(n_open), "unreadable, or not assessable; listed below"),
     ]
     return [{"name": a, "value": b, "interval": "", "meaning": c, "counted": ""} for a, b, c in found]
+
+
+def _counted(survey: Survey) -> str:
+    text = f"{plural(survey.n_findings, 'finding')} in all"
+    return text if survey.n_flaws == survey.n_findings else f"{text}, {plural(survey.n_flaws, 'flaw')}"
+
+
+def also_on(survey: Survey, name: str, index: int) -> str:
+    """The other findings of the same flaw; "" where there is none."""
+    group = next(
+        (one for one in (survey.overlaps.same if survey.overlaps else ()) if (name, index) in one), ()
+    )
+    others = [f"{other}, finding {i + 1}" for other, i in group if (other, i) != (name, index)]
+    more = f" and {count(len(others) - 3)} more" if len(others) > 3 else ""
+    return "; ".join(others[:3]) + more
 
 
 def size_lines(finding: Finding) -> list[tuple[str, str]]:
@@ -282,11 +299,28 @@ def _grade_limits(survey: Survey) -> str:
 
 
 def _counting(survey: Survey) -> list[dict[str, str]]:
-    text = (
-        "Findings are counted photo by photo. A crack that two photos show counts twice: cracks are not "
-        "matched across photos."
-    )
-    return [{"level": "", "title": "Overlapping photos", "text": text}] if len(survey.rows) > 1 else []
+    """How far a flaw that several photos show is counted once."""
+    if len(survey.rows) < 2:
+        return []
+    overlaps = survey.overlaps
+    if overlaps is None:
+        text = (
+            "Findings are counted photo by photo. A crack that two photos show counts twice: cracks are not "
+            "matched across photos."
+        )
+    elif not overlaps.n_pairs:
+        text = "No two photos with findings were close enough by name or place to be compared; a flaw that "
+        text += "two photos show counts twice."
+    else:
+        n, n_matched = overlaps.n_pairs, overlaps.n_matched
+        text = (
+            f"{count(n_matched)} of {plural(n, 'pair')} of photos with findings, neighbours by name or "
+            "place, could be laid over one another. Findings that overlap there are one flaw: "
+            f"{plural(survey.n_findings, 'finding')}, {plural(survey.n_flaws, 'flaw')}. Where photos "
+            "overlap and could not be matched (too little in common, strong relief, a repeating pattern), a "
+            "flaw still counts once for each photo."
+        )
+    return [{"level": "", "title": "Overlapping photos", "text": text}]
 
 
 def _ends(sizes: Sequence[CrackMeasurement]) -> list[CrackMeasurement]:

@@ -8,6 +8,7 @@ from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, comp
 from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
+from flawmap.stages.survey.overlapping import choose_pairs, find_overlaps, find_same
 from flawmap.stages.survey.parts import name_parts, to_parts
 from flawmap.stages.survey.pictures import (
     PictureFolder,
@@ -32,10 +33,13 @@ __all__ = [
     "Look",
     "PictureFolder",
     "SurveyOptions",
+    "choose_pairs",
     "compare_surveys",
     "cut_around",
     "cut_close_up",
     "draw_kept",
+    "find_overlaps",
+    "find_same",
     "from_finding",
     "name_parts",
     "read_survey",

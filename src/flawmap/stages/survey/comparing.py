@@ -16,6 +16,7 @@ import numpy as np
 
 from flawmap.stages.survey.aligning import Alignment, align_photos
 from flawmap.stages.survey.earlier import EarlierSurvey
+from flawmap.stages.survey.outlines import distance_m, fill_outline, to_shares
 
 Kind = Literal["new", "grown", "unchanged", "not found again", "not comparable"]
 LIMITS = (
@@ -25,9 +26,6 @@ LIMITS = (
     "Lengths are not compared where a crack leaves the photo or its outline is a classifier's. Look at both "
     "photos before you act on a growth."
 )
-_CANVAS_PX = 400
-"""Outlines are compared as masks of this many pixels a side."""
-_EARTH_M = 6_371_000
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,10 @@ def _compare_pair(
     """The findings of two photos of one place."""
     old_shapes = [alignment.to_second(_outline(finding, old)) for finding in old["findings"]]
     new_shapes = [_outline(finding, new) for finding in new["findings"]]
-    old_masks, new_masks = [_fill(one) for one in old_shapes], [_fill(one) for one in new_shapes]
+    old_masks, new_masks = (
+        [fill_outline(one) for one in old_shapes],
+        [fill_outline(one) for one in new_shapes],
+    )
     matches = _match(old_masks, new_masks, options.least_overlap)
     for i, j in sorted(matches.items(), key=lambda pair: pair[1]):
         stretch = math.sqrt(_area(old_shapes[i]) / max(_area(_outline(old["findings"][i], old)), 1e-12))
@@ -219,20 +220,7 @@ def _alone(name: str, findings: list[dict[str, Any]], side: str, reason: str) ->
 
 def _outline(finding: dict[str, Any], photo: dict[str, Any]) -> np.ndarray:
     """(n, 2) shares of the photo's width and height."""
-    left, top, right, bottom = finding["box_xyxy"]
-    box = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    points = finding["polygon"] if len(finding["polygon"]) >= 3 else box
-    return np.array(points, float) / (photo["width_px"], photo["height_px"])
-
-
-def _fill(shape: np.ndarray) -> np.ndarray:
-    """(_CANVAS_PX, _CANVAS_PX) bool: the outline filled, and a pixel wide at least."""
-    from PIL import Image, ImageDraw
-
-    canvas = Image.new("1", (_CANVAS_PX, _CANVAS_PX))
-    points = [(float(x), float(y)) for x, y in np.clip(shape, -2, 3) * _CANVAS_PX]
-    ImageDraw.Draw(canvas).polygon(points, fill=1, outline=1, width=3)
-    return np.asarray(canvas)
+    return to_shares(finding["polygon"], finding["box_xyxy"], (photo["width_px"], photo["height_px"]))
 
 
 def _area(shape: np.ndarray) -> float:
@@ -251,9 +239,8 @@ def _leaves(finding: dict[str, Any], photo: dict[str, Any]) -> bool:
 
 
 def _distance_m(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """Between two cameras, over short ways; infinite where a position is not known."""
-    if any(photo.get("camera_lon") is None for photo in (one, other)):
-        return math.inf
-    (lon_a, lat_a), (lon_b, lat_b) = ((photo["camera_lon"], photo["camera_lat"]) for photo in (one, other))
-    east = math.radians(lon_b - lon_a) * math.cos(math.radians((lat_a + lat_b) / 2))
-    return _EARTH_M * math.hypot(east, math.radians(lat_b - lat_a))
+    places = [
+        None if photo.get("camera_lon") is None else (photo["camera_lon"], photo["camera_lat"])
+        for photo in (one, other)
+    ]
+    return distance_m(places[0], places[1])

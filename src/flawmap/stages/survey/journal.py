@@ -17,6 +17,7 @@ from typing import Any
 
 from flawmap.errors import OptionError, option
 from flawmap.records import CrackMeasurement, Finding, Inspection, SurveyRow
+from flawmap.stages.survey.aligning import Alignment, to_alignment
 from flawmap.tools.files import make_parents
 from flawmap.tools.plain import to_plain
 
@@ -29,6 +30,9 @@ CREATE TABLE IF NOT EXISTS photos (
 );
 CREATE TABLE IF NOT EXISTS pictures (
   name TEXT, kind TEXT, number INTEGER, jpeg BLOB, PRIMARY KEY (name, kind, number)
+);
+CREATE TABLE IF NOT EXISTS pairs (
+  first TEXT, second TEXT, digests TEXT, alignment TEXT, PRIMARY KEY (first, second)
 );
 """
 
@@ -148,6 +152,31 @@ class Journal:
             if name in wanted
         }
         return tuple(found[name] for name in sorted(found))
+
+    def alignments(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Alignment | None]:
+        """How those pairs of photos lie over one another that were compared as they are now; None: they do
+        not."""
+        wanted, digests = set(pairs), self._digests()
+        rows = self._connection.execute("SELECT first, second, digests, alignment FROM pairs")
+        return {
+            (first, second): to_alignment(json.loads(text))
+            for first, second, known, text in rows
+            if (first, second) in wanted and known == f"{digests.get(first)} {digests.get(second)}"
+        }
+
+    def add_alignments(self, found: Mapping[tuple[str, str], Alignment | None]) -> None:
+        """All of them, in one transaction."""
+        digests = self._digests()
+        rows = [
+            (first, second, f"{digests[first]} {digests[second]}", _text(one))
+            for (first, second), one in found.items()
+        ]
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?, ?)", rows)
+        self._connection.execute("COMMIT")
+
+    def _digests(self) -> dict[str, str]:
+        return {name: digest for name, digest in self._connection.execute("SELECT name, digest FROM photos")}
 
     def picture(self, name: str, kind: str, number: int = 0) -> bytes | None:
         """A JPEG that was kept, or None."""

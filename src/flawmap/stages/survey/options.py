@@ -23,6 +23,10 @@ class SurveyOptions:
     max_close_ups: int = 3
     """Close-ups that are kept of each photo, of its findings with the highest scores."""
 
+    match_neighbours: int = 3
+    """Photos with findings are laid over so many that follow by name (and over those taken nearby), so that
+    a flaw that several show counts once; 0: findings are not matched."""
+
     @property
     def execution(self) -> Execution:
         return Execution(self.engine, self.n_threads)
@@ -30,5 +34,6 @@ class SurveyOptions:
     def __post_init__(self) -> None:
         if self.n_threads is not None and self.n_threads < 1:
             raise ValueError(f"wanted n_threads of 1 or more; got {self.n_threads}")
-        if self.max_close_ups < 0:
-            raise ValueError(f"wanted max_close_ups of 0 or more; got {self.max_close_ups}")
+        for name in ("max_close_ups", "match_neighbours"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"wanted {name} of 0 or more; got {getattr(self, name)}")

@@ -23,12 +23,20 @@ _IN_MM = (
 
 def to_document(survey: Survey) -> dict[str, Any]:
     """All of findings.json: equal findings give equal values; nothing of when or how fast."""
+    flaws = name_flaws(survey)
     document: dict[str, Any] = {
-        "photos": [to_photo(row) for row in survey.rows],
+        "photos": [to_photo(row, flaws) for row in survey.rows],
         "model": to_plain(survey.model),
         "options": to_plain(survey.options),
         "meta": to_plain(survey.meta),
     }
+    if survey.overlaps is not None:
+        compared, matched = survey.overlaps.n_pairs, survey.overlaps.n_matched
+        document["overlaps"] = {
+            "n_flaws": survey.n_flaws,
+            "n_pairs_compared": compared,
+            "n_pairs_matched": matched,
+        }
     if survey.grades:
         document["grading"] = {"grades": list(survey.grades), "note": survey.grading_note}
     if survey.reviews is not None:
@@ -38,8 +46,22 @@ def to_document(survey: Survey) -> dict[str, Any]:
     return document
 
 
-def to_photo(row: SurveyRow) -> dict[str, Any]:
-    """One photo and its findings, highest score first."""
+def name_flaws(survey: Survey) -> dict[tuple[str, int], dict[str, Any]]:
+    """(photo's name, index of the finding) → "flaw_id", which findings share that were matched across photos,
+    and "same_as", the others of them as "name of the photo#number on it"; empty where none were matched."""
+    if survey.overlaps is None:
+        return {}
+    others = {
+        one: [other for other in group if other != one] for group in survey.overlaps.same for one in group
+    }
+    return {
+        one: {"flaw_id": number, "same_as": [f"{name}#{i + 1}" for name, i in others.get(one, [])]}
+        for one, number in survey.number_flaws().items()
+    }
+
+
+def to_photo(row: SurveyRow, flaws: Mapping[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
+    """One photo and its findings, highest score first; `flaws` as name_flaws() gives them."""
     found = row.inspection
     photo: dict[str, Any] = {
         "path": found.path,
@@ -56,7 +78,8 @@ def to_photo(row: SurveyRow) -> dict[str, Any]:
     photo |= {"camera_lon": _rounded("lon", lon), "camera_lat": _rounded("lat", lat)}
     if row.part:
         photo["part"] = row.part
-    return photo | {"findings": [to_finding(finding) for finding in found.findings]}
+    findings = [to_finding(one) | flaws.get((row.name, i), {}) for i, one in enumerate(found.findings)]
+    return photo | {"findings": findings}
 
 
 def to_finding(finding: Finding) -> dict[str, Any]:

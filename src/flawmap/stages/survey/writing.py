@@ -16,7 +16,7 @@ from typing import Any
 from flawmap.errors import require_extra
 from flawmap.records import Finding, Survey
 from flawmap.stages.survey.parts import to_parts
-from flawmap.stages.survey.plain import to_document, to_finding
+from flawmap.stages.survey.plain import name_flaws, to_document, to_finding
 from flawmap.tools.files import write_file
 from flawmap.tools.plain import to_plain
 
@@ -53,7 +53,7 @@ def write_findings(survey: Survey, folder: Path) -> None:
 
 def to_rows(survey: Survey) -> list[dict[str, Any]]:
     """A row per finding: the photo, the finding's number on its overlay, all its values but the outline."""
-    rows = []
+    rows, flaws = [], name_flaws(survey)
     for row in survey.rows:
         for number, finding in enumerate(row.inspection.findings, start=1):
             values = to_finding(finding)
@@ -62,7 +62,10 @@ def to_rows(survey: Survey) -> list[dict[str, Any]]:
                 zip(("left_px", "top_px", "right_px", "bottom_px"), values.pop("box_xyxy"), strict=True)
             )
             part = {"part": row.part} if row.part else {}
-            rows.append({"path": row.inspection.path, "finding": number, **part, **values, **box})
+            same = dict(flaws.get((row.name, number - 1), {}))
+            if same:
+                same["same_as"] = "; ".join(same["same_as"])
+            rows.append({"path": row.inspection.path, "finding": number, **part, **values, **box, **same})
     return rows
 
 
@@ -179,7 +182,8 @@ def _columns(survey: Survey) -> tuple[str, ...]:
     values = to_finding(Finding("", 0.0, (0, 0, 1, 1), (), 0))
     inner = [name for name in values if name not in ("polygon", "box_xyxy")]
     part = ["part"] if any(row.part for row in survey.rows) else []
-    return ("path", "finding", *part, *inner, "left_px", "top_px", "right_px", "bottom_px")
+    box = ("left_px", "top_px", "right_px", "bottom_px")
+    return ("path", "finding", *part, *inner, *box, "flaw_id", "same_as")
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

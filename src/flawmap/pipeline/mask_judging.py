@@ -139,6 +139,11 @@ def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:
     return Bundle(bundle.folder, replace(bundle.spec, masks=replace(bundle.spec.masks, **changes)))
 
 
-def _main_figure(choice: CleaningChoice, criterion: str) -> float:
-    value = choice.figures["chosen"].get("dice" if criterion == "f1" else criterion)
+def _main_figure(choice: CleaningChoice, criterion: str | None) -> float:
+    """What the thresholds were chosen by, of the masks as they will be."""
+    figures = choice.figures["chosen"]
+    if criterion == "balanced" or (criterion is None and figures["overkill_rate"] is not None):
+        dice, overkill = figures["flaw_dice"], figures["overkill_rate"]
+        return float("nan") if dice is None or overkill is None else (dice + 1 - overkill) / 2
+    value = figures["dice" if criterion in (None, "f1") else criterion]
     return float("nan") if value is None else float(value)

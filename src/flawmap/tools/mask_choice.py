@@ -43,10 +43,11 @@ _SHOWN_EVERY = 16
 class CleaningOptions:
     """Which figure decides, and the grids that are tried. Areas are pixels of the photos as evaluated."""
 
-    criterion: Criterion = "f1"
-    """For the thresholds, per label: pooled strict F1 (Dice), pooled F1 with the tolerance, or mean Dice of
-    the photos that show the label (`flaw_dice`) or of all photos, 1 where both are empty; or `balanced`,
-    half of it the mean Dice of the photos that show the label, half the share of the others without any."""
+    criterion: Criterion | None = None
+    """For the thresholds, per label; None: `balanced` where any photo has no flaw at all, else `f1`. Pooled
+    strict F1 (Dice), pooled F1 with the tolerance, or mean Dice of the photos that show the label
+    (`flaw_dice`) or of all photos, 1 where both are empty; `balanced`: half of it the mean Dice of the photos
+    that show the label, half the share of the others in which none of it is found."""
     tolerance_px: float = 2.0
     low_shares: tuple[float, ...] = (0.5, 0.75)
     """Low thresholds of the hysteresis, as shares of the threshold."""
@@ -58,7 +59,7 @@ class CleaningOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.criterion not in get_args(Criterion):
+        if self.criterion not in (None, *get_args(Criterion)):
             known = ", ".join(get_args(Criterion))
             raise OptionError(f"criterion is '{self.criterion}'; give one of {known}")
         if not all(0 < share < 1 for share in (*self.low_shares, *self.high_shares)):
@@ -96,10 +97,10 @@ def choose_cleaning(
     threshold, hysteresis and smallest area together by a figure that sees good photos: `balanced` where any
     photo has no flaw at all, else its pooled Dice (by severstal_score a rare label would do best without any
     mask); a plain threshold is simpler than a smallest area, that than hysteresis, and both together are the
-    least simple. A label without truth
-    keeps 0.5 and no smallest area. Three passes over the photos; what is kept per photo are counts.
-    Probabilities are compared in steps of 1/256, and thresholds as if labels could overlap; `figures` of the
-    result come from masks cleaned as they will be. Raises DatasetError without a photo.
+    least simple. A label without truth keeps 0.5 and no smallest area. Three passes over the photos; what is
+    kept per photo are counts. Probabilities are compared in steps of 1/256, and thresholds as if labels could
+    overlap; `figures` of the result come from masks cleaned as they will be. Raises DatasetError without a
+    photo.
     """
     curves = [_photo_curves(*photo, options) for photo in photos()]
     if not curves:
@@ -109,18 +110,18 @@ def choose_cleaning(
             f"need masks (n_labels, H, W) of {len(labels)} labels; got {len(curves[0])} of them"
         )
     stacked = np.stack(curves)
+    balance: Criterion = "balanced" if (stacked[:, :, 4, 0] == 0).all(axis=1).any() else "f1"
     resamples = draw_groups(groups, len(stacked), options.n_resamples, options.seed)
     rows: list[dict[str, Any]] = []
     highs = [
-        _choose_threshold(stacked[:, i], label, options.criterion, resamples, rows)
+        _choose_threshold(stacked[:, i], label, options.criterion or balance, resamples, rows)
         for i, label in enumerate(labels)
     ]
-    criterion = "balanced" if (stacked[:, :, 4, 0] == 0).all(axis=1).any() else "f1"
     grids = [_settings(high, options) for high in highs]
     counted = [_photo_components(*photo, highs, grids, options) for photo in photos()]
     chosen = [
         _choose_setting(
-            np.stack(of_label), stacked[:, i, 4, 0], grids[i], labels[i], criterion, resamples, rows
+            np.stack(of_label), stacked[:, i, 4, 0], grids[i], labels[i], balance, resamples, rows
         )
         for i, of_label in enumerate(zip(*counted, strict=True))
     ]

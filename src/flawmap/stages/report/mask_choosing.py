@@ -24,6 +24,7 @@ _CRITERIA = {
     "f1_tolerant": "F1 with tolerance",
     "flaw_dice": "flaw Dice",
     "severstal_score": "Severstal score",
+    "balanced": "flaw Dice and quiet good photos, half each",
 }
 _STATES = {
     "plain": "Threshold 0.5, nothing else",

@@ -43,7 +43,7 @@ def note(seen: InspectedPhoto, model: Model) -> NotedPhoto:
         "brightness": round(float(grey.mean()), 3),
         "contrast": round(float(grey.std()), 3),
         # None where the model's folder does not tell what is foreign to it.
-        "share_foreign": getattr(seen.inspection, "share_foreign", None),
+        "share_foreign": seen.inspection.share_foreign,
         "features": [round(float(value), 5) for value in _features(seen.preview, model)],
     }
     return NotedPhoto(**values, facts=facts)

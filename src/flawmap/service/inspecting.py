@@ -149,6 +149,7 @@ class Inspections:
                 "reason": found.reason if found else "",
                 "error": found.error if found else error,
                 "share_seen": found.share_seen if found else 0.0,
+                "share_foreign": found.share_foreign if found else None,
                 "facts": seen.facts if seen else None,
             }
             flaws = []

@@ -177,6 +177,7 @@ def to_inspection(photo: shapes.SeenPhoto) -> Inspection:
         reason=photo.reason,
         error=photo.error,
         share_seen=photo.share_seen,
+        share_foreign=photo.share_foreign,
         findings=tuple(sorted(found, key=lambda one: -one.score)),
     )
 

@@ -156,6 +156,10 @@ class SeenPhoto(BaseModel):
     reason: str = ""
     error: str = ""
     share_seen: float = Field(default=1.0, description="Of its pixels; less where a region was given.")
+    share_foreign: float | None = Field(
+        default=None,
+        description="Of what was looked at, unlike the training photos; null: it cannot be told.",
+    )
     findings: list[FindingInfo]
     missed: list[ReviewInfo] = Field(description="Flaws that people marked and the model did not see.")
     checked: ReviewInfo | None = Field(description="Who said that every flaw of the photo is marked.")

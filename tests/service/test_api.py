@@ -121,6 +121,12 @@ def test_large_uploads_are_refused_before_they_are_decoded(
     assert many.status_code == 415 and "megapixels" in many.json()["detail"]
 
 
+def test_what_is_sent_as_another_type_is_refused_in_words(open_service: Callable) -> None:
+    client, _ = open_service()
+    answer = client.post("/v1/inspections", content=b'{"photos": []}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 422 and "application/json" in answer.json()["detail"]
+
+
 def test_when_full_it_says_when_to_come_back(open_service: Callable, tiny: SimpleNamespace) -> None:
     client, _ = open_service(max_waiting=1, requests_per_minute=3)
     files = [("photos", (f"{i}.png", to_png(tiny.make_photo(i)))) for i in range(3)]

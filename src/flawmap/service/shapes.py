@@ -27,6 +27,8 @@ class Asked(BaseModel):
     @classmethod
     def _refuse_half_characters(cls, values: Any) -> Any:
         """JSON can spell halves of characters and NUL, which databases cannot keep."""
+        if isinstance(values, bytes):  # as what another Content-Type declares arrives
+            raise ValueError("wanted JSON; send it with Content-Type: application/json")
         text = json.dumps(values, ensure_ascii=False)
         if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError("a text holds NUL or half a character")

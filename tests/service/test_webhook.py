@@ -96,14 +96,14 @@ def test_findings_are_told_signed_and_once(
 
 
 def test_messages_wait_over_a_restart(
-    tiny_bundle, tiny: SimpleNamespace, stand_in: Callable, tmp_path, open_service: Callable
+    stand_in: Callable, tmp_path, open_service: Callable, database_address: str | None
 ) -> None:
     from flawmap.service.database import FoundFlaw, JobPhoto, open_database
     from flawmap.service.webhook import Webhook
 
     closed = stand_in(200)
     closed.close()
-    database = open_database(tmp_path / "data")
+    database = open_database(tmp_path / "data", database_address)
     photo = JobPhoto(id=1, job_id="0" * 32, number=1, name="a.png", digest="0" * 64)
     flaw = FoundFlaw(id=1, job_photo_id=1, number=1, label="crack", score=0.9, record={"label": "crack"})
     hook = Webhook(database, Receiver(closed.url, KEY, "http://localhost:8000"))

@@ -4,13 +4,14 @@
 
 MODEL is a run or model folder; the photos are those of a folder (default: 96 crack photos of the real sets).
 Surveys of one and of two workers alternate, each into a new folder. Photos count that are looked at while all
-workers work: from the moment when the last one has done its first photo until the first one has done its last.
+workers work: from when the last of them has done its first photo until when the first has done its last.
 Reports are not written. Medians are compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import statistics
 import sys
@@ -74,10 +75,13 @@ class NotingLook:
 
 def start_ray() -> None:
     """Start Ray once for all surveys, which join it. Its workers do not stand back behind other work."""
-    os.environ["RAY_worker_niceness"] = "0"
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
 
 
 def measure_speed(model: Path, photos: dict[str, Path], options: SurveyOptions) -> float:

@@ -92,8 +92,10 @@ def option(flag: str) -> str:
 def require_extra(module: str, extra: str) -> None:
     """Raise MissingExtraError, naming the install command, unless `module` can be imported."""
     import importlib.util
+    import sys
 
-    if importlib.util.find_spec(module) is None:
+    # What another thread is just importing may have no specification yet, which find_spec() refuses.
+    if sys.modules.get(module) is None and importlib.util.find_spec(module) is None:
         raise MissingExtraError(
             f"this needs '{module}', which is not installed. Install it with: pip install 'flawmap[{extra}]'"
         )

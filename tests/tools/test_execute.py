@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.errors import BundleError
+from flawmap.errors import BundleError, OptionError
 from flawmap.tools.execute import Execution, map_unordered
 
 
@@ -67,30 +67,41 @@ def test_wrong_executions_are_told(given: dict) -> None:
 
 
 class Marked(Squares):
-    """Leaves its process id in a folder."""
+    """Leaves its process id in a folder, and how far it stands back behind others."""
 
     def __init__(self, folder: Path, wait_s: float) -> None:
         super().__init__(wait_s)
         self.folder = folder
+        self.model = bytes(1_000_000)  # as large as one, which travels in another way than what is small
 
     def finish(self, ready: int) -> tuple[int, int]:
-        (self.folder / str(os.getpid())).touch()
+        (self.folder / f"{os.getpid()} {os.nice(0)}").touch()
         return super().finish(ready)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_on_ray_a_killed_worker_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_ray_a_killed_worker_costs_time_only(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # a busy machine would starve them
     found: dict[int, int] = {}
     is_killed = False
     for i, square in map_unordered(Marked(tmp_path, 0.1), range(40), Execution("ray", 2)):
         found[i] = square
         if not is_killed and len(found) > 4:
-            os.kill(int(next(tmp_path.iterdir()).name), signal.SIGKILL)
+            os.kill(int(next(tmp_path.iterdir()).name.split()[0]), signal.SIGKILL)
             is_killed = True
-    assert found == {i: i**2 for i in range(40)} and len(list(tmp_path.iterdir())) == 3
+    assert found == {i: i**2 for i in range(40)}
+    niceness = [file.name.split()[1] for file in tmp_path.iterdir()]
+    assert niceness == [str(os.nice(0))] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_a_cluster_that_cannot_be_joined_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "nowhere")
+    with pytest.raises(OptionError, match="RAY_ADDRESS names nowhere, where a cluster"):
+        list(map_unordered(Squares(), range(9), Execution("ray", 2)))
 
 
 @pytest.mark.slow

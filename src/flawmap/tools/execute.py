@@ -114,7 +114,9 @@ def _map_on_ray(
     is_ours = _start_ray(n_workers)
     import ray
     import ray.cloudpickle
+    import ray.data
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its import sets it anew
     cloudpickle: Any = ray.cloudpickle
     worker: Any = _RayWorker  # Ray takes a class too, whatever its annotations say
     settings = ray.data.DataContext.get_current()
@@ -141,20 +143,30 @@ def _map_on_ray(
 
 
 def _start_ray(n_workers: int | None) -> bool:
-    """Join the cluster that RAY_ADDRESS names, else start one on this machine; False where there was one."""
+    """Join the cluster that RAY_ADDRESS names, else start one on this machine; False where there was one.
+
+    Ray has its workers stand back behind all other work. Where there is much of it they then start so slowly
+    that Ray gives them up and starts others, for ever; workers started here are like any other process.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it calls every large model an error
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     if ray.is_initialized():
         return False
-    here: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):
-        here["num_cpus"] = n_workers or n_usable_cores()
+    address = os.environ.get("RAY_ADDRESS")
+    here = {} if address else {"address": "local", "num_cpus": n_workers or n_usable_cores()}
+    settings: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, **here}
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
+        ray.init(logging_level=logging.ERROR, **settings)
     except Exception as error:  # a slow start is a bare Exception
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]
-        raise OptionError(f"Ray cannot be reached or started; check RAY_ADDRESS ({reason})") from error
+        remedy = (
+            f"RAY_ADDRESS names {address}, where a cluster of this Ray ({ray.__version__}) was wanted"
+            if address
+            else "this machine may be too busy for it: try again, or use the local engine"
+        )
+        raise OptionError(f"Ray did not start; {remedy} ({reason})") from error
     return True

@@ -1,0 +1,27 @@
+"""What is installed, and what is said of it where it is not."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from flawmap.errors import MissingExtraError, require_extra
+
+
+def test_a_module_that_another_thread_is_importing_counts_as_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = ModuleType("begun")
+    assert begun.__spec__ is None  # as OpenCV's is for a moment
+    monkeypatch.setitem(sys.modules, "begun", begun)
+    require_extra("begun", "inspect")
+
+
+def test_a_missing_module_names_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingExtraError, match=r"pip install 'flawmap\[inspect\]'"):
+        require_extra("no_such_module", "inspect")
+    monkeypatch.setitem(sys.modules, "blocked", None)
+    with pytest.raises(MissingExtraError, match="'blocked'"):
+        require_extra("blocked", "inspect")

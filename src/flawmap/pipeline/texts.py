@@ -312,7 +312,10 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
     n_of = survey.count_grades()
-    lines += [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
+    if survey.grades:
+        told = [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
+        lines += ["flaws by grade, of their width alone:", *told]
+        lines += [f"  not graded: {n_of['']}"] if n_of.get("") else []
     report = f"{str(out).rstrip('/')}/report.html"
     lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

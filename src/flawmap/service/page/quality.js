@@ -180,7 +180,7 @@ async function showDrift() {
     : "";
   const about = drift.n_latest
     ? `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).${foreign}`
-    : `${drift.n_reference} so far, which become the reference.`;
+    : `Held against ${drift.reference} (${drift.n_reference}): no later photos yet.`;
   const notes = drift.notes.map(sentence);
   const table = make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows));
   parts.drift.replaceChildren(verdict, make("p", { textContent: about }), rows.length ? table : "", ...notes);

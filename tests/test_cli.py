@@ -152,9 +152,9 @@ def test_a_slow_task_speaks_every_half_minute_and_a_fast_end_is_not_lost() -> No
     slow = [(31.0 * i, "training", i, 4000) for i in range(4)]
     assert said(*slow, (94.0, "training", 4000, 4000)) == [
         "training …",
-        "training: 1 of 4,000, 31 s, 0.0323/s, about 34 h 26 min left",
-        "training: 2 of 4,000, 1 min 2 s, 0.0323/s, about 34 h 25 min left",
-        "training: 3 of 4,000, 1 min 33 s, 0.0323/s, about 34 h 25 min left",
+        "training: 1 of 4,000, 31 s, 31 s each, about 34 h 26 min left",
+        "training: 2 of 4,000, 1 min 2 s, 31 s each, about 34 h 25 min left",
+        "training: 3 of 4,000, 1 min 33 s, 31 s each, about 34 h 25 min left",
         "training: 4,000 of 4,000, 1 min 34 s",
     ]
 

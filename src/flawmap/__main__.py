@@ -24,7 +24,8 @@ def main() -> None:
         print(f"flawmap: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("flawmap: stopped; what was finished is kept", file=sys.stderr)
+        more = ", and the same command with --resume goes on" if sys.argv[1:2] == ["train"] else ""
+        print(f"flawmap: stopped; what was finished is kept{more}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

@@ -142,6 +142,18 @@ def test_a_finished_run_is_kept(trained, sample: Path, cache: Path) -> None:
     assert (trained.run / "metrics.json").read_bytes() == before
 
 
+def test_a_resumed_run_that_asks_for_something_else_is_told_what(tmp_path: Path) -> None:
+    from flawmap.pipeline.runfolder import check_run, start_run
+
+    asked = {"dataset": "a", "options": {"seed": 1, "train": {"epochs": 2}}}
+    start_run(check_run(tmp_path, asked, overwrite=False, resume=False), asked, resume=False)
+    with pytest.raises(OptionError, match=r"differently: train\.epochs \(2, now 0\); ask"):
+        other = {"dataset": "a", "options": {"seed": 1, "train": {"epochs": 0}}}
+        check_run(tmp_path, other, overwrite=False, resume=True)
+    with pytest.raises(OptionError, match="differently: another dataset; ask"):
+        check_run(tmp_path, asked | {"dataset": "b"}, overwrite=False, resume=True)
+
+
 def test_foreign_files_are_never_touched(sample: Path, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OptionError, match="not a flawmap run"):

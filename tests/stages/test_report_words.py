@@ -166,12 +166,17 @@ def test_names_in_the_ranking_chart_keep_clear_of_error_bars() -> None:
 
 def test_in_the_ten_best_every_number_has_its_own_bar() -> None:
     ranking = make_ranking(10)
-    same = [dataclasses.replace(c, cost=ranking.candidates[0].cost) for c in ranking.candidates]
+    best = ranking.candidates[0]
+    same = [dataclasses.replace(best, backbone_id=f"network {i}") for i in range(10)]
+    cheap = dataclasses.replace(best.cost, macs=best.cost.macs // 10)
+    same[-1] = dataclasses.replace(same[-1], cost=cheap)  # so that all others stand near the right end
     chart = best_ten_chart(dataclasses.replace(ranking, candidates=tuple(same), chosen=same[0]))
     for drawing in drawings(chart):
         bars = [e for e in drawing if e.get("class") == "error"]
         balls = [e for e in drawing if (e.get("class") or "").startswith("ball") and e.tag == "circle"]
         assert [e.get("x1") for e in bars] == [e.get("cx") for e in balls]
+        ends = [float(e.get(key, 0)) for e in drawing if e.get("class") == "axis" for key in ("x1", "x2")]
+        assert all(min(ends) <= float(e.get("cx", 0)) <= max(ends) for e in balls)
         spans = [
             (
                 float(e.get("cx", 0)) - 9,

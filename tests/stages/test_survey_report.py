@@ -83,7 +83,12 @@ def test_the_scale_that_was_given_is_printed() -> None:
         ("scale", "0.5 mm per pixel, as given for all photos")
     ]
     said = survey_of(CLEAN, options=told, meta=SurveyMeta(scale="a ruler"))
-    assert words.meta_rows(said) == [("scale", "a ruler")] and words.meta_rows(survey_of(CLEAN)) == []
+    assert words.meta_rows(said) == [
+        ("scale", "a ruler"),
+        ("sizes by", "0.5 mm per pixel, as given for all photos"),
+    ]
+    assert words.meta_rows(survey_of(CLEAN, meta=SurveyMeta(scale="a ruler"))) == [("scale", "a ruler")]
+    assert words.meta_rows(survey_of(CLEAN)) == []
 
 
 def test_the_limits_are_said() -> None:

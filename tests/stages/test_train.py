@@ -239,6 +239,20 @@ def test_a_photo_that_went_away_is_an_error(tmp_path: Path) -> None:
         train_classifier(dataset, split, small_entry(), CUT, zero_probe(), QUICK, tmp_path / "work")
 
 
+def test_ctrl_c_is_an_interrupt_and_no_success(tmp_path: Path) -> None:
+    def interrupt(task: str, done: int, total: int | None) -> None:
+        if task.startswith("training: head"):
+            raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    dataset, split = draw_dataset(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(
+            dataset, split, small_entry(), CUT, zero_probe(), QUICK, tmp_path / "work", progress=interrupt
+        )
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 @pytest.mark.slow
 def test_large_sets_are_decoded_into_a_file_and_train_the_same(
     trained: tuple[Path, TrainedModel], tmp_path: Path

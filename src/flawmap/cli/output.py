@@ -61,7 +61,12 @@ def _pace(n_done: int, n_left: int, elapsed_s: float) -> str:
     """How many a second and how long it will take, where there is something left to do."""
     if n_done <= 0 or n_left <= 0 or elapsed_s <= 0:
         return ""
-    return f", {n_done / elapsed_s:.3g}/s, about {_to_text(n_left * elapsed_s / n_done)} left"
+    return f", {_speed(n_done / elapsed_s)}, about {_to_text(n_left * elapsed_s / n_done)} left"
+
+
+def _speed(per_s: float) -> str:
+    """How many a second; of what takes long, how long each, as nobody reads 0.009/s."""
+    return f"{per_s:.3g}/s" if per_s >= 0.1 else f"{_to_text(1 / per_s)} each"
 
 
 def _to_text(elapsed_s: float) -> str:
@@ -95,7 +100,7 @@ def shown_progress(quiet: bool) -> Iterator[Progress]:
 
         class Speed(ProgressColumn):
             def render(self, task: Task) -> Text:
-                return Text("" if not task.speed else f"{task.speed:.3g}/s")
+                return Text("" if not task.speed else _speed(task.speed))
 
         columns = (
             TextColumn("{task.description}"),

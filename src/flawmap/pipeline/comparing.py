@@ -39,6 +39,8 @@ def compare(
     if json_file is not None:
         write_json(Path(json_file), {"n": n, "changes": changes, "options": options, "limits": LIMITS})
     lines = [f"{kind}: {n[kind]}" for kind in _KINDS]
+    reasons = Counter(change.reason for change in changes if change.kind == "not comparable")
+    lines += [f"  {n_found}: {reason}" for reason, n_found in reasons.most_common()]
     lines += [_line(change) for change in changes if change.kind in ("new", "grown")]
     return Compared(lines=(*lines, LIMITS), changes=changes)
 

@@ -200,7 +200,7 @@ def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
     if not found.is_resolved:
         text += ", not resolved"
     if grade is not None:
-        ratio = "" if grade.ratio is None else f", {grade.ratio:.2f} of it"
+        ratio = "" if grade.ratio is None else f", {grade.ratio:.2f} times that"
         text += f"; {grade.name}{ratio}{'' if grade.is_certain else ' (uncertain)'}"
     return text
 

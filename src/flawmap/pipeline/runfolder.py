@@ -10,6 +10,7 @@ from typing import Any
 
 from flawmap.errors import OptionError, option
 from flawmap.tools.files import write_file
+from flawmap.tools.plain import different_options
 
 MARK = "run.json"
 """Written first; tells what the run was asked for, and that the folder is flawmap's."""
@@ -100,9 +101,12 @@ def _check_resumable(run: RunFolder, asked: dict[str, Any]) -> None:
         raise OptionError(f"the run in {run.path} is finished; pass {option('--overwrite')} to make it again")
     different = sorted(key for key in asked if before.get(key) != asked[key])
     if different:
+        told = [f"another {key}" for key in different if key != "options"]
+        if "options" in different:
+            told += different_options(before.get("options") or {}, asked["options"])
         raise OptionError(
-            f"the run in {run.path} was started with another {', '.join(different)}; "
-            f"ask for the same to resume it, or pass {option('--overwrite')}"
+            f"the run in {run.path} was started differently: {', '.join(told)}; "
+            f"ask for the same to resume it, or pass {option('--overwrite')} to begin anew"
         )
 
 

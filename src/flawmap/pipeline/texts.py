@@ -307,12 +307,16 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all{same}){unread}"]
     if survey.overlaps is not None and survey.overlaps.n_pairs:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
-        lines.append(f"{matched} of {compared} pairs of neighbouring photos could be matched")
+        pairs = "1 pair" if compared == 1 else f"{compared:,} pairs"
+        lines.append(f"{matched} of {pairs} of neighbouring photos could be matched")
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
     n_of = survey.count_grades()
-    lines += [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
+    if survey.grades:
+        told = [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
+        lines += ["flaws by grade, of their width alone:", *told]
+        lines += [f"  not graded: {n_of['']}"] if n_of.get("") else []
     report = f"{str(out).rstrip('/')}/report.html"
     lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

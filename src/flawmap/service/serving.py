@@ -43,7 +43,8 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=10,
         )
-        print(f"serving {', '.join(service.models)} on {options.url} (data: {options.data})", flush=True)
+        names = ", ".join(service.models)
+        print(f"serving {names} on {options.url} (data: {options.data}); Ctrl-C stops it", flush=True)
         uvicorn.Server(config).run()
 
 

@@ -115,3 +115,19 @@ def _describe(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(repr(choice) for choice in typing.get_args(hint))
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+
+
+def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two nested sets of plain options, as a person would name it; three at most."""
+    was, new = _flat(before), _flat(now)
+    keys = [key for key in sorted(was | new) if was.get(key) != new.get(key)]
+    told = [f"{key} ({was.get(key)}, now {new.get(key)})" for key in keys[:3]]
+    return told + ([f"{len(keys) - 3} more options"] if len(keys) > 3 else [])
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found

@@ -14,6 +14,7 @@ export async function listInspections(chosen) {
   select.replaceChildren(
     ...found.map((one) => make("option", { value: one.id, textContent: titleOf(one) })),
   );
+  select.parentElement.hidden = !found.length;
   if (!found.length) return;
   select.value = chosen ?? found[0].id;
   await showInspection(select.value);

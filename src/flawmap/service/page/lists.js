@@ -23,7 +23,7 @@ function findingRow(one) {
   const said = finding.review ? wordOf(finding.review) : "";
   const width = finding.width_max_mm ? `${finding.width_max_mm.toFixed(2)} mm wide` : sizeOf(finding);
   row.append(
-    make("span", { className: "score", textContent: finding.score.toFixed(2) }),
+    make("span", { className: "score", textContent: scoreOf(finding) }),
     make(
       "span",
       { className: "where", textContent: finding.label },
@@ -37,6 +37,11 @@ function findingRow(one) {
 
 function wordOf({ verdict, label }) {
   return { accept: "accepted", reject: "rejected", relabel: label, painted: "mask painted" }[verdict] ?? "";
+}
+
+// Three digits and cut, not rounded: no model is certain, and findings near 1 have an order.
+function scoreOf({ score }) {
+  return score < 1 ? (Math.floor(score * 1000) / 1000).toFixed(3) : "1";
 }
 
 function sizeOf({ box_xyxy: [left, top, right, bottom] }) {

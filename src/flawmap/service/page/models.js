@@ -12,6 +12,8 @@ const list = make("div", { className: "wide" });
 const said = make("p", { className: "wrong", role: "status" });
 const other = make("select", {});
 const begin = make("button", { textContent: "Compare", type: "button" });
+const row = make("div", { className: "row for-reviewers" }, make("label", {}, "Other model ", other), begin);
+const lone = make("p", { textContent: "There is none: name two or more models when you start flawmap serve." });
 const found = make("div", {});
 let timer = 0;
 let compared = null; // {first, second}: inspections
@@ -26,11 +28,10 @@ function build() {
     className: "soft",
     textContent: "* In its own test, on photos like those of its training; of a model with masks, by pixels.",
   });
-  const row = make("div", { className: "row for-reviewers" }, make("label", {}, "Other model ", other), begin);
   begin.addEventListener("click", compare);
   panel.append(
     make("section", {}, make("h2", { textContent: "Served models" }), list, note, said),
-    make("section", {}, make("h2", { textContent: "Compare on the same photos" }), about, row, found),
+    make("section", {}, make("h2", { textContent: "Compare on the same photos" }), about, row, lone, found),
   );
 }
 
@@ -51,11 +52,13 @@ async function showModels() {
   list.replaceChildren(table(models));
   const usable = models.filter((one) => one.can_inspect && one.name !== shown.result?.model);
   other.replaceChildren(...usable.map((one) => make("option", { value: one.name, textContent: one.name })));
+  row.hidden = !usable.length;
+  lone.hidden = usable.length > 0;
   begin.disabled = !usable.length || !shown.result || !isReviewer;
 }
 
 function table(models) {
-  const share = (value) => (typeof value === "number" ? `${(100 * value).toFixed(1)} %` : "–");
+  const share = (value) => (typeof value === "number" ? `${(100 * value).toFixed(1)}\u00a0%` : "–");
   const rows = models.map((one) => {
     const use = make("button", { textContent: "Use", type: "button", onclick: () => useModel(one.name) });
     const state = one.is_default ? make("strong", { textContent: "in use" }) : isAdmin ? use : "";

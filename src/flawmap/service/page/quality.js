@@ -178,7 +178,9 @@ async function showDrift() {
   const foreign = drift.foreign
     ? ` ${(100 * drift.foreign.value).toFixed(0)} % of them are mostly unlike the model's training photos.`
     : "";
-  const about = `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).${foreign}`;
+  const about = drift.n_latest
+    ? `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).${foreign}`
+    : `Held against ${drift.reference} (${drift.n_reference}): no later photos yet.`;
   const notes = drift.notes.map(sentence);
   const table = make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows));
   parts.drift.replaceChildren(verdict, make("p", { textContent: about }), rows.length ? table : "", ...notes);
@@ -190,7 +192,8 @@ async function showWatch() {
   parts.watch.parentElement.hidden = watch.folder === null;
   if (watch.folder === null) return;
   const state = watch.is_there ? "" : " It is not there at the moment.";
-  const text = `${watch.folder}: ${watch.n_taken} photos taken up, ${watch.n_refused} files refused, `
+  const many = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+  const text = `${watch.folder}: ${many(watch.n_taken, "photo")} taken up, ${many(watch.n_refused, "file")} refused, `
     + `${watch.n_waiting} not complete yet.${state}`;
   const refused = watch.refused.map((one) => make("li", { textContent: `${one.path}: ${one.reason}` }));
   parts.watch.replaceChildren(make("p", { textContent: text }), make("ul", { className: "list" }, ...refused));

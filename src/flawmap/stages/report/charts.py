@@ -63,7 +63,7 @@ def best_ten_chart(ranking: Ranking) -> str:
             x, radius, (high, low) = plot.x(max(candidate.cost.macs, 1)), _BALL_PX, _bar_ends(plot, candidate)
             y = plot.y(candidate.f1)
             top, bottom = min(high, y - radius), max(low, y + radius)
-            x = _free_x(x, (top, bottom), radius, taken)
+            x = _free_x(x, (top, bottom), (plot.x.start, plot.x.end), taken)
             taken.append((x - radius, top, x + radius, bottom))
             places.append((x, y))
         for candidate, (x, _) in zip(best, places, strict=True):
@@ -202,13 +202,15 @@ def _covers_any(box: _Box, others: np.ndarray) -> bool:
     return bool(((box[0] < x2) & (x1 < box[2]) & (box[1] < y2) & (y1 < box[3])).any())
 
 
-def _free_x(x: float, y_ends: tuple[float, float], radius: float, taken: Sequence[_Box]) -> float:
-    """The x nearest to `x` at which a ball and its bar cover nothing that is already there."""
-    for step in range(60):
+def _free_x(
+    x: float, y_ends: tuple[float, float], x_ends: tuple[float, float], taken: Sequence[_Box]
+) -> float:
+    """The x of the plot nearest to `x` at which a ball and its bar cover nothing that is already there."""
+    for step in range(80):
         for side in (1, -1):
             moved = x + side * step * 4.0
-            box = (moved - radius, y_ends[0], moved + radius, y_ends[1])
-            if not any(_overlap(box, other) for other in taken):
+            box = (moved - _BALL_PX, y_ends[0], moved + _BALL_PX, y_ends[1])
+            if x_ends[0] <= moved <= x_ends[1] and not any(_overlap(box, other) for other in taken):
                 return moved
     return x
 

@@ -28,6 +28,8 @@ _SECTIONS = (
     ("options", "Options"),
 )
 
+_FIGURES = {"recall": "recall", "precision": "precision", "f1": "F1", "auroc": "AUROC", "dice": "Dice"}
+
 
 def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
     """The whole page. Raises MissingExtraError without jinja2."""
@@ -35,7 +37,7 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
     reviews = words.review_rows(survey)
     context = {
         "title": survey.meta.structure or "Inspection",
-        "task": " · ".join(part for part in (survey.meta.element, survey.meta.span) if part)
+        "task": " · ".join(filter(None, (survey.meta.element, _span(survey))))
         or plural(len(survey.rows), "photo"),
         "made_at": survey.meta.date,
         "verdict": {
@@ -139,6 +141,12 @@ def _rank(finding: Finding, grades: tuple[str, ...]) -> int:
     return grades.index(finding.severity) if finding.severity in grades else -1
 
 
+def _span(survey: Survey) -> str:
+    """A span is often a number only, which says nothing by itself."""
+    span = survey.meta.span
+    return span if "span" in span.lower() or not span else f"span {span}"
+
+
 def _part_row(part: Any) -> dict[str, Any]:
     css = {"finding": "flaw", "no finding": "good", "not assessed": "alarm"}[part.verdict]
     return {"part": part, "css": css}
@@ -147,8 +155,8 @@ def _part_row(part: Any) -> dict[str, Any]:
 def test_rows(test: dict[str, Any]) -> list[tuple[str, str]]:
     """The figures that say what a model misses and what it says wrongly."""
     rows = []
-    for key in ("recall", "precision", "f1", "auroc", "dice"):
+    for key in _FIGURES:
         if test.get(key) is not None:
             span = interval_text(interval_of(test, key), number, "95 %: ")
-            rows.append((key, f"{number(test[key])}{f' ({span})' if span else ''}"))
+            rows.append((_FIGURES[key], f"{number(test[key])}{f' ({span})' if span else ''}"))
     return rows

@@ -333,9 +333,12 @@ def _ends(sizes: Sequence[CrackMeasurement]) -> list[CrackMeasurement]:
 
 
 def meta_rows(survey: Survey) -> list[tuple[str, str]]:
-    """What a person said about the survey; the scale that was given, where no words were."""
+    """What a person said about the survey, and the scale that sizes were really made with."""
     told = {key: getattr(survey.meta, key) for key in _META}
-    told["scale"] = told["scale"] or _scale_words(survey.options.get("scale") or {})
+    used = _scale_words(survey.options.get("scale") or {})
+    if told["scale"] and used:
+        told["sizes by"] = used
+    told["scale"] = told["scale"] or used
     return [(key, words) for key, words in told.items() if words]
 
 

@@ -19,7 +19,7 @@ from flawmap.errors import OptionError, option
 from flawmap.records import CrackMeasurement, Finding, Inspection, SurveyRow
 from flawmap.stages.survey.aligning import Alignment, to_alignment
 from flawmap.tools.files import make_parents
-from flawmap.tools.plain import to_plain
+from flawmap.tools.plain import different_options, to_plain
 
 JOURNAL = "journal.sqlite"
 _TABLES = """
@@ -213,19 +213,8 @@ def _told(before: Mapping[str, Any], asked: Mapping[str, Any], different: list[s
     """What differs, as a person would name it: the options one by one."""
     told = [key for key in different if key != "options"]
     if "options" in different:
-        was, now = _flat(_given(before["options"])), _flat(_given(asked["options"]))
-        keys = [key for key in sorted(was | now) if was.get(key) != now.get(key)]
-        told += [f"{key} ({was.get(key)}, now {now.get(key)})" for key in keys[:3]]
-        told += [f"{len(keys) - 3} more options"] if len(keys) > 3 else []
+        told += different_options(_given(before["options"]), _given(asked["options"]))
     return ", ".join(told)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return found
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -287,7 +289,8 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
         for module in learner.modules():
             module.training = True  # lightning warns about others; on_train_epoch_start sets what is meant
         resumed = str(last_file) if last_file.is_file() else None
-        trainer.fit(learner, ckpt_path=resumed, weights_only=True)
+        with _interruptible():
+            trainer.fit(learner, ckpt_path=resumed, weights_only=True)
     learner.cpu()
     learnt = load(best_file.read_bytes())
     with torch.no_grad():
@@ -295,6 +298,21 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
             value.copy_(learnt[name])
     last = _read_checkpoint(last_file)
     return _best_of(last), tuple(Epoch(**values) for values in last["history"])
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C within stays a KeyboardInterrupt. Lightning ends the process with exit code 1, which would say
+    that the work is done, and leaves further Ctrl-C ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from ended
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,7 @@ def test_parquet_that_is_none_or_cannot_be_read(photos: Path, monkeypatch: pytes
     (photos / "m.parquet").write_bytes(b"not parquet")
     with pytest.raises(DatasetError, match="not a Parquet file"):
         read_dataset(photos / "m.parquet")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"flawmap\[train\]"):
         read_dataset(photos / "m.parquet")
 

@@ -115,7 +115,7 @@ def test_a_file_with_other_outputs_is_refused(options: RuntimeOptions) -> None:
 def test_openvino_that_is_not_installed_is_named(
     tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"flawmap\[openvino\]"):
         Classifier(tiny_bundle, RuntimeOptions(runtime="openvino"))
 

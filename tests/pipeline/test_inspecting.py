@@ -130,6 +130,7 @@ def test_ray_finds_the_same_to_the_last_bit(tiny_bundle: Bundle, photo_folder: P
     assert overlays == {p.name: p.read_bytes() for p in (tmp_path / "ray" / "overlays").rglob("*.jpg")}
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_left_out_and_what_a_key_is_called(
     tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
 ) -> None:

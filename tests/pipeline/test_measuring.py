@@ -131,6 +131,7 @@ def test_a_tilted_photo_with_a_marker_gives_millimetres(tmp_path: Path) -> None:
     assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_options_from_a_file_and_overlays_are_checked(files: tuple[Path, Path], tmp_path: Path) -> None:
     mask, _ = files
     options = tmp_path / "options.toml"

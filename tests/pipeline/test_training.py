@@ -175,6 +175,7 @@ def test_similar_finds_the_photo_itself_first(sample: Path, cache: Path) -> None
     assert len(outcome.lines) == 4
 
 
+@pytest.mark.slow
 def test_a_second_rank_embeds_nothing(trained, sample: Path, cache: Path) -> None:
     code = (
         "import sys, flawmap\nfrom pathlib import Path\n"

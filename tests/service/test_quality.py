@@ -192,6 +192,7 @@ def test_foreign_photos_are_counted() -> None:
     assert rate.value == pytest.approx(0.3) and rate.low > MOST_FOREIGN
 
 
+@pytest.mark.slow
 def test_an_alarm_is_told_once(open_service: Callable, tiny: SimpleNamespace, monkeypatch) -> None:
     from flawmap.service.webhook import SECRET
 

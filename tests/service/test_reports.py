@@ -89,6 +89,7 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     assert client.get(f"/v1/reports/{report['id']}/journal.sqlite").status_code == 422
 
 
+@pytest.mark.slow
 def test_names_of_users_are_no_paths(open_service: Callable, tiny: SimpleNamespace, tmp_path: Path) -> None:
     for module in ("jinja2", "openpyxl", "typst"):
         pytest.importorskip(module)

@@ -35,6 +35,7 @@ def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.mark.slow
 def test_what_is_complete_is_taken_once(
     open_service: Callable, tiny: SimpleNamespace, line: Path, tmp_path: Path
 ) -> None:

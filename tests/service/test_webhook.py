@@ -72,6 +72,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
     raise AssertionError("it never was so")
 
 
+@pytest.mark.slow
 def test_findings_are_told_signed_and_once(
     open_service: Callable, tiny: SimpleNamespace, stand_in: Callable
 ) -> None:
@@ -95,6 +96,7 @@ def test_findings_are_told_signed_and_once(
     assert len(kept) == 1 and kept[0]["n_tries"] == 2 and kept[0]["delivered_at"]
 
 
+@pytest.mark.slow
 def test_messages_wait_over_a_restart(
     stand_in: Callable, tmp_path, open_service: Callable, database_address: str | None
 ) -> None:
@@ -117,6 +119,7 @@ def test_messages_wait_over_a_restart(
     assert len(opened.came) == 1
 
 
+@pytest.mark.slow
 def test_redirects_are_not_followed(
     open_service: Callable, tiny: SimpleNamespace, stand_in: Callable
 ) -> None:

@@ -93,6 +93,7 @@ def test_the_same_name_is_not_the_same_place(tmp_path: Path) -> None:
     assert [*found] == ["not comparable"] and len(found["not comparable"]) == 2
 
 
+@pytest.mark.slow
 def test_renamed_photos_are_found_by_position(tmp_path: Path) -> None:
     wall, other = draw_wall(1), draw_wall(2)
     line = [(150, 120, 4.0, 200.0)]

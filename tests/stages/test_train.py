@@ -205,6 +205,7 @@ def test_the_same_seed_gives_the_same_bits(trained: tuple[Path, TrainedModel], t
     assert again.contenders == model.contenders
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_read_back_with_the_same_bits(trained: tuple[Path, TrainedModel]) -> None:
     folder, model = trained
     assert same_bits(model, run(folder))

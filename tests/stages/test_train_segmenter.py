@@ -98,6 +98,7 @@ def test_a_training_tells_what_it_did(trained: tuple[Path, TrainedSegmenter]) ->
     assert list((folder / "work" / "logs").rglob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_at_last_the_validation_photos_are_learnt_too(trained: tuple[Path, TrainedSegmenter]) -> None:
     folder, model = trained
     dataset, split = draw_dataset(folder / "photos")

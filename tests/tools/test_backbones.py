@@ -175,6 +175,7 @@ def test_the_head_is_linear_in_average_and_maximum(classifier: ClassifierNetwork
         classifier.set_head(LinearHead(np.zeros((2, 80), np.float32), np.zeros(2, np.float32)))
 
 
+@pytest.mark.slow
 def test_nothing_after_the_cut_is_kept(classifier: ClassifierNetwork) -> None:
     cost = backbones.describe_cuts(default_entries()[0])[2]
     assert sum(p.numel() for p in classifier.backbone.parameters()) == cost.n_parameters

@@ -71,7 +71,7 @@ def test_a_decoder_stands_on_every_bundled_backbone(decoder: str, name: str) -> 
         check_contract(make(decoder, name, depth), (64, 64))
 
 
-@pytest.mark.parametrize("decoder", ["unet", "deeplabv3"])
+@pytest.mark.parametrize("decoder", ["unet", pytest.param("deeplabv3", marks=pytest.mark.slow)])
 def test_weights_start_alike_and_the_random_state_stays(decoder: str) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -74,6 +74,7 @@ def test_many_small_appends_are_joined(tmp_path: Path) -> None:
     check(store, [str(i) for i in reversed(range(30))])
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=append_all, args=(tmp_path, 0, 24, step)) for step in (5, 6)]

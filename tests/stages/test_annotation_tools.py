@@ -170,7 +170,7 @@ def write_yolo(root: Path, drawn: Drawn, hw: tuple[int, int] = HW) -> None:
             ]
             (root / "labels" / "train" / name).with_suffix(".txt").write_text("\n".join(rows) + "\n")
     (root / "data.yaml").write_text(
-        "path: /home/someone/set\ntrain: images/train\nval: images/val\nnames:\n  0: crack\n  1: stain\n"
+        "path: /elsewhere/set\ntrain: images/train\nval: images/val\nnames:\n  0: crack\n  1: stain\n"
     )
 
 

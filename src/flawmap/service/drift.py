@@ -12,8 +12,6 @@ photos. Where a model folder tells what is unlike its training photos, many such
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +24,7 @@ from flawmap.service.facts import MEASURES
 from flawmap.service.metrics import Metrics
 from flawmap.service.models import ServedModel
 from flawmap.service.ordering import facts_of
+from flawmap.service.repeating import Repeated
 from flawmap.service.sampling import to_rate
 from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
 from flawmap.service.tables import DriftChange, DriftReference
@@ -38,7 +37,6 @@ FOREIGN_SHARE, MOST_FOREIGN = 0.5, 0.1
 """A photo is foreign where more than this share of it is unlike the training photos; of all photos, more than
 this share, by the lower end of its interval, is an alarm."""
 _EVERY_S = 60.0
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def _read(session: Session, model: ServedModel) -> _Sides:
     return _Sides([one for one in first if facts_of(one)], latest, words)
 
 
-class DriftWatch:
+class DriftWatch(Repeated):
     """Looks for drift of the served models now and then; alarms that begin and end are kept and told."""
 
     def __init__(
@@ -162,29 +160,13 @@ class DriftWatch:
         webhook: Webhook | None,
     ) -> None:
         self._database, self._models, self._metrics, self._webhook = database, models, metrics, webhook
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="drift", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._ended.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        super().__init__(self.look, "drift", _EVERY_S, "drift could not be looked for", waits_first=True)
 
     def look(self) -> None:
         """Once, at all models that inspect."""
         for model in self._models.values():
             if model.looking is not None:
                 self._look_at(model)
-
-    def _run(self) -> None:
-        while not self._ended.wait(_EVERY_S):
-            try:
-                self.look()
-            except Exception:  # a lost database: tried again
-                _log.exception("drift could not be looked for")
 
     def _look_at(self, model: ServedModel) -> None:
         digest = model.described.digest

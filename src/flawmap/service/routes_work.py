@@ -62,6 +62,7 @@ def use_model(
 
 
 def to_model_info(model: ServedModel, *, is_default: bool) -> shapes.ModelInfo:
+    """As the REST interface gives it."""
     return shapes.ModelInfo(
         name=model.name,
         task=model.described.task,

@@ -24,6 +24,7 @@ from sqlmodel import Session, col, select
 from flawmap.errors import OptionError, PhotoError
 from flawmap.service.database import Database, Job, JobPhoto, now
 from flawmap.service.models import ServedModel
+from flawmap.service.repeating import Repeated
 from flawmap.service.shapes import MOST_PHOTOS
 from flawmap.service.storage import Storage
 from flawmap.service.tables import WatchedFile
@@ -72,7 +73,7 @@ class WatchState:
     """Reasons, by path; they are tried again at every look."""
 
 
-class Watch:
+class Watch(Repeated):
     """Looks at the folder again and again, in a thread of its own."""
 
     def __init__(
@@ -84,22 +85,13 @@ class Watch:
         self._root = asked.folder.resolve()
         self._known = self._read_known()
         self._unsettled: dict[str, tuple[str, float]] = {}
-        self._turn, self._ended = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._turn = threading.Lock()
+        super().__init__(self.look, "watch", asked.poll_s, "the watched folder could not be gone through")
 
     @property
     def key(self) -> str:
         """How the database names the folder."""
         return str(self._root)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop after the file that is being taken up."""
-        self._ended.set()
-        if self._thread.ident is not None:
-            self._thread.join()
 
     def look(self) -> int:
         """Take up what is complete and new; how many files that were."""
@@ -116,19 +108,11 @@ class Watch:
         ready = [one for one in fresh if self._is_settled(one)]
         n_taken = 0
         for one in ready:
-            if self._ended.is_set():
+            if self.is_ending:
                 break
             n_taken += self._take(one)
         self.state.n_waiting = len(fresh) - n_taken
         return n_taken
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self.look()
-            except Exception:  # a full disk or a lost database: what was not taken is tried again
-                _log.exception("the watched folder could not be gone through")
-            self._ended.wait(self.asked.poll_s)
 
     def _read_known(self) -> set[tuple[str, str]]:
         query = select(WatchedFile.path, WatchedFile.stamp).where(WatchedFile.folder == self.key)

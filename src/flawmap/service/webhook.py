@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from sqlmodel import Session, col, select
 
 from flawmap.errors import OptionError
 from flawmap.service.database import Database, FoundFlaw, JobPhoto, now
+from flawmap.service.repeating import Repeated
 from flawmap.service.tables import Delivery
 
 SECRET = "FLAWMAP_WEBHOOK_SECRET"
@@ -71,22 +71,12 @@ def is_signed(secret: str, headers: Mapping[str, str], body: bytes, *, tolerance
     return hmac.compare_digest(sign(secret, timestamp, body).encode(), signature.encode()) and is_fresh
 
 
-class Webhook:
+class Webhook(Repeated):
     """Delivers what waits, in a thread of its own."""
 
     def __init__(self, database: Database, receiver: Receiver) -> None:
         self._database, self._receiver = database, receiver
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop after the message that is being sent; the rest is sent after the next start."""
-        self._ended.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        super().__init__(self.deliver, "webhook", 1.0, "the webhook was interrupted", is_eager=True)
 
     def tell_findings(self, session: Session, photo: JobPhoto, flaws: Sequence[FoundFlaw]) -> None:
         """Keep the message of a photo with findings, in the transaction that keeps them."""
@@ -124,20 +114,10 @@ class Webhook:
         with self._database.reading() as session:
             due = session.exec(query.order_by(col(Delivery.due_at)).limit(_AT_ONCE)).all()
         for n_sent, one in enumerate(due):
-            if self._ended.is_set():
+            if self.is_ending:
                 return n_sent
             self._note(one, self._send(one))
         return len(due)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            n_sent = 0
-            try:
-                n_sent = self.deliver()
-            except Exception:  # a lost database: tried again
-                _log.exception("the webhook was interrupted")
-            if not n_sent:
-                self._ended.wait(1.0)
 
     def _send(self, one: Delivery) -> str:
         """Why it was not taken; "" where it was. Redirects are not followed, and no proxy is asked."""

@@ -10,6 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    """Add the tables; nothing that is there is changed."""
     op.create_table(
         "report",
         sa.Column("id", sa.String, primary_key=True),

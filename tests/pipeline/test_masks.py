@@ -168,6 +168,8 @@ def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path)
         "README.md",
     }
     facts = trained.metrics["cascade"]
+    kept = trained.bundle.spec.held_back
+    assert len(kept.flawed) + len(kept.good) == trained.metrics["test"]["n"] and kept.flawed[-1] > 0.5
     assert 0 < facts["skip_threshold"] < 1 and facts["lost_share"] <= 0.005
     assert [row["name"] for row in facts["table"]] == ["mask network alone", "chain"]
     assert sum(row["is_chosen"] for row in facts["compared"]) == 1

@@ -68,6 +68,14 @@ def test_a_run_leaves_all_its_files(trained) -> None:
     assert [item.path for item in trained.left_out] == ["Negative/broken.jpg"]
 
 
+def test_scores_of_held_back_photos_travel_with_the_model(trained) -> None:
+    kept = trained.bundle.spec.held_back
+    assert len(kept.flawed) + len(kept.good) == trained.metrics["test"]["n"]
+    assert list(kept.good) == sorted(kept.good) and kept.good[0] >= 0 and kept.flawed[-1] <= 1
+    assert np.median(kept.flawed) > np.median(kept.good)
+    assert 1 <= kept.n_good_sources <= len(kept.good)
+
+
 def test_metrics_hold_what_was_promised(trained) -> None:
     stored = json.loads((trained.run / "metrics.json").read_text(encoding="utf-8"))
     for part in ("test", "validation", "before_training"):

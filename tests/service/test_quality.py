@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from flawmap.records import HeldBackScores
 from flawmap.service.comparing import compare_photos
-from flawmap.service.drift import LEAST, MOST_FOREIGN, count_foreign, measure
+from flawmap.service.drift import LEAST, MOST_FOREIGN, count_foreign, hold_against_training, measure
 from flawmap.service.facts import N_AXES
 from flawmap.service.ordering import farthest_first
 from flawmap.service.sampling import to_rate
@@ -190,6 +191,66 @@ def test_foreign_photos_are_counted() -> None:
     assert count_foreign(shares(*[None] * 100)) is None and count_foreign(shares(0.9)) is None
     rate = count_foreign(shares(*[0.9] * 30, *[0.1] * 70))
     assert rate.value == pytest.approx(0.3) and rate.low > MOST_FOREIGN
+
+
+def draw_scores(n_flawed: int, n_good: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.beta(8, 2, n_flawed), rng.beta(2, 8, n_good)])
+
+
+def to_facts(scores: np.ndarray) -> list[dict]:
+    return [{"window_score": float(score)} for score in scores]
+
+
+def test_other_shares_of_flaws_are_no_drift_from_the_training_set() -> None:
+    known = HeldBackScores(tuple(draw_scores(80, 0, 1)), tuple(draw_scores(0, 80, 2)), 40, 40)
+    for n_flawed in (0, 10, 50, 100):
+        found = [
+            hold_against_training(to_facts(draw_scores(n_flawed, 100 - n_flawed, seed)), known)
+            for seed in range(3, 33)
+        ]
+        assert sum(one.is_alarm for one in found) <= 1
+        assert np.mean([one.share_flawed for one in found]) == pytest.approx(n_flawed / 100, abs=0.08)
+    unsure = np.random.default_rng(0).beta(20, 20, 100)  # neither as flawed photos score nor as good ones
+    found = hold_against_training(to_facts(unsure), known)
+    assert found.is_alarm and found.n_latest == 100 and found.statistic > 0.25
+    assert hold_against_training(to_facts(unsure[: LEAST - 1]), known) is None
+    assert hold_against_training(to_facts(unsure), None) is None
+    assert hold_against_training([{}] * 100, known) is None  # seen before windows were drawn
+    few = dataclasses.replace(known, good=known.good[:5])
+    assert hold_against_training(to_facts(unsure), few) is None
+
+
+@pytest.mark.slow
+def test_photos_are_held_against_the_training_set_from_the_first_on(
+    tiny: SimpleNamespace, tmp_path: Path, monkeypatch
+) -> None:
+    from starlette.testclient import TestClient
+
+    from flawmap.service.app import create_app
+    from flawmap.service.options import ServeOptions
+    from flawmap.service.running import running_service
+
+    monkeypatch.setattr("flawmap.service.drift.LEAST", 10)
+    monkeypatch.setattr("flawmap.service.drift.MOST", 16)
+    head = tiny.make_head()
+    known = HeldBackScores(tuple([0.99] * 30), tuple([0.004] * 30), 30, 30)
+    bundle = write_bundle(
+        tmp_path / "run" / "model", tiny.make_spec(held_back=known), tiny.make_onnx(head), head
+    )
+    options = ServeOptions(data=tmp_path / "data", n_threads=1)
+    with running_service([bundle.folder], options) as service:
+        client = TestClient(create_app(service), base_url="http://localhost")
+        inspect(client, [to_site(i, None, tiny) for i in range(16)])
+        found = client.get("/v1/drift").json()
+        assert found["state"] == "alike" and found["training"]["n_latest"] == 16
+        assert found["training"]["share_flawed"] < 0.05 and found["measures"] == []
+        grey = [to_png(tiny.make_photo(100 + i, None, (192, 256)) - 90) for i in range(16)]
+        inspect(client, grey)
+        service.drift.look()
+        found = client.get("/v1/drift").json()
+        assert found["state"] == "alarm" and found["training"]["is_alarm"]
+        assert 'measure="training set"' in client.get("/metrics").text
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageFilter, TiffImagePlugin
 
 from flawmap.errors import BundleError, OptionError
-from flawmap.records import FindingSpec, InspectedPhoto
+from flawmap.records import Cleaning, FindingSpec, InspectedPhoto, Inspection, MaskSpec, ModelSpec
 from flawmap.stages.inspection import (
     InspectOptions,
     Inspector,
@@ -23,6 +23,7 @@ from flawmap.stages.inspection import (
     inspect_photo,
     learn_reference,
     open_inspector,
+    score_one_window,
 )
 from flawmap.tools.bundle import Bundle, write_bundle, write_spec
 from flawmap.tools.classifier_maps import DenseClassifier
@@ -294,3 +295,27 @@ def test_limits_come_from_sources_that_training_did_not_see(
     assert np.mean([np.median(one) <= found.most_distance for one in away if one is not None]) == 1
     dark = classifier.score_image(tiny.make_photo(3) // 3)
     assert dark.distances is not None and dark.distances.min() > found.most_distance
+
+
+def test_one_window_is_one_number_whatever_the_photos_size(tiny: SimpleNamespace) -> None:
+    spec = tiny.make_spec(tile_hw=(64, 64))
+    heat = np.zeros((40, 40), np.float32)
+    heat[:, 20:] = 1
+    of_windows = [look_at(heat + np.float32(i) * 1e-6, (320, 320), spec) for i in range(200)]
+    assert np.mean(of_windows) == pytest.approx(0.5, abs=0.12)  # each cell is a window's score
+    assert look_at(heat, (320, 320), spec) == look_at(heat.copy(), (320, 320), spec)
+    assert score_one_window(InspectedPhoto(Inspection("a")), spec) is None
+
+
+def look_at(heat: np.ndarray, size_hw: tuple[int, int], spec: ModelSpec) -> float:
+    seen = Inspection("a", width_px=size_hw[1], height_px=size_hw[0])
+    return round(score_one_window(InspectedPhoto(seen, heat=heat), spec))
+
+
+def test_one_window_of_masks_is_as_large_as_a_training_photo(tiny: SimpleNamespace) -> None:
+    masks = MaskSpec("tiny", 2, "unet", Cleaning((0.5,)))
+    spec = tiny.make_spec(task="segmentation", labels=("crack",), good_labels=(), masks=masks)
+    heat = np.zeros((40, 40), np.float32)
+    heat[::8, ::8] = 1  # every window of a training photo's size, 8 × 8 cells, holds one
+    assert {look_at(heat + np.float32(i) * 1e-6, (320, 320), spec) for i in range(50)} == {1}
+    assert look_at(heat[:8, :8], (64, 64), spec) == 1

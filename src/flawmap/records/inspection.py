@@ -115,6 +115,19 @@ class FindingSpec:
 
 
 @dataclass(frozen=True)
+class HeldBackScores:
+    """What a model says of the photos that its training never read, as an inspection sees them: the flaw
+    score of one window of each, see stages.inspection. Plain JSON values."""
+
+    flawed: tuple[float, ...]
+    """Ascending."""
+    good: tuple[float, ...]
+    n_flawed_sources: int
+    """Photos of one source tell less than as many of different ones."""
+    n_good_sources: int
+
+
+@dataclass(frozen=True)
 class Finding:
     """One connected region of a photo that the model takes for a flaw. Plain JSON values."""
 

@@ -1,4 +1,5 @@
-"""Whether the photos that come in now are like those that the model was put to use on, with an alarm.
+"""Whether the photos that come in now are like those that the model was put to use on, and like its training
+set, with an alarm.
 
 Held against one another are the model's highest score on each photo, its sharpness, brightness and contrast,
 and its features, of which the axis counts that differs most. Each is compared by the two-sample test of
@@ -6,8 +7,12 @@ Kolmogorov and Smirnov. An alarm wants both: that chance does not explain the di
 together, and that it is large; with many photos the smallest difference is none of chance.
 
 The reference is an inspection that an admin names, else the first photos that the model looked at here.
-Scores of training tiles are no reference: their shares of flaws and their sizes are not those of whole
-photos. Where a model folder tells what is unlike its training photos, many such photos are an alarm too.
+
+Against the training set, two questions are asked of the latest photos. Their features: how many photos are
+mostly unlike the training photos (tools.familiarity). Their scores: where the look of photos has not changed,
+the scores are a mixture of those of flawed and of good photos, in whatever shares. So one window of each
+photo is held against the mixture that comes nearest of what the model said of the training set's held-back
+photos; the usual comparison of distributions would ring for every other share of flaws.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from typing import Any
 import numpy as np
 from sqlmodel import Session, col, select
 
+from flawmap.records import HeldBackScores
 from flawmap.service.database import Database, Job, JobPhoto, now
 from flawmap.service.facts import MEASURES
 from flawmap.service.metrics import Metrics
@@ -26,7 +32,7 @@ from flawmap.service.models import ServedModel
 from flawmap.service.ordering import facts_of
 from flawmap.service.repeating import Repeated
 from flawmap.service.sampling import to_rate
-from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
+from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate, TrainingDrift
 from flawmap.service.tables import DriftChange, DriftReference
 from flawmap.service.webhook import Webhook
 
@@ -36,6 +42,11 @@ LEAST_STATISTIC, MOST_P = 0.25, 0.01
 FOREIGN_SHARE, MOST_FOREIGN = 0.5, 0.1
 """A photo is foreign where more than this share of it is unlike the training photos; of all photos, more than
 this share, by the lower end of its interval, is an alarm."""
+LEAST_KNOWN = 20
+"""Held-back photos of either kind, below which the training set's scores say too little."""
+SCORE_STEP = 0.05
+"""Scores are told apart no finer: whether a clear answer is 0.001 or 0.003 matters to nobody."""
+_SHARES = np.linspace(0, 1, 101)
 _EVERY_S = 60.0
 
 
@@ -43,29 +54,41 @@ _EVERY_S = 60.0
 class _Sides:
     reference: Sequence[JobPhoto]
     latest: Sequence[JobPhoto]
+    """None of the reference among them."""
+    recent: Sequence[JobPhoto]
+    """The latest ones, the reference's too."""
     words: str
 
 
 def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
-    """The latest photos of a model against its reference."""
+    """The latest photos of a model against its reference, and against its training set."""
     sides = _read(session, model)
-    old, new = ([facts_of(one) for one in side] for side in (sides.reference, sides.latest))
+    old, new, recent = (
+        [facts_of(one) for one in side] for side in (sides.reference, sides.latest, sides.recent)
+    )
     is_enough = min(len(old), len(new)) >= LEAST
     measures = measure(old, new) if is_enough else []
-    foreign = count_foreign(new)
-    is_alarm = any(one.is_alarm for one in measures) or (foreign is not None and _is_much(foreign))
+    foreign = count_foreign(recent)
+    training = hold_against_training(recent, model.model.spec.held_back)
+    is_alarm = (
+        any(one.is_alarm for one in measures)
+        or (foreign is not None and _is_much(foreign))
+        or (training is not None and training.is_alarm)
+    )
+    is_told = is_enough or foreign is not None or training is not None
     times = [one.done_at for one in sides.latest]
     notes = [
         f"alarm: a difference of {LEAST_STATISTIC} or more that chance gives in less than {MOST_P:.0%} of "
         "cases, all measures taken together",
-        f"alarm too: over {MOST_FOREIGN:.0%} of the photos are mostly unlike the model's training photos",
+        f"alarm too: over {MOST_FOREIGN:.0%} of the photos are mostly unlike the model's training photos, or "
+        "scores differ from the training set's, whatever the share of flawed photos, by the same limits",
         "alike is not the same as right: measure on a random sample how good the model is",
     ]
     if not is_enough:
-        notes.insert(0, f"{LEAST} photos or more are wanted on each side")
+        notes.insert(0, f"{LEAST} photos or more are wanted on each side of a comparison with the reference")
     return DriftInfo(
         model=model.name,
-        state=("alarm" if is_alarm else "alike") if is_enough else "too few photos",
+        state=("alarm" if is_alarm else "alike") if is_told else "too few photos",
         reference=sides.words,
         n_reference=len(old),
         n_latest=len(new),
@@ -73,6 +96,7 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
         latest_to=max(times, default=None),  # type: ignore[type-var] - as above
         measures=measures,
         foreign=foreign,
+        training=training,
         notes=notes,
     )
 
@@ -81,6 +105,44 @@ def count_foreign(facts: Sequence[Mapping[str, Any]]) -> Rate | None:
     """How many photos are mostly unlike the training photos; None where the model cannot tell."""
     shares = [one["share_foreign"] for one in facts if one.get("share_foreign") is not None]
     return to_rate([share > FOREIGN_SHARE for share in shares]) if len(shares) >= LEAST else None
+
+
+def hold_against_training(
+    facts: Sequence[Mapping[str, Any]], known: HeldBackScores | None
+) -> TrainingDrift | None:
+    """Scores of the latest photos against the nearest mixture of the training set's flawed and good ones.
+
+    The p-value is that of Kolmogorov and Smirnov with as many photos as there are sources; since the shares
+    are fitted it is rather too high. None where either side holds too few photos.
+    """
+    from scipy.stats import kstwobign
+
+    scores = [one["window_score"] for one in facts if one.get("window_score") is not None]
+    if known is None or len(scores) < LEAST or min(len(known.flawed), len(known.good)) < LEAST_KNOWN:
+        return None
+    latest, flawed, good = (_distribution(values) for values in (scores, known.flawed, known.good))
+    mixtures = _SHARES[:, None] * flawed + (1 - _SHARES[:, None]) * good
+    statistics = np.abs(mixtures - latest).max(axis=1)
+    best = int(statistics.argmin())
+    share, statistic = float(_SHARES[best]), float(statistics[best])
+    n_known = 1 / (share**2 / known.n_flawed_sources + (1 - share) ** 2 / known.n_good_sources)
+    n = len(scores) * n_known / (len(scores) + n_known)
+    p_value = float(kstwobign.sf(statistic * np.sqrt(n)))
+    return TrainingDrift(
+        n_latest=len(scores),
+        n_flawed=len(known.flawed),
+        n_good=len(known.good),
+        share_flawed=share,
+        statistic=statistic,
+        p_value=p_value,
+        is_alarm=statistic >= LEAST_STATISTIC and p_value <= MOST_P,
+    )
+
+
+def _distribution(scores: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The share of the scores up to each step."""
+    steps = np.rint(np.asarray(scores) / SCORE_STEP).astype(int)
+    return np.bincount(steps, minlength=round(1 / SCORE_STEP) + 1).cumsum() / len(steps)
 
 
 def _is_much(foreign: Rate) -> bool:
@@ -129,6 +191,7 @@ def _read(session: Session, model: ServedModel) -> _Sides:
             col(JobPhoto.done_at).is_not(None),
         )
     )
+    everything = query
     named = session.exec(
         select(DriftReference).where(DriftReference.digest == digest).order_by(col(DriftReference.id).desc())
     ).first()
@@ -146,7 +209,8 @@ def _read(session: Session, model: ServedModel) -> _Sides:
     known = {one.id for one in first}
     last = session.exec(query.order_by(*newest).limit(MOST + len(known))).all()
     latest = [one for one in last if one.id not in known and facts_of(one)][:MOST]
-    return _Sides([one for one in first if facts_of(one)], latest, words)
+    recent = [one for one in session.exec(everything.order_by(*newest).limit(MOST)) if facts_of(one)]
+    return _Sides([one for one in first if facts_of(one)], latest, recent, words)
 
 
 class DriftWatch(Repeated):

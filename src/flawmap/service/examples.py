@@ -218,5 +218,14 @@ def _drift() -> BaseModel:
         latest_to=_ENDED,
         measures=[measure],
         foreign=None,
+        training=quality.TrainingDrift(
+            n_latest=200,
+            n_flawed=90,
+            n_good=100,
+            share_flawed=0.12,
+            statistic=0.31,
+            p_value=4e-4,
+            is_alarm=True,
+        ),
         notes=["alike is not the same as right: measure on a random sample how good the model is"],
     )

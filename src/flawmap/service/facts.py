@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.records import InspectedPhoto
+from flawmap.stages.inspection import score_one_window
 from flawmap.tools.runtime import Classifier, Model
 from flawmap.tools.sharpness import sharpness
 
@@ -31,14 +32,15 @@ class NotedPhoto(InspectedPhoto):
 
 
 def note(seen: InspectedPhoto, model: Model) -> NotedPhoto:
-    """The photo with its facts: MEASURES, features as a list of N_AXES numbers, and how much of the photo is
-    unlike the training photos."""
+    """The photo with its facts: MEASURES, the score of one window, features as a list of N_AXES numbers, and
+    how much of the photo is unlike the training photos."""
     values = {one.name: getattr(seen, one.name) for one in fields(InspectedPhoto)}
     if seen.preview is None or seen.heat is None or not seen.heat.size:
         return NotedPhoto(**values)
     grey = seen.preview.mean(axis=2)
     facts = {
         "flaw_score": round(float(seen.heat.max()), 6),
+        "window_score": round(score_one_window(seen, model.spec) or 0.0, 6),
         "sharpness": round(sharpness(seen.preview), 4),
         "brightness": round(float(grey.mean()), 3),
         "contrast": round(float(grey.std()), 3),

@@ -54,6 +54,8 @@ class Metrics:
         self.drift_alarm.labels(found.model).set(found.state == "alarm")
         for one in found.measures:
             self.drift.labels(found.model, one.name).set(one.statistic)
+        if found.training is not None:
+            self.drift.labels(found.model, "training set").set(found.training.statistic)
 
     def page(self) -> bytes:
         """The text form of Prometheus."""

@@ -159,8 +159,21 @@ class DriftMeasure(BaseModel):
     is_alarm: bool
 
 
+class TrainingDrift(BaseModel):
+    """Scores of the latest photos, one window of each, held against photos of the training set that training
+    never read: against the mixture of its flawed and good ones that comes nearest, whatever its shares."""
+
+    n_latest: int
+    n_flawed: int = Field(description="Photos of the training set's flawed ones.")
+    n_good: int
+    share_flawed: float = Field(description="Of the mixture that comes nearest.")
+    statistic: float = Field(description="Of Kolmogorov and Smirnov: 0 alike, 1 nothing in common.")
+    p_value: float
+    is_alarm: bool
+
+
 class DriftInfo(BaseModel):
-    """Whether the latest photos are like those that the model was put to use on."""
+    """Whether the latest photos are like those that the model was put to use on and like the training set."""
 
     model: str
     state: Literal["too few photos", "alike", "alarm"]
@@ -172,7 +185,12 @@ class DriftInfo(BaseModel):
     measures: list[DriftMeasure]
     foreign: Rate | None = Field(
         description="Of the latest photos, those that are mostly unlike the model's training photos; null "
-        "where its folder does not tell, or under 50 photos."
+        "where its folder does not tell, or under 50 photos. Those of the reference count too where they are "
+        "among the latest."
+    )
+    training: TrainingDrift | None = Field(
+        description="Scores against the training set's; null under 50 photos, and where the model's folder "
+        "keeps too few of them."
     )
     notes: list[str]
 

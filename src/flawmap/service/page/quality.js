@@ -160,8 +160,8 @@ async function showDrift() {
     return;
   }
   const words = {
-    alike: "The latest photos are like the reference.",
-    alarm: "The latest photos differ from the reference.",
+    alike: "The latest photos show no drift.",
+    alarm: "The latest photos differ from the reference or from the training set.",
     "too few photos": "Too few photos to tell.",
   };
   const rows = drift.measures.map((one) => make(
@@ -175,16 +175,28 @@ async function showDrift() {
   const head = ["", "Reference", "Latest", "Difference", ""]
     .map((text) => make("th", { textContent: text, className: "n" }));
   const verdict = make("p", { className: drift.state === "alarm" ? "wrong" : "", textContent: words[drift.state] });
-  const foreign = drift.foreign
-    ? ` ${(100 * drift.foreign.value).toFixed(0)} % of them are mostly unlike the model's training photos.`
-    : "";
   const about = drift.n_latest
-    ? `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).${foreign}`
+    ? `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).`
     : `Held against ${drift.reference} (${drift.n_reference}): no later photos yet.`;
   const notes = drift.notes.map(sentence);
   const table = make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows));
-  parts.drift.replaceChildren(verdict, make("p", { textContent: about }), rows.length ? table : "", ...notes);
+  const lines = [about, ...againstTraining(drift)].map((textContent) => make("p", { textContent }));
+  parts.drift.replaceChildren(verdict, ...lines, rows.length ? table : "", ...notes);
   parts.drift.parentElement.classList.toggle("alarm", drift.state === "alarm");
+}
+
+function againstTraining({ foreign, training }) {
+  const per = (share) => `${(100 * share).toFixed(0)} %`;
+  const found = [];
+  if (foreign) {
+    found.push(`${per(foreign.value)} of the latest ${foreign.n} are mostly unlike the model's training photos.`);
+  }
+  if (training) {
+    const fit = training.is_alarm ? "are not those of" : "fit";
+    found.push(`Their scores ${fit} the model's training set (difference ${training.statistic.toFixed(2)}), `
+      + `nearest to ${per(training.share_flawed)} flawed.`);
+  }
+  return found;
 }
 
 async function showWatch() {

@@ -81,6 +81,7 @@ def trained(masked: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_a_run_learns_masks_by_itself(trained) -> None:
     assert {path.name for path in (trained.run / "model").iterdir()} == {
         "masks.onnx",
+        "held_back.safetensors",
         "flawmap.json",
         "README.md",
     }
@@ -164,12 +165,14 @@ def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path)
         "model.onnx",
         "weights.safetensors",
         "masks.onnx",
+        "held_back.safetensors",
         "flawmap.json",
         "README.md",
     }
     facts = trained.metrics["cascade"]
-    kept = trained.bundle.spec.held_back
-    assert len(kept.flawed) + len(kept.good) == trained.metrics["test"]["n"] and kept.flawed[-1] > 0.5
+    counts = trained.bundle.spec.held_back
+    assert counts.n_flawed + counts.n_good == trained.metrics["test"]["n"]
+    assert trained.bundle.held_back.flawed_scores.max() > 0.5
     assert 0 < facts["skip_threshold"] < 1 and facts["lost_share"] <= 0.005
     assert [row["name"] for row in facts["table"]] == ["mask network alone", "chain"]
     assert sum(row["is_chosen"] for row in facts["compared"]) == 1

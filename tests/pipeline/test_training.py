@@ -16,6 +16,7 @@ import pytest
 
 import flawmap
 from flawmap.errors import OptionError
+from flawmap.stages.audit import AuditOptions
 from flawmap.stages.embed import EmbedOptions
 from flawmap.stages.rank import RankOptions
 from flawmap.stages.train.options import TrainOptions
@@ -61,6 +62,7 @@ def test_a_run_leaves_all_its_files(trained) -> None:
         "flawmap.json",
         "weights.safetensors",
         "reference.safetensors",
+        "held_back.safetensors",
         "README.md",
     }
     assert trained.bundle.reference is not None and trained.bundle.spec.findings.most_distance > 0
@@ -68,12 +70,12 @@ def test_a_run_leaves_all_its_files(trained) -> None:
     assert [item.path for item in trained.left_out] == ["Negative/broken.jpg"]
 
 
-def test_scores_of_held_back_photos_travel_with_the_model(trained) -> None:
-    kept = trained.bundle.spec.held_back
-    assert len(kept.flawed) + len(kept.good) == trained.metrics["test"]["n"]
-    assert list(kept.good) == sorted(kept.good) and kept.good[0] >= 0 and kept.flawed[-1] <= 1
-    assert np.median(kept.flawed) > np.median(kept.good)
-    assert 1 <= kept.n_good_sources <= len(kept.good)
+def test_what_is_said_of_held_back_photos_travels_with_the_model(trained) -> None:
+    kept, counts = trained.bundle.held_back, trained.bundle.spec.held_back
+    assert counts.n_flawed + counts.n_good == trained.metrics["test"]["n"]
+    assert len(kept.flawed_scores) == counts.n_flawed and len(kept.good_features) == counts.n_good
+    assert np.median(kept.flawed_scores) > np.median(kept.good_scores)
+    assert 1 <= counts.n_good_sources <= counts.n_good
 
 
 def test_metrics_hold_what_was_promised(trained) -> None:
@@ -258,7 +260,8 @@ def test_several_classes_without_a_good_one(cache: Path, tmp_path: Path) -> None
             image += 50 * pattern[..., None] + rng.normal(0, 15)
             pixels = image.clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{rng.integers(1 << 40):x}.png")
-    options = replace(quick_options(cache), rank=RankOptions(max_depth=1))
+    each_alone = AuditOptions(group_by=r"(\w+)\.png")  # by content, one pattern is one surface
+    options = replace(quick_options(cache), rank=RankOptions(max_depth=1), audit=each_alone)
     trained = flawmap.train(tmp_path / "photos", tmp_path / "run", options)
     assert trained.metrics["test"]["f1"] is None
     assert trained.metrics["test"]["macro_f1"] > 0.9

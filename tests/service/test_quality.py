@@ -11,14 +11,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flawmap.records import HeldBackScores
+from flawmap.records import HeldBackCounts
 from flawmap.service.comparing import compare_photos
-from flawmap.service.drift import LEAST, MOST_FOREIGN, count_foreign, hold_against_training, measure
-from flawmap.service.facts import N_AXES
+from flawmap.service.drift import LEAST, MOST_FOREIGN, count_foreign, measure
 from flawmap.service.ordering import farthest_first
 from flawmap.service.sampling import to_rate
 from flawmap.service.shapes import SeenPhoto
-from flawmap.tools.bundle import write_bundle
+from flawmap.service.training_drift import LEAST_LATEST, hold_against_training
+from flawmap.tools.bundle import Bundle, write_bundle, write_spec
+from flawmap.tools.familiarity import HeldBack
+from flawmap.tools.likeness import N_AXES
 from service_talk import inspect, to_png, to_site
 
 
@@ -193,37 +195,64 @@ def test_foreign_photos_are_counted() -> None:
     assert rate.value == pytest.approx(0.3) and rate.low > MOST_FOREIGN
 
 
-def draw_scores(n_flawed: int, n_good: int, seed: int) -> np.ndarray:
+def draw_windows(n_flawed: int, n_good: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and features in which flawed photos differ a little from good ones."""
     rng = np.random.default_rng(seed)
-    return np.concatenate([rng.beta(8, 2, n_flawed), rng.beta(2, 8, n_good)])
+    scores = np.concatenate([rng.beta(8, 2, n_flawed), rng.beta(2, 8, n_good)])
+    features = rng.normal(size=(n_flawed + n_good, N_AXES))
+    features[:n_flawed, 0] += 2
+    return scores, features
 
 
-def to_facts(scores: np.ndarray) -> list[dict]:
-    return [{"window_score": float(score)} for score in scores]
+def to_facts(scores: np.ndarray, features: np.ndarray) -> list[dict]:
+    pairs = zip(scores, features, strict=True)
+    return [{"window_score": float(score), "window_features": list(row)} for score, row in pairs]
 
 
-def test_other_shares_of_flaws_are_no_drift_from_the_training_set() -> None:
-    known = HeldBackScores(tuple(draw_scores(80, 0, 1)), tuple(draw_scores(0, 80, 2)), 40, 40)
+def keep(bundle: Bundle, flawed: tuple, good: tuple) -> Bundle:
+    """The bundle with these held-back photos, each from a source of its own."""
+    held_back = HeldBack(*(np.float32(values) for values in (*flawed, *good)))
+    counts = HeldBackCounts(len(flawed[0]), len(good[0]), len(flawed[0]), len(good[0]))
+    return write_spec(bundle, dataclasses.replace(bundle.spec, held_back=counts), held_back=held_back)
+
+
+@pytest.fixture
+def own_bundle(tiny: SimpleNamespace, tmp_path: Path) -> Bundle:
+    head = tiny.make_head()
+    return write_bundle(tmp_path / "run" / "model", tiny.make_spec(), tiny.make_onnx(head), head)
+
+
+def test_other_shares_of_flaws_are_no_drift_from_the_training_set(own_bundle: Bundle) -> None:
+    assert hold_against_training(to_facts(*draw_windows(50, 50, 0)), own_bundle) is None
+    known = keep(own_bundle, draw_windows(80, 0, 1), draw_windows(0, 80, 2))
     for n_flawed in (0, 10, 50, 100):
         found = [
-            hold_against_training(to_facts(draw_scores(n_flawed, 100 - n_flawed, seed)), known)
-            for seed in range(3, 33)
+            hold_against_training(to_facts(*draw_windows(n_flawed, 100 - n_flawed, seed)), known)
+            for seed in range(3, 23)
         ]
         assert sum(one.is_alarm for one in found) <= 1
         assert np.mean([one.share_flawed for one in found]) == pytest.approx(n_flawed / 100, abs=0.08)
+    few = keep(own_bundle, draw_windows(80, 0, 1), draw_windows(0, 5, 2))
+    assert hold_against_training(to_facts(*draw_windows(50, 50, 0)), few) is None
+
+
+def test_other_scores_or_features_are_drift_from_the_training_set(own_bundle: Bundle) -> None:
+    known = keep(own_bundle, draw_windows(80, 0, 1), draw_windows(0, 80, 2))
+    scores, features = draw_windows(50, 50, 3)
     unsure = np.random.default_rng(0).beta(20, 20, 100)  # neither as flawed photos score nor as good ones
-    found = hold_against_training(to_facts(unsure), known)
-    assert found.is_alarm and found.n_latest == 100 and found.statistic > 0.25
-    assert hold_against_training(to_facts(unsure[: LEAST - 1]), known) is None
-    assert hold_against_training(to_facts(unsure), None) is None
+    found = hold_against_training(to_facts(unsure, features), known)
+    assert found.is_alarm and [one.is_alarm for one in found.measures] == [True, False]
+    moved = features + np.eye(N_AXES)[5] * 3
+    found = hold_against_training(to_facts(scores, moved), known)
+    assert found.is_alarm and [one.is_alarm for one in found.measures] == [False, True]
+    assert found.measures[1].latest_mean - found.measures[1].reference_mean == pytest.approx(3, abs=0.5)
+    assert hold_against_training(to_facts(unsure, features)[: LEAST_LATEST - 1], known) is None
     assert hold_against_training([{}] * 100, known) is None  # seen before windows were drawn
-    few = dataclasses.replace(known, good=known.good[:5])
-    assert hold_against_training(to_facts(unsure), few) is None
 
 
 @pytest.mark.slow
 def test_photos_are_held_against_the_training_set_from_the_first_on(
-    tiny: SimpleNamespace, tmp_path: Path, monkeypatch
+    own_bundle: Bundle, tiny: SimpleNamespace, tmp_path: Path, monkeypatch
 ) -> None:
     from starlette.testclient import TestClient
 
@@ -231,26 +260,22 @@ def test_photos_are_held_against_the_training_set_from_the_first_on(
     from flawmap.service.options import ServeOptions
     from flawmap.service.running import running_service
 
-    monkeypatch.setattr("flawmap.service.drift.LEAST", 10)
+    monkeypatch.setattr("flawmap.service.training_drift.LEAST_LATEST", 10)
     monkeypatch.setattr("flawmap.service.drift.MOST", 16)
-    head = tiny.make_head()
-    known = HeldBackScores(tuple([0.99] * 30), tuple([0.004] * 30), 30, 30)
-    bundle = write_bundle(
-        tmp_path / "run" / "model", tiny.make_spec(held_back=known), tiny.make_onnx(head), head
-    )
+    clear = [(np.full(30, score), np.zeros((30, N_AXES))) for score in (0.99, 0.004)]
     options = ServeOptions(data=tmp_path / "data", n_threads=1)
-    with running_service([bundle.folder], options) as service:
+    with running_service([keep(own_bundle, *clear).folder], options) as service:
         client = TestClient(create_app(service), base_url="http://localhost")
         inspect(client, [to_site(i, None, tiny) for i in range(16)])
-        found = client.get("/v1/drift").json()
-        assert found["state"] == "alike" and found["training"]["n_latest"] == 16
-        assert found["training"]["share_flawed"] < 0.05 and found["measures"] == []
-        grey = [to_png(tiny.make_photo(100 + i, None, (192, 256)) - 90) for i in range(16)]
-        inspect(client, grey)
+        found = client.get("/v1/drift").json()["training"]
+        score, features = found["measures"]
+        assert found["n_latest"] == 16 and found["share_flawed"] < 0.05 and not score["is_alarm"]
+        assert features["is_alarm"]  # bright photos, where the training set's were like nothing
+        inspect(client, [to_png(tiny.make_photo(100 + i, None, (192, 256)) - 90) for i in range(16)])
         service.drift.look()
         found = client.get("/v1/drift").json()
-        assert found["state"] == "alarm" and found["training"]["is_alarm"]
-        assert 'measure="training set"' in client.get("/metrics").text
+        assert found["state"] == "alarm" and found["training"]["measures"][0]["is_alarm"]
+        assert 'measure="window score"' in client.get("/metrics").text
 
 
 @pytest.mark.slow

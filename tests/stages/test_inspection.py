@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageFilter, TiffImagePlugin
 
 from flawmap.errors import BundleError, OptionError
-from flawmap.records import Cleaning, FindingSpec, InspectedPhoto, Inspection, MaskSpec, ModelSpec
+from flawmap.records import Cleaning, FindingSpec, InspectedPhoto, MaskSpec, ModelSpec, Window
 from flawmap.stages.inspection import (
     InspectOptions,
     Inspector,
@@ -23,8 +23,8 @@ from flawmap.stages.inspection import (
     inspect_photo,
     learn_reference,
     open_inspector,
-    score_one_window,
 )
+from flawmap.stages.inspection.one_window import draw_window
 from flawmap.tools.bundle import Bundle, write_bundle, write_spec
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.familiarity import Reference
@@ -297,25 +297,27 @@ def test_limits_come_from_sources_that_training_did_not_see(
     assert dark.distances is not None and dark.distances.min() > found.most_distance
 
 
-def test_one_window_is_one_number_whatever_the_photos_size(tiny: SimpleNamespace) -> None:
+def draw(heat: np.ndarray, size_hw: tuple[int, int], spec: ModelSpec) -> Window:
+    return draw_window(np.zeros((*size_hw, 3), np.uint8), heat.astype(np.float32), size_hw, spec)
+
+
+def test_one_window_is_drawn_by_lot(tiny: SimpleNamespace) -> None:
     spec = tiny.make_spec(tile_hw=(64, 64))
-    heat = np.zeros((40, 40), np.float32)
-    heat[:, 20:] = 1
-    of_windows = [look_at(heat + np.float32(i) * 1e-6, (320, 320), spec) for i in range(200)]
-    assert np.mean(of_windows) == pytest.approx(0.5, abs=0.12)  # each cell is a window's score
-    assert look_at(heat, (320, 320), spec) == look_at(heat.copy(), (320, 320), spec)
-    assert score_one_window(InspectedPhoto(Inspection("a")), spec) is None
-
-
-def look_at(heat: np.ndarray, size_hw: tuple[int, int], spec: ModelSpec) -> float:
-    seen = Inspection("a", width_px=size_hw[1], height_px=size_hw[0])
-    return round(score_one_window(InspectedPhoto(seen, heat=heat), spec))
+    heat = np.zeros((40, 40))
+    heat[:, 20:] = 1  # each cell is the score of the window around it
+    drawn = [draw(heat + i * 1e-6, (320, 320), spec) for i in range(200)]
+    assert np.mean([one.flaw_score for one in drawn]) == pytest.approx(0.5, abs=0.12)
+    assert {one.image.shape for one in drawn} == {(64, 64, 3)}
+    assert draw(heat, (320, 320), spec).flaw_score == draw(heat.copy(), (320, 320), spec).flaw_score
+    assert draw(heat[:2], (40, 320), spec).image.shape == (40, 64, 3)  # a photo lower than a tile
+    assert draw_window(None, heat, (320, 320), spec).image is None
+    assert draw_window(None, heat[:0], (320, 320), spec) is None
 
 
 def test_one_window_of_masks_is_as_large_as_a_training_photo(tiny: SimpleNamespace) -> None:
     masks = MaskSpec("tiny", 2, "unet", Cleaning((0.5,)))
     spec = tiny.make_spec(task="segmentation", labels=("crack",), good_labels=(), masks=masks)
-    heat = np.zeros((40, 40), np.float32)
-    heat[::8, ::8] = 1  # every window of a training photo's size, 8 × 8 cells, holds one
-    assert {look_at(heat + np.float32(i) * 1e-6, (320, 320), spec) for i in range(50)} == {1}
-    assert look_at(heat[:8, :8], (64, 64), spec) == 1
+    heat = np.zeros((40, 40))
+    heat[::7, ::7] = 1  # every window of a training photo's size, 8 × 8 cells, holds one
+    assert {round(draw(heat + i * 1e-6, (320, 320), spec).flaw_score) for i in range(50)} == {1}
+    assert draw(heat[:8, :8], (64, 64), spec).flaw_score == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flawmap.records import Cleaning, MaskSpec, ModelSpec
+from flawmap.records import Cleaning, HeldBackCounts, MaskSpec, ModelSpec
 from flawmap.tools.card import to_card
 
 METRICS: dict[str, Any] = {
@@ -78,3 +78,15 @@ def test_the_card_without_figures_says_so(tiny: SimpleNamespace) -> None:
     assert "Not measured on held-back photos." in card and "model-index" not in card
     one = MaskSpec("net", 4, "unet", Cleaning((0.5,)))
     assert "crack" in to_card(dataclasses.replace(mask_spec(tiny), labels=("crack",), masks=one), None)
+
+
+def test_held_back_photos_are_spoken_of_where_they_are_kept(tiny: SimpleNamespace) -> None:
+    counts = HeldBackCounts(40, 60, 12, 20)
+    head = tiny.make_head()
+    for card in (
+        to_card(tiny.make_spec(held_back=counts), head),
+        to_card(mask_spec(tiny, held_back=counts), None),
+    ):
+        item = " ".join(card.split())
+        assert "100 photos that" in item and "no photo can be made from them" in item
+    assert "held_back" not in to_card(tiny.make_spec(), head)

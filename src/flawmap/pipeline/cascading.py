@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.pipeline import texts
-from flawmap.pipeline.held_back import keep_held_back_scores
+from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.mask_evaluating import evaluate_mask_model
 from flawmap.pipeline.mask_judging import JudgedMasks
@@ -62,7 +62,7 @@ def train_cascade(
     with timings.measure("evaluate"):
         chosen_chain = _choose(labels, judged, gated, options, progress)
         judged = _join(labels, judged, chosen_chain, run, options, progress)
-        kept = keep_held_back_scores(judged.bundle, prepared, options, progress)
+        kept = keep_held_back(judged.bundle, prepared, options, progress)
         judged = replace(judged, bundle=kept)
     metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flawmap.errors import BackboneError, option
 from flawmap.pipeline import texts
-from flawmap.pipeline.held_back import keep_held_back_scores
+from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.mask_judging import JudgedMasks, choose_masks, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.preparing import Prepared, Timings, select_entries
@@ -51,7 +51,7 @@ def train_masks(
     """Everything after the split. Raises FlawmapError for what the user has to change."""
     model, judged = make_masks(prepared, entry, run.work, run.model, options, timings, progress)
     with timings.measure("evaluate"):
-        kept = keep_held_back_scores(judged.bundle, prepared, options, progress)
+        kept = keep_held_back(judged.bundle, prepared, options, progress)
         judged = replace(judged, bundle=kept)
     metrics = write_mask_results(model, judged, run, options, timings, command)
     lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)

@@ -10,7 +10,7 @@ from flawmap import __version__
 from flawmap.errors import require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.cascading import train_cascade
-from flawmap.pipeline.held_back import keep_held_back_scores
+from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.judging import Judged, judge, judge_random_split
 from flawmap.pipeline.labelling import export_labels, learn_labels
 from flawmap.pipeline.looking import write_ranking_files
@@ -76,7 +76,7 @@ def train(
         random_split = judge_random_split(prepared, chosen, options)
     with timings.measure("choose findings"):
         with_findings = choose_photo_findings(judged.bundle, prepared, options, progress)
-        judged = replace(judged, bundle=keep_held_back_scores(with_findings, prepared, options, progress))
+        judged = replace(judged, bundle=keep_held_back(with_findings, prepared, options, progress))
     finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
     metrics = write_results(finished, run, options)
     lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)

@@ -12,12 +12,13 @@ from flawmap.records.inspection import (
     CrackPattern,
     Finding,
     FindingSpec,
-    HeldBackScores,
+    HeldBackCounts,
     InspectedPhoto,
     Inspection,
     PositionSource,
     ProfileWidth,
     WidthSource,
+    Window,
 )
 from flawmap.records.masks import (
     CascadeRule,
@@ -70,7 +71,7 @@ __all__ = [
     "FileKind",
     "Finding",
     "FindingSpec",
-    "HeldBackScores",
+    "HeldBackCounts",
     "InspectedPhoto",
     "Inspection",
     "LabelSuspect",
@@ -106,5 +107,6 @@ __all__ = [
     "TrainedSegmenter",
     "Unreadable",
     "WidthSource",
+    "Window",
     "no_progress",
 ]

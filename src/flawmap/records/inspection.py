@@ -115,13 +115,12 @@ class FindingSpec:
 
 
 @dataclass(frozen=True)
-class HeldBackScores:
-    """What a model says of the photos that its training never read, as an inspection sees them: the flaw
-    score of one window of each, see stages.inspection. Plain JSON values."""
+class HeldBackCounts:
+    """Photos that training never read, of which a model folder keeps what the model says; see
+    tools.familiarity. Plain JSON values."""
 
-    flawed: tuple[float, ...]
-    """Ascending."""
-    good: tuple[float, ...]
+    n_flawed: int
+    n_good: int
     n_flawed_sources: int
     """Photos of one source tell less than as many of different ones."""
     n_good_sources: int
@@ -179,6 +178,16 @@ class Inspection:
 
 
 @dataclass(frozen=True, eq=False)
+class Window:
+    """One window of a photo, as large as a training photo and drawn by lot: what makes photos of any size
+    comparable with the training photos."""
+
+    flaw_score: float
+    image: np.ndarray | None
+    """(h, w, 3) uint8 RGB; None of photos that are read in strips."""
+
+
+@dataclass(frozen=True, eq=False)
 class InspectedPhoto:
     """An inspection with the pictures that reports show of it; None where the photo was not read."""
 
@@ -189,3 +198,4 @@ class InspectedPhoto:
     """(h, w, 3) uint8 RGB at full size around each of the first findings, at most 480 px a side."""
     heat: np.ndarray | None = None
     """(h', w') float32, 0 to 1: the flaw score over the whole photo, coarsely."""
+    window: Window | None = None

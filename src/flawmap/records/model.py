@@ -9,7 +9,7 @@ import numpy as np
 
 from flawmap.records.basics import Decoder
 from flawmap.records.choice import Cut, LinearHead, Preprocessing
-from flawmap.records.inspection import FindingSpec, HeldBackScores
+from flawmap.records.inspection import FindingSpec, HeldBackCounts
 from flawmap.records.masks import CascadeSpec, MaskSpec, PhotoMask
 
 
@@ -94,7 +94,7 @@ class ModelSpec:
     """Of a cascade; its classifier's first output is the flaw's, the others are the labels'."""
     findings: FindingSpec | None = None
     """Of a classifier: what counts as a finding in a photo larger than a tile; None in older folders."""
-    held_back: HeldBackScores | None = None
+    held_back: HeldBackCounts | None = None
     """What later photos are held against, to notice drift; None in older folders, and where the model cannot
     inspect."""
     form: ModelForm = field(default_factory=ModelForm)

@@ -8,11 +8,9 @@ together, and that it is large; with many photos the smallest difference is none
 
 The reference is an inspection that an admin names, else the first photos that the model looked at here.
 
-Against the training set, two questions are asked of the latest photos. Their features: how many photos are
-mostly unlike the training photos (tools.familiarity). Their scores: where the look of photos has not changed,
-the scores are a mixture of those of flawed and of good photos, in whatever shares. So one window of each
-photo is held against the mixture that comes nearest of what the model said of the training set's held-back
-photos; the usual comparison of distributions would ring for every other share of flaws.
+Against the training set, what photos look like and what the model says of them is held against photos that
+training never read (service.training_drift), and photo by photo those are counted that are mostly unlike the
+training photos (tools.familiarity).
 """
 
 from __future__ import annotations
@@ -24,7 +22,6 @@ from typing import Any
 import numpy as np
 from sqlmodel import Session, col, select
 
-from flawmap.records import HeldBackScores
 from flawmap.service.database import Database, Job, JobPhoto, now
 from flawmap.service.facts import MEASURES
 from flawmap.service.metrics import Metrics
@@ -32,8 +29,9 @@ from flawmap.service.models import ServedModel
 from flawmap.service.ordering import facts_of
 from flawmap.service.repeating import Repeated
 from flawmap.service.sampling import to_rate
-from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate, TrainingDrift
+from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
 from flawmap.service.tables import DriftChange, DriftReference
+from flawmap.service.training_drift import hold_against_training
 from flawmap.service.webhook import Webhook
 
 LEAST, MOST = 50, 200
@@ -42,11 +40,6 @@ LEAST_STATISTIC, MOST_P = 0.25, 0.01
 FOREIGN_SHARE, MOST_FOREIGN = 0.5, 0.1
 """A photo is foreign where more than this share of it is unlike the training photos; of all photos, more than
 this share, by the lower end of its interval, is an alarm."""
-LEAST_KNOWN = 20
-"""Held-back photos of either kind, below which the training set's scores say too little."""
-SCORE_STEP = 0.05
-"""Scores are told apart no finer: whether a clear answer is 0.001 or 0.003 matters to nobody."""
-_SHARES = np.linspace(0, 1, 101)
 _EVERY_S = 60.0
 
 
@@ -69,7 +62,7 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
     is_enough = min(len(old), len(new)) >= LEAST
     measures = measure(old, new) if is_enough else []
     foreign = count_foreign(recent)
-    training = hold_against_training(recent, model.model.spec.held_back)
+    training = hold_against_training(recent, model.model.bundle)
     is_alarm = (
         any(one.is_alarm for one in measures)
         or (foreign is not None and _is_much(foreign))
@@ -81,7 +74,7 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
         f"alarm: a difference of {LEAST_STATISTIC} or more that chance gives in less than {MOST_P:.0%} of "
         "cases, all measures taken together",
         f"alarm too: over {MOST_FOREIGN:.0%} of the photos are mostly unlike the model's training photos, or "
-        "scores differ from the training set's, whatever the share of flawed photos, by the same limits",
+        "scores or features differ from the training set's, whatever the share of flawed photos",
         "alike is not the same as right: measure on a random sample how good the model is",
     ]
     if not is_enough:
@@ -105,44 +98,6 @@ def count_foreign(facts: Sequence[Mapping[str, Any]]) -> Rate | None:
     """How many photos are mostly unlike the training photos; None where the model cannot tell."""
     shares = [one["share_foreign"] for one in facts if one.get("share_foreign") is not None]
     return to_rate([share > FOREIGN_SHARE for share in shares]) if len(shares) >= LEAST else None
-
-
-def hold_against_training(
-    facts: Sequence[Mapping[str, Any]], known: HeldBackScores | None
-) -> TrainingDrift | None:
-    """Scores of the latest photos against the nearest mixture of the training set's flawed and good ones.
-
-    The p-value is that of Kolmogorov and Smirnov with as many photos as there are sources; since the shares
-    are fitted it is rather too high. None where either side holds too few photos.
-    """
-    from scipy.stats import kstwobign
-
-    scores = [one["window_score"] for one in facts if one.get("window_score") is not None]
-    if known is None or len(scores) < LEAST or min(len(known.flawed), len(known.good)) < LEAST_KNOWN:
-        return None
-    latest, flawed, good = (_distribution(values) for values in (scores, known.flawed, known.good))
-    mixtures = _SHARES[:, None] * flawed + (1 - _SHARES[:, None]) * good
-    statistics = np.abs(mixtures - latest).max(axis=1)
-    best = int(statistics.argmin())
-    share, statistic = float(_SHARES[best]), float(statistics[best])
-    n_known = 1 / (share**2 / known.n_flawed_sources + (1 - share) ** 2 / known.n_good_sources)
-    n = len(scores) * n_known / (len(scores) + n_known)
-    p_value = float(kstwobign.sf(statistic * np.sqrt(n)))
-    return TrainingDrift(
-        n_latest=len(scores),
-        n_flawed=len(known.flawed),
-        n_good=len(known.good),
-        share_flawed=share,
-        statistic=statistic,
-        p_value=p_value,
-        is_alarm=statistic >= LEAST_STATISTIC and p_value <= MOST_P,
-    )
-
-
-def _distribution(scores: Sequence[float] | np.ndarray) -> np.ndarray:
-    """The share of the scores up to each step."""
-    steps = np.rint(np.asarray(scores) / SCORE_STEP).astype(int)
-    return np.bincount(steps, minlength=round(1 / SCORE_STEP) + 1).cumsum() / len(steps)
 
 
 def _is_much(foreign: Rate) -> bool:

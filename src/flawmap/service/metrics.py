@@ -52,10 +52,8 @@ class Metrics:
     def tell_drift(self, found: DriftInfo) -> None:
         """What was found of a model's photos."""
         self.drift_alarm.labels(found.model).set(found.state == "alarm")
-        for one in found.measures:
+        for one in (*found.measures, *(found.training.measures if found.training else ())):
             self.drift.labels(found.model, one.name).set(one.statistic)
-        if found.training is not None:
-            self.drift.labels(found.model, "training set").set(found.training.statistic)
 
     def page(self) -> bytes:
         """The text form of Prometheus."""

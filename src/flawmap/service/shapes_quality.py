@@ -160,15 +160,16 @@ class DriftMeasure(BaseModel):
 
 
 class TrainingDrift(BaseModel):
-    """Scores of the latest photos, one window of each, held against photos of the training set that training
-    never read: against the mixture of its flawed and good ones that comes nearest, whatever its shares."""
+    """The latest photos, one window of each, held against photos of the training set that training never
+    read: against that mixture of its flawed and good ones whose scores come nearest, whatever the shares."""
 
     n_latest: int
     n_flawed: int = Field(description="Photos of the training set's flawed ones.")
     n_good: int
-    share_flawed: float = Field(description="Of the mixture that comes nearest.")
-    statistic: float = Field(description="Of Kolmogorov and Smirnov: 0 alike, 1 nothing in common.")
-    p_value: float
+    share_flawed: float = Field(description="Of the mixture.")
+    measures: list[DriftMeasure] = Field(
+        description="Scores and features; of these the axis that differs most."
+    )
     is_alarm: bool
 
 
@@ -189,8 +190,7 @@ class DriftInfo(BaseModel):
         "among the latest."
     )
     training: TrainingDrift | None = Field(
-        description="Scores against the training set's; null under 50 photos, and where the model's folder "
-        "keeps too few of them."
+        description="null under 50 photos, and where the model's folder keeps too few of the training set."
     )
     notes: list[str]
 

@@ -3,13 +3,14 @@
     model.onnx            image (n, 3, h, w) float32 RGB 0..255 → features (n, k, h', w'), logits (n, labels)
     weights.safetensors   head.weight, head.bias: what the class-activation map needs beside `features`
     reference.safetensors what the training tiles look like to the network; see tools.familiarity
+    held_back.safetensors what the model says of photos that training never read; see tools.familiarity
     masks.onnx            image as above, h and w multiples of 32 → masks (n, labels, h, w): logits
     flawmap.json          ModelSpec, with the SHA-256 of the files above
     README.md             the model card; a person may edit it, so it carries no digest
 
-A classifier has the first three (the reference only where training made one), a segmenter masks.onnx, a
-cascade model.onnx, its weights and masks.onnx. `flawmap export` writes the networks in other forms: model.xml
-and model.bin (OpenVINO), model.tflite (LiteRT) in the place of model.onnx.
+A classifier has the first two, a segmenter masks.onnx, a cascade model.onnx, its weights and masks.onnx; what
+speaks of the training photos is there where training made it. `flawmap export` writes the networks in other
+forms: model.xml and model.bin (OpenVINO), model.tflite (LiteRT) in the place of model.onnx.
 
 The weights file holds two float32 arrays in a format of one page (a length, a JSON header, the numbers), so
 it is read and written here: the light half of flawmap needs no further package.
@@ -24,24 +25,24 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from flawmap.errors import BundleError, option
 from flawmap.records import FileKind, LinearHead, ModelSpec
 from flawmap.tools.card import to_card
-from flawmap.tools.familiarity import Reference
+from flawmap.tools.familiarity import HeldBack, Reference
 from flawmap.tools.files import write_file
 from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
 MODEL, WEIGHTS, SPEC, CARD = "model.onnx", "weights.safetensors", "flawmap.json", "README.md"
 MASKS = "masks.onnx"
-REFERENCE = "reference.safetensors"
+REFERENCE, HELD_BACK = "reference.safetensors", "held_back.safetensors"
 FILES_OF_TASK = {
     "classification": (MODEL, WEIGHTS),
     "multilabel": (MODEL, WEIGHTS),
@@ -55,7 +56,7 @@ _ENDINGS: dict[FileKind, tuple[str, ...]] = {
     "litert": (".tflite",),
 }
 MAX_HEADER_BYTES = 1 << 20
-_REFERENCE_ARRAYS = ("mean", "directions", "tiles", "far")
+Arrays = TypeVar("Arrays", Reference, HeldBack)
 _READING = Reading(BundleError, key="key", record="an object", null_is_nan=True)
 
 
@@ -79,12 +80,21 @@ class Bundle:
     @cached_property
     def reference(self) -> Reference | None:
         """What the training tiles looked like to the network; None in folders that do not keep it."""
-        if REFERENCE not in files_of(self.spec):
+        return self._read_arrays(REFERENCE, Reference)
+
+    @cached_property
+    def held_back(self) -> HeldBack | None:
+        """What the model says of photos that training never read; None in folders that do not keep it."""
+        return self._read_arrays(HELD_BACK, HeldBack)
+
+    def _read_arrays(self, name: str, kind: type[Arrays]) -> Arrays | None:
+        """A record whose fields are all arrays."""
+        if name not in files_of(self.spec):
             return None
-        file = self.folder / REFERENCE
+        file = self.folder / name
         arrays = to_arrays(file.read_bytes(), str(file))
         try:
-            return Reference(*(arrays[name] for name in _REFERENCE_ARRAYS))
+            return kind(*(arrays[one.name] for one in fields(kind)))
         except (KeyError, ValueError) as error:
             raise BundleError(
                 f"{file} does not hold what it should ({error}). Train the model again."
@@ -106,7 +116,8 @@ def files_of(spec: ModelSpec) -> tuple[str, ...]:
     """The files of a model folder that carry a digest."""
     files = tuple(name for plain in FILES_OF_TASK[spec.task] for name in in_form(plain, spec.form.kind))
     has_reference = spec.findings is not None and spec.findings.most_distance is not None
-    return (*files, REFERENCE) if has_reference else files
+    is_there = {REFERENCE: has_reference, HELD_BACK: spec.held_back is not None}
+    return (*files, *(name for name, there in is_there.items() if there))
 
 
 def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
@@ -185,16 +196,22 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
     return Bundle(folder, spec)
 
 
-def write_spec(bundle: Bundle, spec: ModelSpec, reference: Reference | None = None) -> Bundle:
+def write_spec(
+    bundle: Bundle,
+    spec: ModelSpec,
+    reference: Reference | None = None,
+    held_back: HeldBack | None = None,
+) -> Bundle:
     """The same model with new metrics or thresholds: rewrites flawmap.json and the card, each in one step.
 
-    `reference` is written first; it has to be given with the first spec that needs it.
+    `reference` and `held_back` are written first; they have to be given with the first spec that needs them.
     """
     digests = dict(bundle.spec.file_digests)
-    if reference is not None:
-        content = from_arrays({name: getattr(reference, name) for name in _REFERENCE_ARRAYS})
-        write_file(bundle.folder / REFERENCE, content)
-        digests[REFERENCE] = digest_of(content)
+    for name, record in ((REFERENCE, reference), (HELD_BACK, held_back)):
+        if record is not None:
+            content = from_arrays({one.name: getattr(record, one.name) for one in fields(record)})
+            write_file(bundle.folder / name, content)
+            digests[name] = digest_of(content)
     spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)
     head = bundle.head if WEIGHTS in FILES_OF_TASK[spec.task] else None
     for name, content in ((CARD, to_card(spec, head)), (SPEC, from_spec(spec))):

@@ -8,12 +8,12 @@ from typing import Any
 from flawmap.records import LinearHead, ModelSpec
 from flawmap.tools.card_parts import (
     Task,
+    common_limits,
     figure_row,
     form_words,
     front_matter,
     install_line,
     is_figure,
-    is_unreliable,
     listing,
     network_file,
     share,
@@ -178,14 +178,10 @@ def _making(spec: ModelSpec, head: LinearHead) -> str:
 
 
 def _limits(spec: ModelSpec, test: Mapping[str, Any]) -> str:
-    unreliable = "\n- The test photos come from few sources: the intervals above are not reliable."
     foreign = "" if spec.findings is None or spec.findings.most_distance is None else _FOREIGN
     return f"""## Limits
 
 - It knows the surfaces, lighting and cameras it was trained on; try it on your own labelled photos first
   (`flawmap evaluate`).{foreign}
 - It answers for a whole photo. Heat maps show where the evidence lies, not the outline of a flaw.
-- It says nothing of safety: an engineer judges what a flaw means.{unreliable if is_unreliable(test) else ""}
-
-Weights of the backbone: {spec.licence or "licence not recorded"}.
-"""
+{common_limits(spec, test)}"""

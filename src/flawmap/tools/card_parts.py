@@ -89,9 +89,20 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def is_unreliable(test: Mapping[str, Any]) -> bool:
-    """Whether the intervals come from fewer sources than they need."""
-    return test.get("intervals_reliable") is False
+def common_limits(spec: ModelSpec, test: Mapping[str, Any]) -> str:
+    """The last limits of any card, as items of a list, and the licence of the weights."""
+    items = ["It says nothing of safety: an engineer judges what a flaw means."]
+    if spec.held_back is not None:
+        n = spec.held_back.n_flawed + spec.held_back.n_good
+        items.append(
+            f"`held_back.safetensors` holds scores and features of {n:,} photos that training never read (no "
+            "photo can be made from them): `flawmap serve` tells by them when photos no longer look like the "
+            "training set."
+        )
+    if test.get("intervals_reliable") is False:
+        items.append("The test photos come from few sources: the intervals above are not reliable.")
+    listed = "".join(f"- {wrapped(item)}".replace("\n", "\n  ") + "\n" for item in items)
+    return f"{listed}\nWeights of the backbone: {spec.licence or 'licence not recorded'}.\n"
 
 
 def title(spec: ModelSpec) -> str:

@@ -68,6 +68,29 @@ class Reference:
         return _project(features, self.mean, self.far[:, None])[:, 0]
 
 
+@dataclass(frozen=True, eq=False)
+class HeldBack:
+    """One window of each photo that was held back from training, as an inspection sees it: what later photos
+    are held against, many at a time."""
+
+    flawed_scores: np.ndarray
+    """(n,) float32."""
+    flawed_features: np.ndarray
+    """(n, d) float32, see tools.likeness."""
+    good_scores: np.ndarray
+    """(m,) float32."""
+    good_features: np.ndarray
+    """(m, d) float32."""
+
+    def __post_init__(self) -> None:
+        for scores, features in (
+            (self.flawed_scores, self.flawed_features),
+            (self.good_scores, self.good_features),
+        ):
+            fits = features.ndim == 2 and scores.shape == features.shape[:1]
+            check(fits, "scores (n,) and features (n, d)", (scores.shape, features.shape))
+
+
 def fit_reference(features: np.ndarray, near: np.ndarray, far: np.ndarray) -> Reference:
     """(n, k) features of training tiles → what is kept of them. Raises ValueError without any.
 

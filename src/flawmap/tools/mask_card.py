@@ -8,12 +8,12 @@ from typing import Any
 from flawmap.records import MaskSpec, ModelSpec
 from flawmap.tools.card_parts import (
     Task,
+    common_limits,
     figure_row,
     form_words,
     front_matter,
     install_line,
     is_figure,
-    is_unreliable,
     listing,
     network_file,
     title,
@@ -173,13 +173,9 @@ def _making(spec: ModelSpec, masks: MaskSpec) -> str:
 
 
 def _limits(spec: ModelSpec, test: Mapping[str, Any]) -> str:
-    unreliable = "\n- The test photos come from few sources: the intervals above are not reliable."
     return f"""## Limits
 
 - It knows the surfaces, lighting, cameras and distances it was trained on; try it on your own photos with
   masks first (`flawmap evaluate`).
 - A mask says which pixels look flawed. It is no measured length or width, and thin flaws may be broken up.
-- It says nothing of safety: an engineer judges what a flaw means.{unreliable if is_unreliable(test) else ""}
-
-Weights of the backbone: {spec.licence or "licence not recorded"}.
-"""
+{common_limits(spec, test)}"""

@@ -134,6 +134,7 @@ def to_predictions(logits: np.ndarray, spec: ModelSpec) -> Predictions:
 class Model(Protocol):
     """What prediction asks of a model folder, whatever its task."""
 
+    bundle: Bundle
     spec: ModelSpec
     n_threads: int
 

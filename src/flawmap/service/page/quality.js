@@ -150,7 +150,11 @@ async function showQueue() {
 
 // --- Drift and the watched folder ------------------------------------------------------------------------
 
-const NAMES = { flaw_score: "highest score", features: "features" };
+const NAMES = {
+  flaw_score: "highest score",
+  "window score": "score",
+  "window features": "features",
+};
 
 async function showDrift() {
   const drift = await ask(`/v1/drift?model=${encodeURIComponent(shown.result.model)}`).catch(() => null);
@@ -164,7 +168,23 @@ async function showDrift() {
     alarm: "The latest photos differ from the reference or from the training set.",
     "too few photos": "Too few photos to tell.",
   };
-  const rows = drift.measures.map((one) => make(
+  const verdict = make("p", { className: drift.state === "alarm" ? "wrong" : "", textContent: words[drift.state] });
+  const about = drift.n_latest
+    ? `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).`
+    : `Held against ${drift.reference} (${drift.n_reference}): no later photos yet.`;
+  parts.drift.replaceChildren(
+    verdict,
+    make("p", { textContent: about }),
+    ...measured(drift.measures, "Reference"),
+    ...againstTraining(drift),
+    ...drift.notes.map(sentence),
+  );
+  parts.drift.parentElement.classList.toggle("alarm", drift.state === "alarm");
+}
+
+function measured(measures, against) {
+  if (!measures.length) return [];
+  const rows = measures.map((one) => make(
     "tr", {},
     make("td", { textContent: NAMES[one.name] ?? one.name }),
     make("td", { className: "n", textContent: one.reference_mean.toFixed(2) }),
@@ -172,29 +192,23 @@ async function showDrift() {
     make("td", { className: "n", textContent: one.statistic.toFixed(2) }),
     make("td", { className: "wrong", textContent: one.is_alarm ? "differs" : "" }),
   ));
-  const head = ["", "Reference", "Latest", "Difference", ""]
+  const head = ["", against, "Latest", "Difference", ""]
     .map((text) => make("th", { textContent: text, className: "n" }));
-  const verdict = make("p", { className: drift.state === "alarm" ? "wrong" : "", textContent: words[drift.state] });
-  const about = drift.n_latest
-    ? `${drift.n_latest} latest photos against ${drift.reference} (${drift.n_reference}).`
-    : `Held against ${drift.reference} (${drift.n_reference}): no later photos yet.`;
-  const notes = drift.notes.map(sentence);
-  const table = make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows));
-  const lines = [about, ...againstTraining(drift)].map((textContent) => make("p", { textContent }));
-  parts.drift.replaceChildren(verdict, ...lines, rows.length ? table : "", ...notes);
-  parts.drift.parentElement.classList.toggle("alarm", drift.state === "alarm");
+  return [make("div", { className: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows))];
 }
 
 function againstTraining({ foreign, training }) {
   const per = (share) => `${(100 * share).toFixed(0)} %`;
   const found = [];
-  if (foreign) {
-    found.push(`${per(foreign.value)} of the latest ${foreign.n} are mostly unlike the model's training photos.`);
-  }
   if (training) {
-    const fit = training.is_alarm ? "are not those of" : "fit";
-    found.push(`Their scores ${fit} the model's training set (difference ${training.statistic.toFixed(2)}), `
-      + `nearest to ${per(training.share_flawed)} flawed.`);
+    const text = `${training.n_latest} latest photos, one window of each, against the model's training set: `
+      + `${training.n_flawed} flawed and ${training.n_good} good photos that training never read, `
+      + `mixed as ${per(training.share_flawed)} flawed.`;
+    found.push(make("p", { textContent: text }), ...measured(training.measures, "Training set"));
+  }
+  if (foreign) {
+    const text = `${per(foreign.value)} of the ${foreign.n} latest photos are mostly unlike the training photos.`;
+    found.push(make("p", { textContent: text }));
   }
   return found;
 }

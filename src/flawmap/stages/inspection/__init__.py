@@ -12,7 +12,6 @@ from flawmap.stages.inspection.choosing import (
     learn_reference,
 )
 from flawmap.stages.inspection.inspecting import InspectOptions, Inspector, inspect_photo, open_inspector
-from flawmap.stages.inspection.one_window import score_one_window
 
 __all__ = [
     "InspectOptions",
@@ -24,5 +23,4 @@ __all__ = [
     "inspect_photo",
     "learn_reference",
     "open_inspector",
-    "score_one_window",
 ]

@@ -12,6 +12,7 @@ from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Pr
 from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable, why_not_clean
 from flawmap.stages.inspection.choosing import default_findings
 from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, MaskLook
+from flawmap.stages.inspection.one_window import draw_window
 from flawmap.tools.bundle import Bundle, read_bundle
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.photo_rows import PhotoRows, open_rows
@@ -121,7 +122,9 @@ def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) 
         else ()
     )
     step = max(1, -(-max(look.heat.shape) // MOST_HEAT_CELLS))
-    return InspectedPhoto(inspection, preview, close_ups, look.heat[::step, ::step])
+    whole = None if image is preview else image
+    window = draw_window(whole, look.heat, rows.size_hw, inspector.bundle.spec)
+    return InspectedPhoto(inspection, preview, close_ups, look.heat[::step, ::step], window)
 
 
 def _place(finding: Finding, rows: PhotoRows) -> Finding:

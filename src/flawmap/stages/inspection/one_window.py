@@ -1,7 +1,7 @@
-"""The flaw score of one window of a photo, which is the same kind of number whatever the photo's size.
+"""One window of a photo, drawn by lot, which is the same kind of thing whatever the photo's size.
 
-A photo's highest score grows with its size, and the windows of one photo are alike. One window of each,
-drawn by lot, makes photos of any size comparable with the training photos, and with one another.
+A photo's highest score grows with its size, and the windows of one photo are alike. One window of each, as
+large as a training photo, makes photos comparable with the training photos and with one another.
 """
 
 from __future__ import annotations
@@ -10,22 +10,28 @@ import zlib
 
 import numpy as np
 
-from flawmap.records import InspectedPhoto, ModelSpec
+from flawmap.records import ModelSpec, Window
 
 
-def score_one_window(seen: InspectedPhoto, spec: ModelSpec) -> float | None:
-    """Of a window as large as a training photo; None for a photo that was not read.
+def draw_window(
+    image: np.ndarray | None, heat: np.ndarray, size_hw: tuple[int, int], spec: ModelSpec
+) -> Window | None:
+    """A window of a photo of `size_hw` with flaw scores `heat` (h, w); `image` (H, W, 3) uint8 RGB where it
+    is at hand. None where nothing has a score.
 
-    The lot is drawn from the scores themselves: the same photo gives the same window.
+    The lot is drawn from the scores: the same photo gives the same window.
     """
-    size_hw = (seen.inspection.height_px, seen.inspection.width_px)
-    if seen.heat is None or not seen.heat.size or None in size_hw:
+    if not heat.size:
         return None
-    draw = np.random.default_rng(zlib.crc32(np.ascontiguousarray(seen.heat).tobytes()))
-    cells = []
-    for n, side, tile in zip(seen.heat.shape, size_hw, spec.tile_hw, strict=True):
-        # A classifier's cell is a window's score already; of masks each is that of a place.
-        wide = 1 if spec.masks is None else min(n, max(1, round(n * tile / side)))
-        first = int(draw.integers(n - wide + 1))
-        cells.append(slice(first, first + wide))
-    return float(seen.heat[tuple(cells)].max())
+    draw = np.random.default_rng(zlib.crc32(np.ascontiguousarray(heat).tobytes()))
+    box, cells = [], []
+    for n, side, tile in zip(heat.shape, size_hw, spec.tile_hw, strict=True):
+        length = min(side, tile)
+        first = int(draw.integers(side - length + 1))
+        box.append(slice(first, first + length))
+        ends = (first, first + length)
+        if spec.masks is None:  # a cell is a window's score already, of which it is the middle
+            ends = ((ends[0] + ends[1]) // 2,) * 2
+        low, high = (end * n // side for end in ends)
+        cells.append(slice(low, max(low + 1, high)))
+    return Window(float(heat[tuple(cells)].max()), None if image is None else image[tuple(box)])

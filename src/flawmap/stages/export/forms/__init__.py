@@ -18,7 +18,16 @@ from flawmap.records import FileKind, ModelForm, ModelSpec, Precision
 from flawmap.stages.export.forms.litert import has_converter, to_litert
 from flawmap.stages.export.forms.onnx_files import to_onnx_form
 from flawmap.stages.export.forms.openvino_files import to_openvino_form
-from flawmap.tools.bundle import FILES_OF_TASK, MASKS, REFERENCE, WEIGHTS, Bundle, in_form
+from flawmap.tools.bundle import (
+    FILES_OF_TASK,
+    HELD_BACK,
+    MASKS,
+    REFERENCE,
+    WEIGHTS,
+    Bundle,
+    files_of,
+    in_form,
+)
 from flawmap.tools.preprocess import fit_image
 from flawmap.tools.segmenting import first_piece
 
@@ -182,7 +191,7 @@ def to_form(
         else:
             contents = convert[kind](path, precision, calibration.get(name, []))
         files |= dict(zip(in_form(name, kind), contents, strict=True))
-    if bundle.reference is not None:
-        files[REFERENCE] = (bundle.folder / REFERENCE).read_bytes()
+    for name in {REFERENCE, HELD_BACK} & set(files_of(bundle.spec)):
+        files[name] = (bundle.folder / name).read_bytes()
     form = ModelForm(kind, precision, made_from=dict(bundle.spec.file_digests))
     return replace(bundle.spec, form=form, file_digests={}), files

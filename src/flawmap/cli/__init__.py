@@ -182,7 +182,7 @@ def audit(
     )
     with shown_progress(quiet) as progress:
         result = flawmap.audit(dataset, options, json_file=json_file, splits_file=splits, progress=progress)
-    finish(result)
+    finish(result, json_file, splits)
 
 
 @app.command()
@@ -263,7 +263,7 @@ def evaluate(
     )
     with shown_progress(quiet) as progress:
         result = flawmap.evaluate(model, dataset, options, json_file=json_file, progress=progress)
-    finish(result)
+    finish(result, json_file)
 
 
 @app.command()

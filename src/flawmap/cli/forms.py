@@ -102,4 +102,4 @@ def benchmark(
         result = flawmap.benchmark(
             model, dataset, options, json_file=json_file, device=device, progress=progress
         )
-    finish(result)
+    finish(result, json_file)

@@ -78,7 +78,9 @@ def measure(
             options=None if config is None else read_options(config, MeasureOptions),
             json_file=json_file,
             overlay=overlay,
-        )
+        ),
+        json_file,
+        overlay,
     )
 
 
@@ -95,7 +97,7 @@ def measure_profile(
     holds mean_res (mm per pixel), their values, the word intensities, and the grey values. Cracks are darker
     than the surface. Every width has a 95 % half-interval.
     """
-    finish(flawmap.measure_profile(files, scale_mm_per_px=mm_per_px, json_file=json_file))
+    finish(flawmap.measure_profile(files, scale_mm_per_px=mm_per_px, json_file=json_file), json_file)
 
 
 def marker(

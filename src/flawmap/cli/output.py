@@ -120,9 +120,10 @@ def shown_progress(quiet: bool) -> Iterator[Progress]:
             yield bar
 
 
-def finish(result: Outcome) -> None:
-    """Print what a job says, list the photos that were left out, and exit with 1 where there are any."""
-    for line in result.lines:
+def finish(result: Outcome, *written: Path | None) -> None:
+    """Print what a job says and which files it was asked to write, list the photos that were left out, and
+    exit with 1 where there are any."""
+    for line in (*result.lines, *(f"wrote {file}" for file in written if file is not None)):
         print(line)
     if not result.left_out:
         return

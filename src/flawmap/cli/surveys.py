@@ -113,4 +113,4 @@ def compare(
     options = flawmap.CompareOptions()
     if max_distance_m is not None:
         options = changed(options, ["max_distance_m"], max_distance_m)
-    finish(flawmap.compare(old, new, options, json_file=json_file))
+    finish(flawmap.compare(old, new, options, json_file=json_file), json_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ def serve(
     options = options or ServeOptions()
     given = [models] if isinstance(models, str | Path) else list(models)
     _check_address(options)
+    print(f"loading {len(given)} model{'s' if len(given) > 1 else ''} …", file=sys.stderr, flush=True)
     with running_service(given, options, inspect_options) as service:
         config = uvicorn.Config(
             create_app(service),  # type: ignore[arg-type] - uvicorn's types of ASGI are narrower

@@ -26,6 +26,16 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def int8_file(network_file: Path) -> Path:
+    """The same network in eight bits, fitted to drawn photos."""
+    from flawmap.stages.export.forms.onnx_files import to_onnx_form
+
+    file = network_file.parent / "int8.onnx"
+    file.write_bytes(*to_onnx_form(network_file, "int8", [draw((64, 96), seed) for seed in range(4)]))
+    return file
+
+
 def draw(size_hw: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
 
@@ -38,6 +48,24 @@ def test_pieces_give_the_undivided_map(network_file: Path, piece_px: int, size_h
     found = DenseNetwork(network_file, ONE, piece_px).features(image)
     assert found.shape == whole.shape
     np.testing.assert_allclose(found, whole, atol=1e-4 * np.abs(whole).max())
+
+
+def test_eight_bits_stay_eight_bits_in_pieces(int8_file: Path) -> None:
+    import onnx
+
+    image = draw((288, 352))
+    whole = open_network(int8_file, ONE)(to_batch([image]))[0][0]
+    found = DenseNetwork(int8_file, ONE, 64).features(image)
+    steps = np.diff(np.unique(np.round(whole[0], 4)))  # the features' own resolution
+    assert np.abs(found - whole).max() <= 1.5 * steps.min()
+    segments = split_network(int8_file)
+    assert len(segments) > 2
+    for segment in segments:
+        nodes = onnx.load_from_string(segment.content).graph.node
+        made_by = {node.output[0]: node.op_type for node in nodes}
+        layers = [node for node in nodes if node.op_type == "Conv"]
+        # Otherwise a segment's first layer computes in float.
+        assert layers and all(made_by[one.input[0]] == "DequantizeLinear" for one in layers)
 
 
 def test_the_same_bits_whatever_the_threads(network_file: Path) -> None:

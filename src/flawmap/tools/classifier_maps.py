@@ -24,6 +24,8 @@ from flawmap.tools.segments import NotLocalError
 from flawmap.tools.windows import WindowMaps, score_windows
 
 ROWS_AT_ONCE = 64
+_DENSE = ("float32", "int8")
+"""Precisions of files that tools.segments can take apart."""
 ReadRows = Callable[[int, int], np.ndarray]
 """read(top, bottom) → rows (h, W, 3) uint8 RGB of the upright photo; neither number ever becomes much smaller
 (a few rows are read again)."""
@@ -55,15 +57,18 @@ class DenseClassifier:
     def __init__(
         self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS, reference: Reference | None = None
     ) -> None:
-        """Files in another form than training writes are shown crops: they are run whole, as they were
-        checked. `reference`: None for that of the model folder. Raises BundleError, or MissingExtraError."""
+        """Files for another runtime than ONNX's, and those in float16, are shown crops: they are run whole,
+        as they were checked. `reference`: None for that of the model folder.
+
+        Raises BundleError, or MissingExtraError.
+        """
         self.bundle, self.spec = bundle, bundle.spec
         self.scale = tile_scale(self.spec)
         self._head = bundle.head
         self.reference = bundle.reference if reference is None else reference
         """May be set later; None: nothing is said of distances."""
         self._dense: DenseNetwork | None = None
-        if self.spec.form.is_plain:
+        if self.spec.form.kind == "onnx" and self.spec.form.precision in _DENSE:
             with contextlib.suppress(NotLocalError):
                 self._dense = DenseNetwork(bundle.model_path, options)
         if self._dense is None:

@@ -22,8 +22,10 @@ MOST_MARGIN = 5
 _ELEMENTWISE = {
     "Add", "BatchNormalization", "Clip", "Div", "Dropout", "Elu", "Erf", "HardSigmoid", "HardSwish",
     "Identity", "LeakyRelu", "Mul", "PRelu", "Relu", "Sigmoid", "Sub", "Tanh",
+    "DequantizeLinear", "QuantizeLinear",
 }  # fmt: skip
 _SLIDING = {"Conv", "MaxPool", "AveragePool"}
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 
 
 class NotLocalError(ValueError):
@@ -71,8 +73,10 @@ def split_network(file: Path, output: str = "features") -> tuple[Segment, ...]:
     model = onnx.load(str(file))
     constants = {array.name: array for array in model.graph.initializer}
     nodes = _leading_to(model.graph.node, output, constants)
-    maps = _to_maps(nodes, constants)
-    cuts = _choose_cuts(_find_thin(nodes, maps), maps)
+    shapes = _fixed_shapes(nodes, constants)
+    moving = [node for node in nodes if node.output[0] not in shapes]
+    maps = _to_maps(moving, shapes)
+    cuts = _choose_cuts(_find_thin(moving, maps), maps)
     return tuple(
         _to_segment(model, nodes, constants, maps, (first, last))
         for first, last in zip(("image", *cuts[:-1]), cuts, strict=True)
@@ -88,7 +92,16 @@ def _leading_to(nodes: Any, output: str, constants: dict[str, Any]) -> list[Any]
     return found[::-1]
 
 
-def _to_maps(nodes: list[Any], constants: dict[str, Any]) -> dict[str, _Map]:
+def _fixed_shapes(nodes: list[Any], constants: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what is the same for every photo: constants, and weights that are kept in eight bits."""
+    shapes = {name: tuple(array.dims) for name, array in constants.items()}
+    for node in nodes:
+        if node.op_type == _DEQUANTIZE and set(node.input) <= set(shapes):
+            shapes[node.output[0]] = shapes[node.input[0]]
+    return shapes
+
+
+def _to_maps(nodes: list[Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, _Map]:
     maps = {"image": _Map(1, 0, 0, 3)}
     for node in nodes:
         inputs = [maps[name] for name in node.input if name in maps]
@@ -102,15 +115,15 @@ def _to_maps(nodes: list[Any], constants: dict[str, Any]) -> dict[str, _Map]:
             max(one.after for one in inputs),
             max(one.n_channels for one in inputs),
         )
-        maps[node.output[0]] = _slide(node, widest, constants) if node.op_type in _SLIDING else widest
+        maps[node.output[0]] = _slide(node, widest, shapes) if node.op_type in _SLIDING else widest
     return maps
 
 
-def _slide(node: Any, source: _Map, constants: dict[str, Any]) -> _Map:
+def _slide(node: Any, source: _Map, shapes: dict[str, tuple[int, ...]]) -> _Map:
     from onnx import helper
 
     given = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-    shape = tuple(constants[node.input[1]].dims) if node.op_type == "Conv" else ()
+    shape = shapes[node.input[1]] if node.op_type == "Conv" else ()
     kernel = tuple(given.get("kernel_shape", shape[2:]))
     strides, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
     pads = given.get("pads", [0, 0, 0, 0])
@@ -133,7 +146,7 @@ def _find_thin(nodes: list[Any], maps: dict[str, _Map]) -> list[str]:
     narrow = []
     for i, node in enumerate(nodes):
         alive = {name for name in alive | set(node.output) if last_use.get(name, len(nodes)) > i}
-        if alive == {node.output[0]}:
+        if alive == {node.output[0]} and node.op_type != _QUANTIZE:
             narrow.append(node.output[0])
     bulks = [np.inf, *(maps[name].bulk for name in narrow), np.inf]
     return [
@@ -158,13 +171,31 @@ def _choose_cuts(thin: list[str], maps: dict[str, _Map]) -> list[str]:
     return cuts
 
 
+def _quantize_again(nodes: list[Any], start: str) -> list[Any]:
+    """Where a segment starts with a map that was in eight bits, the two nodes that make it so again: the same
+    values, and layers behind them compute in eight bits only if they see these nodes."""
+    made_by = {node.output[0]: node for node in nodes}
+    ends = made_by.get(start)
+    if ends is None or ends.op_type != _DEQUANTIZE:
+        return []
+    copies = []
+    for node, names in ((made_by[ends.input[0]], ("image", "eight")), (ends, ("eight", "again"))):
+        copy = type(node)()
+        copy.CopyFrom(node)
+        copy.input[0], copy.output[0] = names
+        copies.append(copy)
+    return copies
+
+
 def _to_segment(
     model: Any, nodes: list[Any], constants: dict[str, Any], maps: dict[str, _Map], ends: tuple[str, str]
 ) -> Segment:
     from onnx import TensorProto, helper
 
     names = {ends[0]: "image", ends[1]: "maps"}
-    chosen = []
+    chosen = _quantize_again(nodes, ends[0])
+    if chosen:
+        names[ends[0]] = chosen[-1].output[0]
     for node in _leading_to(nodes, ends[1], {**constants, ends[0]: None}):
         copy = type(node)()
         copy.CopyFrom(node)

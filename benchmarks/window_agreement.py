@@ -51,7 +51,9 @@ def main() -> None:
     photos = {}
     for path in sorted(one for one in asked.photos.iterdir() if one.is_file()):
         photos[path.stem] = margins.compare(read_image(path), asked.windows)
-    print_table(tiles, np.concatenate(list(photos.values()), axis=1), margins.threshold)
+    every = np.concatenate(list(photos.values()), axis=1)
+    print_table(tiles, every, margins.threshold)
+    print_sure(tiles, every, margins)
     for name, own in photos.items():
         if own.size:
             flagged = float(np.mean(own[1] >= margins.threshold))
@@ -72,8 +74,16 @@ class Margins:
     @property
     def threshold(self) -> float:
         """The model's own, as a margin."""
+        return self._to_margin(self.spec.thresholds.threshold)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """In which a photo is for review."""
         own = self.spec.thresholds
-        return float(own.temperature * np.log(own.threshold / (1 - own.threshold)))
+        return self._to_margin(own.review_low), self._to_margin(own.review_high)
+
+    def _to_margin(self, score: float) -> float:
+        return float(self.spec.thresholds.temperature * np.log(score / (1 - score)))
 
     def compare(self, image: np.ndarray, most: int) -> np.ndarray:
         """(5, n) margins of at most so many windows: dense; crops of the same pixels; crops of the photo,
@@ -164,8 +174,19 @@ def print_table(tiles: np.ndarray, photos: np.ndarray, threshold: float) -> None
     ):
         shares = [share_alike(one[own], one[other], (level, threshold)) for one in (tiles, photos)]
         print(f"{name:54}{shares[0]:8.1%}{shares[1]:8.1%}")
-    near = [float(np.mean(np.abs(one[1] - threshold) < 4)) for one in (tiles, photos)]
-    print(f"{'(crops within 4 of the threshold)':54}{near[0]:8.1%}{near[1]:8.1%}\n")
+
+
+def print_sure(tiles: np.ndarray, photos: np.ndarray, margins: Margins) -> None:
+    """The same among windows that neither leaves for review, and how many these are."""
+    low, high = margins.band
+    alike, shares = [], []
+    for one in (tiles[:2], photos[:2]):
+        is_sure = ((one < low) | (one >= high)).all(axis=0)
+        sure = one[:, is_sure]
+        alike.append(share_alike(sure[0], sure[1], (margins.threshold, margins.threshold)))
+        shares.append(float(is_sure.mean()))
+    print(f"{'dense and crops, where neither is for review':54}{alike[0]:8.1%}{alike[1]:8.1%}")
+    print(f"{'(of the windows)':54}{shares[0]:8.1%}{shares[1]:8.1%}\n")
 
 
 def share_alike(some: np.ndarray, others: np.ndarray, levels: tuple[float, float]) -> float:

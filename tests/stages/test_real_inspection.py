@@ -1,4 +1,4 @@
-"""On real photos: places say what crops say, with the backbone that is shipped."""
+"""On real photos, with the backbone that is shipped: pieces and strips give the undivided photo's map."""
 
 from __future__ import annotations
 

@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from flawmap.records import CrackMeasurement, Finding
+from flawmap.service.shapes_surveys import GradingName
 from flawmap.stages.survey import from_finding, to_finding
+from flawmap.tools.grading import TABLES
 from service_talk import inspect, to_site, upload
 
 MARKED = [[20, 20], [100, 20], [100, 60], [20, 60]]
@@ -87,6 +90,60 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     for file in report["files"]:
         assert str(service.options.data) not in fetch(file).decode("latin-1"), file
     assert client.get(f"/v1/reports/{report['id']}/journal.sqlite").status_code == 422
+
+
+def test_a_report_has_millimetres_and_grades(open_service: Callable, tiny: SimpleNamespace) -> None:
+    for module in ("jinja2", "openpyxl", "typst"):
+        pytest.importorskip(module)
+    client, _ = open_service()
+    place = f"/v1/inspections/{inspect(client, [to_site(0, 96, tiny)])['id']}"
+    tables = {one["name"]: one for one in client.get("/v1/gradings").json()}
+    assert set(tables) == set(TABLES) == set(get_args(GradingName))
+    assert tables["bre-251"]["bands"][-1]["width_mm"] is None and not tables["bre-251"]["exposures"]
+    sized = {"mm_per_px": 0.0457123, "grading": "eurocode-2", "exposure": "XC3"}
+    before, told = (
+        wait_for(client, client.post(f"{place}/report", json=asked).json()) for asked in ({}, sized)
+    )
+    assert (before["sizes"], told["sizes"]) == ("", "0.0457123 mm/px, eurocode-2 XC3")
+    plain, found = (
+        client.get(f"/v1/reports/{report['id']}/findings.json").json() for report in (before, told)
+    )
+    assert plain["photos"][0]["findings"][0]["width_max_mm"] is None
+    assert found["options"]["scale"]["mm_per_px"] == 0.0457123 and "Eurocode 2" in found["grading"]["note"]
+    for was, now in zip(plain["photos"][0]["findings"], found["photos"][0]["findings"], strict=True):
+        assert now["width_max_px"] == was["width_max_px"] and now["scale_mm_per_px"] == 0.045712
+        assert now["width_max_mm"] == pytest.approx(0.0457123 * was["width_max_px"], abs=1e-3)
+        assert now["area_mm2"] == pytest.approx(0.0457123**2 * was["crack_area_px"], rel=1e-4)
+        assert now["severity"] in ("within 0.3 mm (XC3)", "above 0.3 mm (XC3)")
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({"mm_per_px": 0.2, "distance_m": 2}, 422, "one source of the scale was wanted"),
+        ({"focal_mm": 50}, 422, "give distance_m too"),
+        ({"distance_m": 0.05, "focal_mm": 50, "sensor_width_mm": 23}, 422, "^distance_m is 0.05, not twice"),
+        ({"mm_per_px": 0.2, "grading": "eurocode-2"}, 422, "exposure is missing; eurocode-2 has: X0, "),
+        ({"mm_per_px": 0.2, "grading": "bre-251", "exposure": "XC3"}, 422, "leave out exposure"),
+        ({"mm_per_px": 0.2, "exposure": "XC3"}, 422, "name the table"),
+        ({"mm_per_px": 0.2, "grading": "/etc/passwd"}, 422, "grading: "),
+        ({"mm_per_px": 0}, 422, "mm_per_px: "),
+        ({"grading": "bre-251"}, 400, "inspected without a scale: give mm_per_px or distance_m"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_a_line(
+    one_service, ended: str, asked: dict, status: int, words: str
+) -> None:
+    answer = one_service.post(f"/v1/inspections/{ended}/report", json=asked)
+    assert answer.status_code == status
+    said = answer.json()["detail"]
+    assert re.search(words, said) and "\n" not in said and "--" not in said
+
+
+@pytest.fixture(scope="module")
+def ended(one_service, tiny: SimpleNamespace) -> str:
+    """An inspection that has ended."""
+    return inspect(one_service, [to_site(0, None, tiny)])["id"]
 
 
 @pytest.mark.slow

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from flawmap.errors import PhotoError
+from flawmap.errors import OptionError, PhotoError
 from flawmap.pipeline.inspecting import hand_over, require_handing_over, survey_photos
+from flawmap.pipeline.sizing import Grading, grade_survey, scale_findings
 from flawmap.records import InspectedPhoto, Inspection, Progress, Survey, no_progress
 from flawmap.stages.report import SurveyReportOptions
-from flawmap.stages.survey import SurveyOptions, cut_around, shrink
+from flawmap.stages.survey import SurveyOptions, cut_around, name_parts, shrink
+from flawmap.tools.grading import GradingOptions, read_grading
+from flawmap.tools.options import to_mapping
 from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.scale import ScaleOptions
 
 _PREVIEW_PX = 1600
 """Longer side of overlays."""
@@ -27,21 +32,44 @@ class SeenFile:
     inspection: Inspection
 
 
+@dataclass(frozen=True)
+class TellingOptions:
+    """How the sizes of a survey that was looked at already are told."""
+
+    scale: ScaleOptions = field(default_factory=ScaleOptions)
+    """For what was measured in pixels; also instead of one number that was given for all photos when they
+    were looked at. What was read off a photo then, by a marker or its EXIF, stays."""
+    grading: GradingOptions | None = None
+    """A table of grades by width; None: nothing is graded."""
+    part_by: str | None = None
+    """As SurveyOptions.part_by."""
+
+    def __post_init__(self) -> None:
+        if self.scale.marker_mm is not None:
+            raise OptionError("a marker gives its scale while photos are measured: inspect them with it")
+
+
 def write_survey(
     seen: Mapping[str, SeenFile],
     survey: Survey,
     out: Path,
     photos: PhotoOptions | None = None,
     progress: Progress = no_progress,
+    telling: TellingOptions | None = None,
 ) -> Survey:
     """Write findings, overlays and reports of photos (by name) that were looked at already into `out`, and
     give back what they say.
 
-    `survey` says all but the rows. Every name stands for a file of its own. Photos are read once more, for
-    their pictures and positions. The files name photos, never the places where they lie here; and no name
-    becomes part of a path, so that it may come from anybody.
+    `survey` says all but the rows and the grades. Every name stands for a file of its own. Photos are read
+    once more, for their pictures and positions. The files name photos, never the places where they lie here;
+    and no name becomes part of a path, so that it may come from anybody. Raises OptionError for a table,
+    distance or expression that cannot be used.
     """
     require_handing_over()
+    telling = telling or TellingOptions()
+    grading = None if telling.grading is None else Grading(*read_grading(telling.grading))
+    parts = name_parts(seen, telling.part_by)
+    seen, survey = _tell_in_mm(seen, survey, telling.scale)
     known = {one.path: one.inspection for one in seen.values()}
     options = SurveyOptions(n_threads=1, max_close_ups=_MOST_CLOSE_UPS)
 
@@ -61,9 +89,34 @@ def write_survey(
     places = {keys[name]: one.path for name, one in seen.items()}
     rows = survey_photos(places, out, look, asked, options, progress)
     named = tuple(
-        replace(row, name=name, inspection=replace(row.inspection, path=name))
+        replace(row, name=name, part=parts[name], inspection=replace(row.inspection, path=name))
         for name, row in zip(sorted(seen), rows, strict=True)
     )
     survey = replace(survey, rows=named)
+    if grading is not None:
+        survey = grade_survey(survey, grading)
     hand_over(survey, out, asked, SurveyReportOptions(), progress, keys=keys)
     return survey
+
+
+def _tell_in_mm(
+    seen: Mapping[str, SeenFile], survey: Survey, scale: ScaleOptions
+) -> tuple[Mapping[str, SeenFile], Survey]:
+    """By a scale that is given now; the survey's options name it, and beside it the one that was kept."""
+    if scale == ScaleOptions():
+        return seen, survey
+    before: dict[str, Any] = survey.options.get("scale") or {}
+    was_read_off_photos = any(before.get(name) for name in ("marker_mm", "distance_m"))
+    scaled = {
+        name: replace(
+            one, inspection=scale_findings(one.inspection, one.path, scale, keeps_known=was_read_off_photos)
+        )
+        for name, one in seen.items()
+    }
+    has_kept = was_read_off_photos and any(
+        finding.measurement is not None and finding.measurement.scale_mm_per_px is not None
+        for one in seen.values()
+        for finding in one.inspection.findings
+    )
+    kept = {"kept_scale": before} if has_kept else {}
+    return scaled, replace(survey, options={**survey.options, "scale": to_mapping(scale), **kept})

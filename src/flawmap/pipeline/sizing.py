@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.errors import PhotoError
-from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, SurveyRow
+from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, Inspection, Survey, SurveyRow
 from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace_crack
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
@@ -44,7 +44,8 @@ def measure_findings(
         rows = open_rows(path, photos)
     except PhotoError:
         return seen
-    found_scale = _find_scale(scale, rows, path)
+    image = rows.image if isinstance(rows, ImageRows) else None
+    found_scale = _find_scale(scale, path, rows.size_hw, image)
     measured: dict[int, CrackMeasurement | None] = {}
     # From top to bottom, as rows of large photos can be read.
     for i in sorted(range(len(findings)), key=lambda i: findings[i].box_xyxy[1]):
@@ -87,10 +88,44 @@ class Grading:
         return replace(finding, severity=grade.name, severity_is_certain=grade.is_certain)
 
 
-def grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
-    """A photo of a survey with its findings graded."""
+def grade_survey(survey: Survey, grading: Grading) -> Survey:
+    """The survey with its findings graded, and what is to be said of the grades."""
+    rows = tuple(_grade_row(row, grading) for row in survey.rows)
+    return replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
+
+
+def _grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
     findings = tuple(grading.grade(one) for one in row.inspection.findings)
     return replace(row, inspection=replace(row.inspection, findings=findings))
+
+
+def scale_findings(
+    seen: Inspection, path: Path, options: ScaleOptions, *, keeps_known: bool = False
+) -> Inspection:
+    """What was measured before, in millimetres by a scale that is the same all over the photo.
+
+    Such a scale changes no pixel of a measurement, so this says the same as measuring with it; a marker's
+    does, and is not for here. `keeps_known`: sizes that are in millimetres already stay as they are. Of the
+    photo's file at most the EXIF is read. Raises OptionError for a distance that cannot be.
+    """
+    if not any(_wants_scale(one, keeps_known) for one in seen.findings):
+        return seen
+    found = _find_scale(options, path, (seen.height_px or 0, seen.width_px or 0))
+    if found is None:
+        return seen
+    mm_per_px = float(found.at(np.zeros((1, 2)), np.array([[1.0, 0.0]]))[0])
+    findings = tuple(
+        replace(one, measurement=replace(one.measurement, scale_mm_per_px=mm_per_px))
+        if one.measurement is not None and _wants_scale(one, keeps_known)
+        else one
+        for one in seen.findings
+    )
+    return replace(seen, findings=findings)
+
+
+def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
+    sizes = finding.measurement
+    return sizes is not None and not (keeps_known and sizes.scale_mm_per_px is not None)
 
 
 def _measure(
@@ -133,20 +168,22 @@ def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]
     return np.array(canvas)
 
 
-def _find_scale(options: ScaleOptions, rows: PhotoRows, path: Path) -> Scale | None:
-    """Of one photo; None where it shows no marker, is too large for one to be sought, or its EXIF does not
-    say what is missing: its sizes then stay in pixels, which the reports tell."""
-    is_held = isinstance(rows, ImageRows)
-    if options.marker_mm is not None and not is_held:
+def _find_scale(
+    options: ScaleOptions, path: Path, size_hw: tuple[int, int], image: np.ndarray | None = None
+) -> Scale | None:
+    """Of one photo; None where it shows no marker, is too large for one to be sought (no `image`), or its
+    EXIF does not say what is missing: its sizes then stay in pixels, which the reports tell."""
+    if options.marker_mm is not None and image is None:
         return None
-    if options.distance_m is not None:
-        told = read_lens(path, rows.size_hw)
-        needed = (options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
-        if None in needed:
-            return None
-    # Where no marker is sought the size of the image is all that matters.
-    image = rows.image if is_held else np.broadcast_to(np.uint8(0), (*rows.size_hw, 3))
     try:
-        return find_scale(options, image, path)
+        if options.distance_m is not None:
+            told = read_lens(path, size_hw)
+            needed = (options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
+            if None in needed:
+                return None
+        # Where no marker is sought the size of the image is all that matters.
+        return find_scale(
+            options, np.broadcast_to(np.uint8(0), (*size_hw, 3)) if image is None else image, path
+        )
     except PhotoError:
         return None

@@ -103,9 +103,13 @@ class Client:
         path = f"/v1/inspections/{inspection}/queue"
         return quality.Queue(**self._ask("GET", path, params={"order": order}))
 
-    def report(self, inspection: str, meta: surveys.AskedReport | None = None) -> surveys.ReportInfo:
+    def gradings(self) -> list[surveys.GradingInfo]:
+        """The tables that a report may grade widths by."""
+        return [surveys.GradingInfo(**one) for one in self._ask("GET", "/v1/gradings")]
+
+    def report(self, inspection: str, asked_for: surveys.AskedReport | None = None) -> surveys.ReportInfo:
         """Have the survey's report of an ended inspection written, and wait for it."""
-        asked = (meta or surveys.AskedReport()).model_dump()
+        asked = (asked_for or surveys.AskedReport()).model_dump()
         path = f"/v1/inspections/{inspection}/report"
         found = surveys.ReportInfo(**self._ask("POST", path, json=asked))
         while found.state == "waiting":

@@ -121,6 +121,7 @@ def _surveys() -> list[BaseModel]:
         inspection=_JOB,
         state="done",
         title="Bridge 7",
+        sizes="0.2 mm/px, eurocode-2 XC3",
         files=["report.html", "report.pdf", "findings.csv"],
         created_at=_BEGAN,
         created_by="anna",
@@ -139,7 +140,16 @@ def _surveys() -> list[BaseModel]:
         given_up_at=None,
         note="",
     )
-    return [report, watch, delivery]
+    exposure = surveys.Graded(name="XC3", words="moderate humidity", width_mm=0.3)
+    grading = surveys.GradingInfo(
+        name="eurocode-2",
+        title="Eurocode 2: recommended limits of the calculated crack width",
+        source="EN 1992-1-1:2004, 7.3.1, table 7.1N",
+        limits="Limits of a width calculated in design.",
+        bands=[],
+        exposures=[exposure],
+    )
+    return [report, grading, watch, delivery]
 
 
 def _samples() -> list[BaseModel]:

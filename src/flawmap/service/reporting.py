@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from sqlmodel import col, select
 
-from flawmap.errors import FlawmapError
-from flawmap.pipeline.reporting import SeenFile, write_survey
+from flawmap.errors import FlawmapError, OptionError
+from flawmap.pipeline.reporting import SeenFile, TellingOptions, write_survey
 from flawmap.records import (
     Finding,
     Inspection,
@@ -29,10 +29,13 @@ from flawmap.records import (
 from flawmap.service import shapes
 from flawmap.service.database import Database, Job, StoredPhoto, now
 from flawmap.service.results import read_photos
+from flawmap.service.shapes_surveys import in_rest_words
 from flawmap.service.storage import Storage
 from flawmap.service.tables import Report
 from flawmap.stages.survey import from_finding
 from flawmap.tools.mask_files.outlines import trace_outlines
+from flawmap.tools.options import to_mapping
+from flawmap.tools.plain import Reading, to_record
 from flawmap.tools.rle import parse_runs
 
 FILES = {
@@ -45,6 +48,7 @@ FILES = {
     "findings.coco.json": "application/json",
 }
 """What can be fetched of a report, and as what."""
+_READING = Reading(OptionError, key="key", record="a table")
 _KINDS: dict[str, ReviewKind] = {"reject": "rejected", "relabel": "relabelled", "painted": "repainted"}
 Outline = tuple[tuple[float, float], ...]
 Box = tuple[float, float, float, float]
@@ -72,12 +76,13 @@ class Reports:
         self._wake.set()
         self._thread.join()
 
-    def ask(self, job_id: str, meta: SurveyMeta, who: str) -> Report:
+    def ask(self, job_id: str, meta: SurveyMeta, telling: TellingOptions, who: str) -> Report:
         """Have the report of an inspection written."""
         report = Report(
             id=uuid.uuid4().hex,
             job_id=job_id,
             meta=vars(meta),
+            telling=to_mapping(telling),
             state="waiting",
             created_at=now(),
             created_by=who,
@@ -114,6 +119,8 @@ class Reports:
             self._write(report)
         except _Stopped:
             return
+        except OptionError as error:
+            state, note = "failed", in_rest_words(error)
         except (FlawmapError, OSError) as error:
             state, note = "failed", str(error)
         except Exception:
@@ -136,7 +143,8 @@ class Reports:
         )
         place = self._folder / report.id
         shutil.rmtree(place, ignore_errors=True)  # of a kill
-        write_survey(seen, survey, place, self._storage.options, self._check_open)
+        telling = to_record(TellingOptions, report.telling or {}, "the report", _READING)
+        write_survey(seen, survey, place, self._storage.options, self._check_open, telling)
 
     def _check_open(self, *_: object) -> None:
         """Called with every photo, so that the service need not wait for a long report when it stops."""

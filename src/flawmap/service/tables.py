@@ -16,6 +16,8 @@ class Report(SQLModel, table=True):
     job_id: str = Field(foreign_key="job.id", index=True)
     meta: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     """What the report says of the survey: SurveyMeta."""
+    telling: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    """How its sizes are told: TellingOptions."""
     state: str = Field(index=True)
     """waiting, done or failed."""
     note: str = ""

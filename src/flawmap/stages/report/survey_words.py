@@ -336,6 +336,8 @@ def meta_rows(survey: Survey) -> list[tuple[str, str]]:
     """What a person said about the survey, and the scale that sizes were really made with."""
     told = {key: getattr(survey.meta, key) for key in _META}
     used = _scale_words(survey.options.get("scale") or {})
+    if kept := _scale_words(survey.options.get("kept_scale") or {}):
+        used = f"{kept}; elsewhere {used}"
     if told["scale"] and used:
         told["sizes by"] = used
     told["scale"] = told["scale"] or used

@@ -20,6 +20,7 @@ from flawmap.stages.survey import from_finding, to_finding
 from flawmap.tools.grading import TABLES
 from service_talk import inspect, to_site, upload
 
+NOT_OF_SURVEYS = ("id", "number", "has_mask", "review")
 MARKED = [[20, 20], [100, 20], [100, 60], [20, 60]]
 
 
@@ -78,7 +79,7 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     assert by_name["2.png"]["findings"][0]["label"] == "spalling"
     assert by_name["3.png"]["findings"][0]["box_xyxy"] == [20, 20, 100, 60]
     assert by_name["3.png"]["findings"][0]["area_px"] == 80 * 40
-    kept = {key: value for key, value in first.items() if key not in ("id", "number", "review")}
+    kept = {key: value for key, value in first.items() if key not in NOT_OF_SURVEYS}
     assert by_name["0.png"]["findings"][0] == kept
     changes = {one["kind"]: one for one in document["reviews"]["changes"]}
     assert changes["rejected"]["note"] == "a formwork joint" and changes["marked"]["label"] == "rust"

@@ -94,6 +94,10 @@ class Client:
         """Say something of a finding or a photo."""
         return shapes.ReviewInfo(**self._ask("POST", "/v1/reviews", json=review.model_dump()))
 
+    def mask(self, finding: int) -> shapes.FindingMask:
+        """The mask that the model gave of a finding that has one, to the pixel."""
+        return shapes.FindingMask(**self._ask("GET", f"/v1/findings/{finding}/mask"))
+
     def use_model(self, model: str) -> shapes.ModelInfo:
         """Answer with another served model from now on; only an admin may."""
         return shapes.ModelInfo(**self._ask("POST", f"/v1/models/{quote(model, safe='')}/use"))

@@ -112,7 +112,8 @@ def _inspections() -> list[BaseModel]:
         checked=None,
     )
     result = shapes.InspectionResult(**_info().model_dump(), labels=["crack"], photos=[photo])
-    return [_info(), result, review]
+    mask = shapes.FindingMask(finding=1, width_px=4000, height_px=3000, runs="1230221 3 1233219 5")
+    return [_info(), result, review, mask]
 
 
 def _surveys() -> list[BaseModel]:

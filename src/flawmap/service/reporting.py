@@ -227,7 +227,7 @@ def to_model(record: dict[str, Any]) -> SurveyModel:
 
 
 def _to_finding(one: shapes.FindingInfo, size_hw: tuple[int, int]) -> Finding:
-    finding = from_finding(one.model_dump(exclude={"id", "number", "review"}))
+    finding = from_finding(one.model_dump(exclude={"id", "number", "has_mask", "review"}))
     if one.review is None or one.review.verdict not in ("relabel", "painted"):
         return finding
     finding = replace(finding, label=one.review.label or finding.label)

@@ -1,5 +1,5 @@
-"""Tables of what a service does besides inspecting: reports, a watched folder, deliveries, models in use,
-samples, drift. Rows are kept; those with a state change it, all others are only added."""
+"""Tables of what a service keeps besides findings and reviews: masks, reports, a watched folder, deliveries,
+models in use, samples, drift. Rows are kept; those with a state change it, all others are only added."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
+
+
+class FoundMask(SQLModel, table=True):
+    """A finding's mask as the model gave it; apart from the finding, which is asked for far more often."""
+
+    finding_id: int = Field(primary_key=True, foreign_key="foundflaw.id")
+    runs: str
+    """As tools.rle writes it, of the whole upright photo."""
 
 
 class Report(SQLModel, table=True):

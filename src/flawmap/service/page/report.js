@@ -52,6 +52,7 @@ async function waitFor(report) {
   links.replaceChildren(
     ...now.files.map((file) => make("a", { href: `/v1/reports/${report.id}/${file}`, textContent: file })),
   );
+  links.scrollIntoView({ block: "nearest" });
 }
 
 whenChanged(showButton);

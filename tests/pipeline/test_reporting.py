@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import quick_look
 from flawmap.errors import OptionError
 from flawmap.pipeline.reporting import SeenFile, TellingOptions, write_survey
-from flawmap.pipeline.sizing import measure_findings, scale_findings
+from flawmap.pipeline.sizing import measure_findings, measure_painted, scale_findings
 from flawmap.records import Finding, InspectedPhoto, Inspection, Survey, SurveyModel
 from flawmap.stages.measure import MeasureOptions
 from flawmap.stages.sample.photo import draw_photo
 from flawmap.stages.survey import to_finding
+from flawmap.tools import rle
 from flawmap.tools.grading import GradingOptions
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.scale import ScaleOptions
@@ -63,6 +66,28 @@ def test_a_scale_given_later_is_that_of_an_inspection(photo: Path, scale: ScaleO
     other = scale_findings(known, photo, ScaleOptions(mm_per_px=3.0))
     assert to_finding(other.findings[0])["width_max_mm"] == pytest.approx(3 * sizes.width_max_px, abs=1e-4)
     assert scale_findings(known, photo, ScaleOptions(mm_per_px=3.0), keeps_known=True) == known
+
+
+def test_what_a_person_painted_is_measured(tmp_path: Path) -> None:
+    """A dark line of five pixels, painted two pixels too thick; and a blob, which is no crack."""
+    image = np.full((120, 300), 200, np.uint8)
+    image[60:65, 20:280] = 40
+    Image.fromarray(np.repeat(image[..., None], 3, axis=2)).save(tmp_path / "a.png")
+    line, blob = np.zeros((2, 120, 300), bool)
+    line[59:66, 20:280] = blob[20:50, 100:130] = True
+    painted, other = (
+        Finding("crack", 1.0, box, (), int(mask.sum()), runs=rle.to_text(rle.encode(mask)))
+        for mask, box in ((line, (20.0, 59.0, 280.0, 66.0)), (blob, (100.0, 20.0, 130.0, 50.0)))
+    )
+    outlined = replace(painted, runs=None)
+    seen = Inspection("a.png", 300, 120, findings=(other, painted, outlined))
+    given = (MeasureOptions(), ScaleOptions(mm_per_px=0.1), PhotoOptions())
+    found = measure_painted(seen, tmp_path / "a.png", *given)
+    sizes = found.findings[1].measurement
+    assert sizes is not None and abs(sizes.width_mean_px - 5) < 0.3 and sizes.scale_mm_per_px == 0.1
+    assert sizes.width_source == "photo" and sizes.area_px == line.sum()
+    assert found.findings[0] == other and found.findings[2] == outlined
+    assert measure_painted(seen, tmp_path / "gone.png", *given) is seen
 
 
 def test_without_a_lens_sizes_stay_in_pixels(photo: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from flawmap.records import CrackMeasurement, Finding
 from flawmap.service.shapes_surveys import GradingName
 from flawmap.stages.survey import from_finding, to_finding
+from flawmap.tools import rle
 from flawmap.tools.grading import TABLES
 from service_talk import inspect, to_site, upload
 
@@ -97,7 +98,13 @@ def test_a_report_has_millimetres_and_grades(open_service: Callable, tiny: Simpl
     for module in ("jinja2", "openpyxl", "typst"):
         pytest.importorskip(module)
     client, _ = open_service()
-    place = f"/v1/inspections/{inspect(client, [to_site(0, 96, tiny)])['id']}"
+    result = inspect(client, [to_site(0, 96, tiny), to_site(1, 96, tiny)])
+    place = f"/v1/inspections/{result['id']}"
+    band = np.zeros((192, 256), bool)
+    band[95:105] = True
+    painted = {"verdict": "painted", "finding": result["photos"][1]["findings"][0]["id"]}
+    said = client.post("/v1/reviews", json=painted | {"runs": rle.to_text(rle.encode(band))})
+    assert said.status_code == 201
     tables = {one["name"]: one for one in client.get("/v1/gradings").json()}
     assert set(tables) == set(TABLES) == set(get_args(GradingName))
     assert tables["bre-251"]["bands"][-1]["width_mm"] is None and not tables["bre-251"]["exposures"]
@@ -116,6 +123,8 @@ def test_a_report_has_millimetres_and_grades(open_service: Callable, tiny: Simpl
         assert now["width_max_mm"] == pytest.approx(0.0457123 * was["width_max_px"], abs=1e-3)
         assert now["area_mm2"] == pytest.approx(0.0457123**2 * was["crack_area_px"], rel=1e-4)
         assert now["severity"] in ("within 0.3 mm (XC3)", "above 0.3 mm (XC3)")
+    (by_hand,) = found["photos"][1]["findings"]
+    assert by_hand["width_mean_mm"] == pytest.approx(8 * 0.0457123, rel=0.1) and by_hand["severity"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,6 @@ def test_names_of_users_are_no_paths(open_service: Callable, tiny: SimpleNamespa
 def test_painted_masks_replace_what_was_found() -> None:
     from flawmap.service.reporting import to_inspection, to_reviews
     from flawmap.service.shapes import FindingInfo, ReviewInfo, SeenPhoto
-    from flawmap.tools import rle
 
     mask = np.zeros((60, 80), bool)
     mask[10:30, 20:50] = mask[40:44, 60:64] = True
@@ -197,6 +205,7 @@ def test_painted_masks_replace_what_was_found() -> None:
     )
     marked, painted = to_inspection(photo).findings
     assert (marked.label, marked.score, painted.label, painted.score) == ("rust", 1.0, "crack", 0.9)
+    assert marked.runs == painted.runs == said.runs
     assert painted.box_xyxy == (20, 10, 64, 44) and painted.area_px == mask.sum()
     assert np.ptp([x for x, _ in painted.polygon]) == 30
     assert [one.kind for one in to_reviews({"a.jpg": photo}).changes] == ["repainted", "marked"]

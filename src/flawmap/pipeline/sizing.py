@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -13,9 +15,13 @@ from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.rle import decode_columns, parse_runs
 from flawmap.tools.scale import ScaleOptions, find_scale, read_lens
 from flawmap.tools.surface import Scale
 
+_Kind = Literal["region", "outline", "runs"]
+"""What a finding's mask is: a classifier's region, in which the crack is traced first; its outline, filled;
+or its runs, to the pixel."""
 _SURFACE_PX = 48
 """Of surface around a finding that measuring may look at."""
 _MOST_PX = 100_000_000
@@ -37,24 +43,43 @@ def measure_findings(
     within which the crack is traced first. Of a photo too large to be held only the findings' surroundings
     are read again; one that is too large for that stays unmeasured.
     """
-    findings = seen.inspection.findings
-    if not findings:
+    found = seen.inspection
+    kind: _Kind = "region" if is_coarse else "outline"
+    measured = _measure_some(found, range(len(found.findings)), path, (options, scale, photos), kind)
+    return seen if measured is found else replace(seen, inspection=measured)
+
+
+def measure_painted(
+    seen: Inspection, path: Path, options: MeasureOptions, scale: ScaleOptions, photos: PhotoOptions
+) -> Inspection:
+    """Findings with runs and no measurement, as people paint them, get one where they are cracks."""
+    painted = [i for i, one in enumerate(seen.findings) if one.runs is not None and one.measurement is None]
+    return _measure_some(seen, painted, path, (options, scale, photos), "runs")
+
+
+def _measure_some(
+    seen: Inspection,
+    which: Sequence[int],
+    path: Path,
+    given: tuple[MeasureOptions, ScaleOptions, PhotoOptions],
+    kind: _Kind,
+) -> Inspection:
+    """`which` findings get a measurement; all stay as they are where the photo cannot be read."""
+    options, scale, photos = given
+    findings = list(seen.findings)
+    if not which:
         return seen
     try:
         rows = open_rows(path, photos)
-    except PhotoError:
+        image = rows.image if isinstance(rows, ImageRows) else None
+        found_scale = _find_scale(scale, path, rows.size_hw, image)
+        # From top to bottom, as rows of large photos can be read.
+        for i in sorted(which, key=lambda i: findings[i].box_xyxy[1]):
+            measurement = _measure(findings[i], rows, options, found_scale, kind)
+            findings[i] = replace(findings[i], measurement=measurement)
+    except PhotoError:  # also where it was damaged since it was looked at
         return seen
-    image = rows.image if isinstance(rows, ImageRows) else None
-    found_scale = _find_scale(scale, path, rows.size_hw, image)
-    measured: dict[int, CrackMeasurement | None] = {}
-    # From top to bottom, as rows of large photos can be read.
-    for i in sorted(range(len(findings)), key=lambda i: findings[i].box_xyxy[1]):
-        try:
-            measured[i] = _measure(findings[i], rows, options, found_scale, is_coarse)
-        except PhotoError:  # damaged since it was looked at
-            return seen
-    found = tuple(replace(one, measurement=measured[i]) for i, one in enumerate(findings))
-    return replace(seen, inspection=replace(seen.inspection, findings=found))
+    return replace(seen, findings=tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -129,7 +154,7 @@ def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
 
 
 def _measure(
-    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, is_coarse: bool
+    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, kind: _Kind
 ) -> CrackMeasurement | None:
     """The sizes of one finding; None where it is no crack."""
     height, width = rows.size_hw
@@ -142,8 +167,12 @@ def _measure(
     if not crop.size:
         return None
     grey = to_grey(crop)
-    mask = _fill(finding, (left, top), grey.shape)
-    if is_coarse:
+    if kind == "runs":
+        runs = parse_runs(finding.runs or "", (height, width))
+        mask = decode_columns(runs, height, left, left + grey.shape[1])[top:bottom]
+    else:
+        mask = _fill(finding, (left, top), grey.shape)
+    if kind == "region":
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
@@ -153,7 +182,7 @@ def _measure(
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.
     area_px = round(found.length_px * found.width_mean_px)
-    return replace(found, area_px=area_px) if is_coarse else found
+    return replace(found, area_px=area_px) if kind == "region" else found
 
 
 def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]) -> np.ndarray:

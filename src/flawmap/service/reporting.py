@@ -233,13 +233,14 @@ def _to_finding(one: shapes.FindingInfo, size_hw: tuple[int, int]) -> Finding:
     finding = replace(finding, label=one.review.label or finding.label)
     if one.review.verdict == "painted":  # what was measured was another region
         box, outline, area_px = _to_shape(one.review, size_hw)
-        finding = replace(finding, box_xyxy=box, polygon=outline, area_px=area_px, measurement=None)
+        shape = {"box_xyxy": box, "polygon": outline, "area_px": area_px, "runs": one.review.runs}
+        finding = replace(finding, **shape, measurement=None)
     return finding
 
 
 def _to_marked(one: shapes.ReviewInfo, size_hw: tuple[int, int]) -> Finding:
     """A flaw that a person outlined or painted; what a person is sure of has the score 1."""
-    return Finding(one.label or "", 1.0, *_to_shape(one, size_hw))
+    return Finding(one.label or "", 1.0, *_to_shape(one, size_hw), runs=one.runs)
 
 
 def _to_shape(one: shapes.ReviewInfo, size_hw: tuple[int, int]) -> tuple[Box, Outline, int]:

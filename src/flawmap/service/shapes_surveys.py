@@ -120,8 +120,8 @@ class AskedReport(Asked):
 
 
 def in_rest_words(error: OptionError) -> str:
-    """The message with options named as the REST interface names them: the flags with underscores."""
-    return _OPTION.sub(lambda found: found[1].replace("-", "_"), str(error))
+    """The message in a line, with options named as the REST interface names them, by underscores."""
+    return " ".join(_OPTION.sub(lambda found: found[1].replace("-", "_"), str(error)).split())
 
 
 class Graded(BaseModel):

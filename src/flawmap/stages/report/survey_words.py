@@ -202,7 +202,7 @@ def _reviewed(survey: Survey) -> list[dict[str, str]]:
     if n_marked:
         text += (
             f"{plural(n_marked, 'flaw was', 'flaws were')} marked by hand that the model did not see; they "
-            "count as findings, with the score 1, and are not measured. "
+            "count as findings, with the score 1, and are measured only where they were painted. "
         )
     n_photos = plural(len(survey.rows), "photo")
     text += f"Of {count(said.n_checked)} of {n_photos} a person said that every flaw is marked."
@@ -219,7 +219,7 @@ def review_rows(survey: Survey) -> list[list[str]]:
         done = {
             "rejected": f"{one.label}{score} rejected: no flaw",
             "relabelled": f"{one.label}{score} is {one.new_label}",
-            "repainted": f"{one.label}{score} has another mask, and is not measured",
+            "repainted": f"{one.label}{score} has another mask",
             "marked": f"{one.label} marked: not seen by the model",
         }[one.kind]
         rows.append([one.photo, done, f"{one.reviewer}, {one.at[:10]}", one.note])

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ import pytest
 from PIL import Image
 
 import flawmap
-from browser_talk import DESKTOP, PHONE, drag, drop, serving
+from browser_talk import DESKTOP, PHONE, Screen, drag, drop, serving
 from flawmap.tools import rle
 from flawmap.tools.bundle import Bundle
+from tiny_masks import make_bundle
 
 pytestmark = pytest.mark.browser
 FINGER_PX = 44
@@ -243,6 +245,53 @@ def _pinch(page: Any) -> None:
     assert page.locator("#photo").bounding_box()["width"] > 8 * before
     shown = page.locator("#photo").evaluate("photo => getComputedStyle(photo).imageRendering")
     assert shown == "pixelated"
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=lambda screen: screen.name)
+def test_a_mask_to_the_pixel_and_a_report_in_millimetres(
+    tiny: SimpleNamespace, tmp_path: Path, open_page: Callable, shoot: Callable, screen: Screen
+) -> None:
+    """The finding has a hole, and two pieces that touch at a corner: an outline shows neither."""
+    image = np.full((200, 300, 3), 240, np.uint8)
+    image[50:90, 100:180] = image[90:100, 180:290] = 0
+    image[60:75, 120:150] = 240
+    Image.fromarray(image).save(tmp_path / "wall.png")
+    model = make_bundle(tmp_path / "model", tiny, "segmentation")
+    with serving([model.folder], tmp_path / "data") as address:
+        page = open_page(address, screen)
+        page.locator("#files").set_input_files([tmp_path / "wall.png"])
+        wait_for(page, "#state", "done: 1 of 1, 1 finding")
+        page.locator("#findings button").first.click()
+        page.locator("#paint").click()
+        page.locator("#keep").wait_for()
+        shoot(page, f"{screen.name}-own-mask")
+        page.locator("#keep").click()
+        wait_for(page, "#finding-count", "1 of 1 reviewed")
+        (finding,) = result_of(address)["photos"][0]["findings"]
+        assert finding["review"]["runs"] == read(address, f"/v1/findings/{finding['id']}/mask")["runs"]
+        page.locator("#report-button").click()
+        form = page.locator("#report-form")
+        form.locator("[name=structure]").fill("Bridge 7")
+        form.locator("[name=scale_by]").select_option("distance")
+        assert form.locator("[name=focal_mm]").is_visible()
+        form.locator("[name=scale_by]").select_option("mm_per_px")
+        form.locator("[name=mm_per_px]").fill("0.25")
+        form.locator("[name=grading]").select_option("eurocode-2")
+        form.locator("[name=exposure]").select_option("XC3")
+        form.locator("button[value=write]").click()
+        page.locator("#report-links a").last.wait_for()
+        shoot(page, f"{screen.name}-report")
+        report = read(address, f"/v1/inspections/{result_of(address)['id']}/reports")[0]
+        assert report["sizes"] == "0.25 mm/px, eurocode-2 XC3"
+        found = read(address, f"/v1/reports/{report['id']}/findings.json")
+        assert found["options"]["scale"]["mm_per_px"] == 0.25 and "Eurocode 2" in found["grading"]["note"]
+        page.locator("#report-form button[value='']").click()
+        page.locator("#panels [value=reports]").click()
+        wait_for(page, "[data-panel=reports] td:first-child", "0.25 mm/px, eurocode-2 XC3")
+        shoot(page, f"{screen.name}-reports")
+        assert (
+            page.evaluate("() => document.documentElement.scrollWidth") <= screen.options["viewport"]["width"]
+        )
 
 
 @pytest.mark.data

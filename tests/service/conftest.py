@@ -61,7 +61,8 @@ def one_service(tiny_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def open_service(tiny_bundle: Bundle, tmp_path: Path, database_address: str | None) -> Iterator[Callable]:
-    """open_service(**options) → (TestClient, Service); the same data folder each time."""
+    """open_service(model, **options) → (TestClient, Service), in the same data folder; the tiny model where
+    none is given."""
     from starlette.testclient import TestClient
 
     from flawmap.service.app import create_app
@@ -70,10 +71,10 @@ def open_service(tiny_bundle: Bundle, tmp_path: Path, database_address: str | No
 
     with ExitStack() as stack:
 
-        def begin(**options):
+        def begin(model: Bundle = tiny_bundle, **options):
             usual = ServeOptions(data=tmp_path / "data", database=database_address, n_threads=1)
             given = replace(usual, **options)
-            service = stack.enter_context(running_service([tiny_bundle.folder], given))
+            service = stack.enter_context(running_service([model.folder], given))
             client = TestClient(create_app(service), base_url="http://localhost", follow_redirects=False)
             return client, service
 

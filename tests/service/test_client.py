@@ -10,6 +10,7 @@ import pytest
 
 from flawmap.errors import ServiceError
 from flawmap.service.client import Client
+from flawmap.service.shapes_surveys import AskedReport
 from service_talk import to_site
 
 
@@ -43,5 +44,6 @@ def test_the_client_knows_surveys_and_quality(client: Client, tiny: SimpleNamesp
         assert client.use_model(client.models()[0].name).is_default
         with pytest.raises(ServiceError, match="has looked at these photos already"):
             client.compare(begun.id, client.models()[0].name)
-        report = client.report(begun.id)
+        assert client.gradings()[0].exposures
+        report = client.report(begun.id, AskedReport(mm_per_px=0.2, grading="bre-251"))
         assert client.report_file(report.id, "report.pdf").startswith(b"%PDF")

@@ -9,14 +9,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from flawmap.records import CrackMeasurement, Finding
+from flawmap.service.shapes_surveys import GradingName
 from flawmap.stages.survey import from_finding, to_finding
+from flawmap.tools import rle
+from flawmap.tools.grading import TABLES
 from service_talk import inspect, to_site, upload
 
+NOT_OF_SURVEYS = ("id", "number", "has_mask", "review")
 MARKED = [[20, 20], [100, 20], [100, 60], [20, 60]]
 
 
@@ -75,7 +80,7 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     assert by_name["2.png"]["findings"][0]["label"] == "spalling"
     assert by_name["3.png"]["findings"][0]["box_xyxy"] == [20, 20, 100, 60]
     assert by_name["3.png"]["findings"][0]["area_px"] == 80 * 40
-    kept = {key: value for key, value in first.items() if key not in ("id", "number", "review")}
+    kept = {key: value for key, value in first.items() if key not in NOT_OF_SURVEYS}
     assert by_name["0.png"]["findings"][0] == kept
     changes = {one["kind"]: one for one in document["reviews"]["changes"]}
     assert changes["rejected"]["note"] == "a formwork joint" and changes["marked"]["label"] == "rust"
@@ -87,6 +92,68 @@ def test_a_report_says_what_people_changed(open_service: Callable, tiny: SimpleN
     for file in report["files"]:
         assert str(service.options.data) not in fetch(file).decode("latin-1"), file
     assert client.get(f"/v1/reports/{report['id']}/journal.sqlite").status_code == 422
+
+
+def test_a_report_has_millimetres_and_grades(open_service: Callable, tiny: SimpleNamespace) -> None:
+    for module in ("jinja2", "openpyxl", "typst"):
+        pytest.importorskip(module)
+    client, _ = open_service()
+    result = inspect(client, [to_site(0, 96, tiny), to_site(1, 96, tiny)])
+    place = f"/v1/inspections/{result['id']}"
+    band = np.zeros((192, 256), bool)
+    band[95:105] = True
+    painted = {"verdict": "painted", "finding": result["photos"][1]["findings"][0]["id"]}
+    said = client.post("/v1/reviews", json=painted | {"runs": rle.to_text(rle.encode(band))})
+    assert said.status_code == 201
+    tables = {one["name"]: one for one in client.get("/v1/gradings").json()}
+    assert set(tables) == set(TABLES) == set(get_args(GradingName))
+    assert tables["bre-251"]["bands"][-1]["width_mm"] is None and not tables["bre-251"]["exposures"]
+    sized = {"mm_per_px": 0.0457123, "grading": "eurocode-2", "exposure": "XC3"}
+    before, told = (
+        wait_for(client, client.post(f"{place}/report", json=asked).json()) for asked in ({}, sized)
+    )
+    assert (before["sizes"], told["sizes"]) == ("", "0.0457123 mm/px, eurocode-2 XC3")
+    plain, found = (
+        client.get(f"/v1/reports/{report['id']}/findings.json").json() for report in (before, told)
+    )
+    assert plain["photos"][0]["findings"][0]["width_max_mm"] is None
+    assert found["options"]["scale"]["mm_per_px"] == 0.0457123 and "Eurocode 2" in found["grading"]["note"]
+    for was, now in zip(plain["photos"][0]["findings"], found["photos"][0]["findings"], strict=True):
+        assert now["width_max_px"] == was["width_max_px"] and now["scale_mm_per_px"] == 0.045712
+        assert now["width_max_mm"] == pytest.approx(0.0457123 * was["width_max_px"], abs=1e-3)
+        assert now["area_mm2"] == pytest.approx(0.0457123**2 * was["crack_area_px"], rel=1e-4)
+        assert now["severity"] in ("within 0.3 mm (XC3)", "above 0.3 mm (XC3)")
+    (by_hand,) = found["photos"][1]["findings"]
+    assert by_hand["width_mean_mm"] == pytest.approx(8 * 0.0457123, rel=0.1) and by_hand["severity"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "words"),
+    [
+        ({"mm_per_px": 0.2, "distance_m": 2}, 422, "one source of the scale was wanted"),
+        ({"focal_mm": 50}, 422, "give distance_m too"),
+        ({"distance_m": 0.05, "focal_mm": 50, "sensor_width_mm": 23}, 422, "^distance_m is 0.05, not twice"),
+        ({"mm_per_px": 0.2, "grading": "eurocode-2"}, 422, "exposure is missing; eurocode-2 has: X0, "),
+        ({"mm_per_px": 0.2, "grading": "bre-251", "exposure": "XC3"}, 422, "leave out exposure"),
+        ({"mm_per_px": 0.2, "exposure": "XC3"}, 422, "name the table"),
+        ({"mm_per_px": 0.2, "grading": "/etc/passwd"}, 422, "grading: "),
+        ({"mm_per_px": 0}, 422, "mm_per_px: "),
+        ({"grading": "bre-251"}, 400, "inspected without a scale: give mm_per_px or distance_m"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_a_line(
+    one_service, ended: str, asked: dict, status: int, words: str
+) -> None:
+    answer = one_service.post(f"/v1/inspections/{ended}/report", json=asked)
+    assert answer.status_code == status
+    said = answer.json()["detail"]
+    assert re.search(words, said) and "\n" not in said and "--" not in said
+
+
+@pytest.fixture(scope="module")
+def ended(one_service, tiny: SimpleNamespace) -> str:
+    """An inspection that has ended."""
+    return inspect(one_service, [to_site(0, None, tiny)])["id"]
 
 
 @pytest.mark.slow
@@ -110,7 +177,6 @@ def test_names_of_users_are_no_paths(open_service: Callable, tiny: SimpleNamespa
 def test_painted_masks_replace_what_was_found() -> None:
     from flawmap.service.reporting import to_inspection, to_reviews
     from flawmap.service.shapes import FindingInfo, ReviewInfo, SeenPhoto
-    from flawmap.tools import rle
 
     mask = np.zeros((60, 80), bool)
     mask[10:30, 20:50] = mask[40:44, 60:64] = True
@@ -139,6 +205,7 @@ def test_painted_masks_replace_what_was_found() -> None:
     )
     marked, painted = to_inspection(photo).findings
     assert (marked.label, marked.score, painted.label, painted.score) == ("rust", 1.0, "crack", 0.9)
+    assert marked.runs == painted.runs == said.runs
     assert painted.box_xyxy == (20, 10, 64, 44) and painted.area_px == mask.sum()
     assert np.ptp([x for x, _ in painted.polygon]) == 30
     assert [one.kind for one in to_reviews({"a.jpg": photo}).changes] == ["repainted", "marked"]

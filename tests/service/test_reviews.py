@@ -17,7 +17,8 @@ from flawmap.errors import OptionError
 from flawmap.pipeline.preparing import read_labelled
 from flawmap.records import no_progress
 from flawmap.tools import rle
-from service_talk import inspect, to_site
+from service_talk import inspect, to_png, to_site
+from tiny_masks import make_bundle
 
 MISSED = [[20, 20], [100, 20], [100, 60], [20, 60]]
 
@@ -53,6 +54,39 @@ def test_the_latest_word_counts_and_all_are_kept(open_service: Callable, tiny: S
     ]
     events = [event["what"] for event in client.get("/v1/audit-log").json()]
     assert events[0] == "review: withdrawn" and "begin inspection" in events
+
+
+def test_a_models_own_mask_is_there_and_exported_to_the_pixel(
+    open_service: Callable, tiny: SimpleNamespace, tmp_path: Path, database_address: str | None
+) -> None:
+    """Two pieces that touch at a corner, one with a hole: an outline shows neither."""
+    image = np.full((200, 300, 3), 240, np.uint8)
+    image[50:90, 100:180] = image[90:130, 180:240] = 0
+    image[60:75, 120:150] = 240
+    client, _ = open_service(make_bundle(tmp_path / "model", tiny, "segmentation"))
+    result = inspect(client, [to_png(image)])
+    (finding,) = result["photos"][0]["findings"]
+    assert finding["has_mask"] and "runs" not in finding
+    told = client.get(f"/v1/findings/{finding['id']}/mask").json()
+    assert (told["width_px"], told["height_px"]) == (300, 200)
+    mask = rle.decode(rle.parse_runs(told["runs"], (200, 300)), (200, 300))
+    dark = image[..., 0] < 128
+    assert mask.sum() == finding["area_px"] and (mask != dark).mean() < 0.02 and not mask[65, 130]
+    assert mask[55, 110] and mask[120, 230]
+    assert client.get("/v1/findings/99/mask").json()["detail"] == "there is no finding 99"
+    review(client, verdict="accept", finding=finding["id"])
+    review(client, verdict="checked", inspection=result["id"], number=1)
+    flawmap.export_reviews(tmp_path / "data", tmp_path / "out", database=database_address)
+    (file,) = (tmp_path / "out" / "masks" / "crack").iterdir()
+    np.testing.assert_array_equal(np.asarray(Image.open(file)) > 0, mask)
+
+
+def test_a_classifiers_finding_has_no_mask(one_service, tiny: SimpleNamespace) -> None:
+    result = inspect(one_service, [to_site(0, 96, tiny)])
+    finding = result["photos"][0]["findings"][0]
+    assert finding["has_mask"] is False
+    answer = one_service.get(f"/v1/findings/{finding['id']}/mask")
+    assert answer.status_code == 404 and "no mask of finding" in answer.json()["detail"]
 
 
 def test_what_makes_no_sense_is_refused(open_service: Callable, tiny: SimpleNamespace) -> None:

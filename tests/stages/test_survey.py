@@ -67,6 +67,21 @@ def test_killed_at_any_moment_it_ends_with_the_findings_of_an_undisturbed_run(
     assert len(json.loads((tmp_path / "whole" / "findings.json").read_text())["photos"]) == n_photos
 
 
+def test_masks_to_the_pixel_are_not_kept(tmp_path: Path) -> None:
+    photos = draw_survey(tmp_path / "photos", 3)
+
+    def look_closely(path: Path) -> InspectedPhoto:
+        seen = look(path)
+        findings = tuple(replace(one, runs="1 3") for one in seen.inspection.findings)
+        return replace(seen, inspection=replace(seen.inspection, findings=findings))
+
+    with Journal(tmp_path / "out", ASKED) as journal:
+        pictures = PictureFolder(tmp_path / "out", photos, heatmaps=False)
+        run_survey(photos, look_closely, journal, pictures, SurveyOptions(n_threads=1))
+        found = [finding for row in journal.rows(photos) for finding in row.inspection.findings]
+    assert found and {one.runs for one in found} == {None}
+
+
 def test_threads_and_order_leave_no_trace(tmp_path: Path) -> None:
     photos = draw_survey(tmp_path / "photos", 30)
     for name, n_threads, given in (("a", 1, photos), ("b", 4, dict(reversed(photos.items())))):

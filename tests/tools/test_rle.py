@@ -41,6 +41,18 @@ def test_union_is_any(masks: np.ndarray) -> None:
     assert np.array_equal(joined, rle.encode(masks.any(axis=0)))
 
 
+@pytest.mark.parametrize("box", [(0, 7, 0, 5), (0, 7, 2, 4), (3, 7, 0, 5), (2, 5, 1, 3)])
+def test_a_crop_has_the_runs_of_the_whole(box: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = box
+    for fill in (True, False):
+        mask = np.zeros((7, 5), bool)
+        inside = np.random.default_rng(0).random((bottom - top, right - left)) < 0.7
+        mask[top:bottom, left:right] = inside | fill
+        runs = rle.encode_crop(mask[top:bottom, left:right], (top, left), 7)
+        np.testing.assert_array_equal(runs, rle.encode(mask))
+    assert not len(rle.encode_crop(np.zeros((2, 2), bool), (1, 1), 7))
+
+
 def pack_counts(counts: list[int]) -> str:
     """COCO's compression, from its description."""
     text = ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from flawmap.errors import require_extra
 from flawmap.pipeline.inspectors import InspectOptions, open_look
-from flawmap.pipeline.sizing import Grading, grade_row
+from flawmap.pipeline.sizing import Grading, grade_survey
 from flawmap.pipeline.survey_places import as_places, find_survey_photos, printable, survey_folder
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
@@ -85,8 +85,7 @@ def inspect(
         overlaps = match_photos(rows, folder, asked, options.survey, progress)
         survey = Survey(rows, looking.model, dict(looking.options), told, overlaps=overlaps)
         if grading is not None:
-            rows = tuple(grade_row(row, grading) for row in rows)
-            survey = replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
+            survey = grade_survey(survey, grading)
         hand_over(survey, folder, asked, options.report, progress)
     return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from flawmap.errors import PhotoError
-from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, SurveyRow
+from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, Inspection, Survey, SurveyRow
 from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace_crack
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.rle import decode_columns, parse_runs
 from flawmap.tools.scale import ScaleOptions, find_scale, read_lens
 from flawmap.tools.surface import Scale
 
+_Kind = Literal["region", "outline", "runs"]
+"""What a finding's mask is: a classifier's region, in which the crack is traced first; its outline, filled;
+or its runs, to the pixel."""
 _SURFACE_PX = 48
 """Of surface around a finding that measuring may look at."""
 _MOST_PX = 100_000_000
@@ -37,23 +43,43 @@ def measure_findings(
     within which the crack is traced first. Of a photo too large to be held only the findings' surroundings
     are read again; one that is too large for that stays unmeasured.
     """
-    findings = seen.inspection.findings
-    if not findings:
+    found = seen.inspection
+    kind: _Kind = "region" if is_coarse else "outline"
+    measured = _measure_some(found, range(len(found.findings)), path, (options, scale, photos), kind)
+    return seen if measured is found else replace(seen, inspection=measured)
+
+
+def measure_painted(
+    seen: Inspection, path: Path, options: MeasureOptions, scale: ScaleOptions, photos: PhotoOptions
+) -> Inspection:
+    """Findings with runs and no measurement, as people paint them, get one where they are cracks."""
+    painted = [i for i, one in enumerate(seen.findings) if one.runs is not None and one.measurement is None]
+    return _measure_some(seen, painted, path, (options, scale, photos), "runs")
+
+
+def _measure_some(
+    seen: Inspection,
+    which: Sequence[int],
+    path: Path,
+    given: tuple[MeasureOptions, ScaleOptions, PhotoOptions],
+    kind: _Kind,
+) -> Inspection:
+    """`which` findings get a measurement; all stay as they are where the photo cannot be read."""
+    options, scale, photos = given
+    findings = list(seen.findings)
+    if not which:
         return seen
     try:
         rows = open_rows(path, photos)
-    except PhotoError:
+        image = rows.image if isinstance(rows, ImageRows) else None
+        found_scale = _find_scale(scale, path, rows.size_hw, image)
+        # From top to bottom, as rows of large photos can be read.
+        for i in sorted(which, key=lambda i: findings[i].box_xyxy[1]):
+            measurement = _measure(findings[i], rows, options, found_scale, kind)
+            findings[i] = replace(findings[i], measurement=measurement)
+    except PhotoError:  # also where it was damaged since it was looked at
         return seen
-    found_scale = _find_scale(scale, rows, path)
-    measured: dict[int, CrackMeasurement | None] = {}
-    # From top to bottom, as rows of large photos can be read.
-    for i in sorted(range(len(findings)), key=lambda i: findings[i].box_xyxy[1]):
-        try:
-            measured[i] = _measure(findings[i], rows, options, found_scale, is_coarse)
-        except PhotoError:  # damaged since it was looked at
-            return seen
-    found = tuple(replace(one, measurement=measured[i]) for i, one in enumerate(findings))
-    return replace(seen, inspection=replace(seen.inspection, findings=found))
+    return replace(seen, findings=tuple(findings))
 
 
 @dataclass(frozen=True)
@@ -87,14 +113,48 @@ class Grading:
         return replace(finding, severity=grade.name, severity_is_certain=grade.is_certain)
 
 
-def grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
-    """A photo of a survey with its findings graded."""
+def grade_survey(survey: Survey, grading: Grading) -> Survey:
+    """The survey with its findings graded, and what is to be said of the grades."""
+    rows = tuple(_grade_row(row, grading) for row in survey.rows)
+    return replace(survey, rows=rows, grades=grading.grades, grading_note=grading.note)
+
+
+def _grade_row(row: SurveyRow, grading: Grading) -> SurveyRow:
     findings = tuple(grading.grade(one) for one in row.inspection.findings)
     return replace(row, inspection=replace(row.inspection, findings=findings))
 
 
+def scale_findings(
+    seen: Inspection, path: Path, options: ScaleOptions, *, keeps_known: bool = False
+) -> Inspection:
+    """What was measured before, in millimetres by a scale that is the same all over the photo.
+
+    Such a scale changes no pixel of a measurement, so this says the same as measuring with it; a marker's
+    does, and is not for here. `keeps_known`: sizes that are in millimetres already stay as they are. Of the
+    photo's file at most the EXIF is read. Raises OptionError for a distance that cannot be.
+    """
+    if not any(_wants_scale(one, keeps_known) for one in seen.findings):
+        return seen
+    found = _find_scale(options, path, (seen.height_px or 0, seen.width_px or 0))
+    if found is None:
+        return seen
+    mm_per_px = float(found.at(np.zeros((1, 2)), np.array([[1.0, 0.0]]))[0])
+    findings = tuple(
+        replace(one, measurement=replace(one.measurement, scale_mm_per_px=mm_per_px))
+        if one.measurement is not None and _wants_scale(one, keeps_known)
+        else one
+        for one in seen.findings
+    )
+    return replace(seen, findings=findings)
+
+
+def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
+    sizes = finding.measurement
+    return sizes is not None and not (keeps_known and sizes.scale_mm_per_px is not None)
+
+
 def _measure(
-    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, is_coarse: bool
+    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, kind: _Kind
 ) -> CrackMeasurement | None:
     """The sizes of one finding; None where it is no crack."""
     height, width = rows.size_hw
@@ -107,8 +167,12 @@ def _measure(
     if not crop.size:
         return None
     grey = to_grey(crop)
-    mask = _fill(finding, (left, top), grey.shape)
-    if is_coarse:
+    if kind == "runs":
+        runs = parse_runs(finding.runs or "", (height, width))
+        mask = decode_columns(runs, height, left, left + grey.shape[1])[top:bottom]
+    else:
+        mask = _fill(finding, (left, top), grey.shape)
+    if kind == "region":
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
@@ -118,7 +182,7 @@ def _measure(
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.
     area_px = round(found.length_px * found.width_mean_px)
-    return replace(found, area_px=area_px) if is_coarse else found
+    return replace(found, area_px=area_px) if kind == "region" else found
 
 
 def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]) -> np.ndarray:
@@ -133,20 +197,22 @@ def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]
     return np.array(canvas)
 
 
-def _find_scale(options: ScaleOptions, rows: PhotoRows, path: Path) -> Scale | None:
-    """Of one photo; None where it shows no marker, is too large for one to be sought, or its EXIF does not
-    say what is missing: its sizes then stay in pixels, which the reports tell."""
-    is_held = isinstance(rows, ImageRows)
-    if options.marker_mm is not None and not is_held:
+def _find_scale(
+    options: ScaleOptions, path: Path, size_hw: tuple[int, int], image: np.ndarray | None = None
+) -> Scale | None:
+    """Of one photo; None where it shows no marker, is too large for one to be sought (no `image`), or its
+    EXIF does not say what is missing: its sizes then stay in pixels, which the reports tell."""
+    if options.marker_mm is not None and image is None:
         return None
-    if options.distance_m is not None:
-        told = read_lens(path, rows.size_hw)
-        needed = (options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
-        if None in needed:
-            return None
-    # Where no marker is sought the size of the image is all that matters.
-    image = rows.image if is_held else np.broadcast_to(np.uint8(0), (*rows.size_hw, 3))
     try:
-        return find_scale(options, image, path)
+        if options.distance_m is not None:
+            told = read_lens(path, size_hw)
+            needed = (options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
+            if None in needed:
+                return None
+        # Where no marker is sought the size of the image is all that matters.
+        return find_scale(
+            options, np.broadcast_to(np.uint8(0), (*size_hw, 3)) if image is None else image, path
+        )
     except PhotoError:
         return None

@@ -151,6 +151,9 @@ class Finding:
     is_foreign: bool | None = None
     """Whether it lies on a surface unlike the training photos, where the model's word is worth less; None
     where the model cannot tell."""
+    runs: str | None = None
+    """Its mask to the pixel, as tools.rle writes that of a whole upright photo; None where the model gives no
+    masks, or the region is too large for it. Surveys keep outlines only."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy

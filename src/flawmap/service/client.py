@@ -94,6 +94,10 @@ class Client:
         """Say something of a finding or a photo."""
         return shapes.ReviewInfo(**self._ask("POST", "/v1/reviews", json=review.model_dump()))
 
+    def mask(self, finding: int) -> shapes.FindingMask:
+        """The mask that the model gave of a finding that has one, to the pixel."""
+        return shapes.FindingMask(**self._ask("GET", f"/v1/findings/{finding}/mask"))
+
     def use_model(self, model: str) -> shapes.ModelInfo:
         """Answer with another served model from now on; only an admin may."""
         return shapes.ModelInfo(**self._ask("POST", f"/v1/models/{quote(model, safe='')}/use"))
@@ -103,9 +107,13 @@ class Client:
         path = f"/v1/inspections/{inspection}/queue"
         return quality.Queue(**self._ask("GET", path, params={"order": order}))
 
-    def report(self, inspection: str, meta: surveys.AskedReport | None = None) -> surveys.ReportInfo:
+    def gradings(self) -> list[surveys.GradingInfo]:
+        """The tables that a report may grade widths by."""
+        return [surveys.GradingInfo(**one) for one in self._ask("GET", "/v1/gradings")]
+
+    def report(self, inspection: str, asked_for: surveys.AskedReport | None = None) -> surveys.ReportInfo:
         """Have the survey's report of an ended inspection written, and wait for it."""
-        asked = (meta or surveys.AskedReport()).model_dump()
+        asked = (asked_for or surveys.AskedReport()).model_dump()
         path = f"/v1/inspections/{inspection}/report"
         found = surveys.ReportInfo(**self._ask("POST", path, json=asked))
         while found.state == "waiting":

@@ -112,7 +112,8 @@ def _inspections() -> list[BaseModel]:
         checked=None,
     )
     result = shapes.InspectionResult(**_info().model_dump(), labels=["crack"], photos=[photo])
-    return [_info(), result, review]
+    mask = shapes.FindingMask(finding=1, width_px=4000, height_px=3000, runs="1230221 3 1233219 5")
+    return [_info(), result, review, mask]
 
 
 def _surveys() -> list[BaseModel]:
@@ -121,6 +122,7 @@ def _surveys() -> list[BaseModel]:
         inspection=_JOB,
         state="done",
         title="Bridge 7",
+        sizes="0.2 mm/px, eurocode-2 XC3",
         files=["report.html", "report.pdf", "findings.csv"],
         created_at=_BEGAN,
         created_by="anna",
@@ -139,7 +141,16 @@ def _surveys() -> list[BaseModel]:
         given_up_at=None,
         note="",
     )
-    return [report, watch, delivery]
+    exposure = surveys.Graded(name="XC3", words="moderate humidity", width_mm=0.3)
+    grading = surveys.GradingInfo(
+        name="eurocode-2",
+        title="Eurocode 2: recommended limits of the calculated crack width",
+        source="EN 1992-1-1:2004, 7.3.1, table 7.1N",
+        limits="Limits of a width calculated in design.",
+        bands=[],
+        exposures=[exposure],
+    )
+    return [report, grading, watch, delivery]
 
 
 def _samples() -> list[BaseModel]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from flawmap.pipeline.using import Outcome
 from flawmap.records import Progress, Unreadable
 from flawmap.service import shapes
 from flawmap.service.database import Database, Job, JobPhoto, Review, StoredPhoto
-from flawmap.service.results import read_photos
+from flawmap.service.results import read_masks, read_photos
 from flawmap.service.storage import Storage
 from flawmap.stages.survey import to_png
 from flawmap.tools.files import write_file
@@ -35,7 +35,7 @@ _PHOTOS = PhotoOptions(max_megapixels=1000)
 """The service has checked them already."""
 
 Shape = Sequence[Sequence[float]] | str
-"""An outline's (x, y) corners, or the runs of a painted mask."""
+"""An outline's (x, y) corners, or the runs of a mask."""
 
 
 @dataclass(frozen=True)
@@ -121,20 +121,22 @@ def _read(database: Database, model: str | None) -> _Read:
         for job in chosen:
             for seen in read_photos(session, job.id):
                 if seen.checked or seen.missed or any(one.review for one in seen.findings):
-                    truths[seen.photo] = _to_truth(seen, files[seen.photo])
+                    masks = read_masks(session, seen.findings)
+                    truths[seen.photo] = _to_truth(seen, files[seen.photo], masks)
         of_jobs = select(JobPhoto.id).where(col(JobPhoto.job_id).in_(list(job.id for job in chosen)))
         reviews = session.exec(select(Review).where(col(Review.job_photo_id).in_(of_jobs)))
         lines = tuple(json.dumps(review.model_dump(), sort_keys=True) for review in reviews)
     return _Read(tuple(truths.values()), chosen[-1].model_record, lines)
 
 
-def _to_truth(seen: shapes.SeenPhoto, file: str) -> _Truth:
+def _to_truth(seen: shapes.SeenPhoto, file: str, masks: Mapping[int, str]) -> _Truth:
+    """`masks` are the model's own, by the ids of findings."""
     flaws: list[tuple[str, Shape]] = [(one.label or "", one.runs or one.polygon or []) for one in seen.missed]
     rejected: list[Shape] = []
     undecided: list[Shape] = []
     for finding in seen.findings:
         verdict = finding.review.verdict if finding.review else ""
-        outline = _outline(finding)
+        outline = masks.get(finding.id) or _outline(finding)
         if verdict == "accept":
             flaws.append((finding.label, outline))
         elif finding.review and verdict in ("relabel", "painted"):
@@ -219,7 +221,7 @@ def _cut(window: tuple[int, int, int, int]) -> tuple[slice, slice]:
 
 
 def _fill(shape: Shape, size_hw: tuple[int, ...]) -> np.ndarray:
-    """(H, W) bool: the painted pixels, or those whose middles an outline holds."""
+    """(H, W) bool: the mask's pixels, or those whose middles an outline holds."""
     from skimage.draw import polygon2mask
 
     height, width = size_hw[:2]

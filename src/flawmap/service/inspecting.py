@@ -10,11 +10,14 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 
 from sqlmodel import Session, col, select
 
+from flawmap.records import Finding
 from flawmap.service.database import Database, FoundFlaw, Job, JobPhoto, StoredPhoto, now
 from flawmap.service.facts import NotedPhoto
 from flawmap.service.models import ServedModel
 from flawmap.service.queueing import PhotoQueue
+from flawmap.service.shapes import MOST_RUNS_TEXT
 from flawmap.service.storage import Storage
+from flawmap.service.tables import FoundMask
 from flawmap.stages.survey import to_finding, to_layers
 
 _MOST_TRIES = 10
@@ -32,6 +35,15 @@ def is_servable(job: Job, models: Mapping[str, ServedModel]) -> bool:
         and served.looking is not None
         and served.described.digest == job.model_record["digest"]
     )
+
+
+def _to_masks(flaws: Sequence[FoundFlaw], findings: Sequence[Finding]) -> list[FoundMask]:
+    """Those that the page could send back."""
+    return [
+        FoundMask(finding_id=flaw.id or 0, runs=one.runs)
+        for flaw, one in zip(flaws, findings, strict=True)
+        if one.runs is not None and len(one.runs) <= MOST_RUNS_TEXT
+    ]
 
 
 class Inspections:
@@ -164,6 +176,8 @@ class Inspections:
                 )
                 flaws.append(flaw)
             session.add_all(flaws)
+            session.flush()
+            session.add_all(_to_masks(flaws, found.findings if found else ()))
             if flaws and self._tell is not None:
                 self._tell(session, kept, flaws)
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from sqlmodel import col, select
 
-from flawmap.errors import FlawmapError
-from flawmap.pipeline.reporting import SeenFile, write_survey
+from flawmap.errors import FlawmapError, OptionError
+from flawmap.pipeline.reporting import SeenFile, TellingOptions, write_survey
 from flawmap.records import (
     Finding,
     Inspection,
@@ -29,10 +29,13 @@ from flawmap.records import (
 from flawmap.service import shapes
 from flawmap.service.database import Database, Job, StoredPhoto, now
 from flawmap.service.results import read_photos
+from flawmap.service.shapes_surveys import in_rest_words
 from flawmap.service.storage import Storage
 from flawmap.service.tables import Report
 from flawmap.stages.survey import from_finding
 from flawmap.tools.mask_files.outlines import trace_outlines
+from flawmap.tools.options import to_mapping
+from flawmap.tools.plain import Reading, to_record
 from flawmap.tools.rle import parse_runs
 
 FILES = {
@@ -45,6 +48,7 @@ FILES = {
     "findings.coco.json": "application/json",
 }
 """What can be fetched of a report, and as what."""
+_READING = Reading(OptionError, key="key", record="a table")
 _KINDS: dict[str, ReviewKind] = {"reject": "rejected", "relabel": "relabelled", "painted": "repainted"}
 Outline = tuple[tuple[float, float], ...]
 Box = tuple[float, float, float, float]
@@ -72,12 +76,13 @@ class Reports:
         self._wake.set()
         self._thread.join()
 
-    def ask(self, job_id: str, meta: SurveyMeta, who: str) -> Report:
+    def ask(self, job_id: str, meta: SurveyMeta, telling: TellingOptions, who: str) -> Report:
         """Have the report of an inspection written."""
         report = Report(
             id=uuid.uuid4().hex,
             job_id=job_id,
             meta=vars(meta),
+            telling=to_mapping(telling),
             state="waiting",
             created_at=now(),
             created_by=who,
@@ -114,6 +119,8 @@ class Reports:
             self._write(report)
         except _Stopped:
             return
+        except OptionError as error:
+            state, note = "failed", in_rest_words(error)
         except (FlawmapError, OSError) as error:
             state, note = "failed", str(error)
         except Exception:
@@ -136,7 +143,8 @@ class Reports:
         )
         place = self._folder / report.id
         shutil.rmtree(place, ignore_errors=True)  # of a kill
-        write_survey(seen, survey, place, self._storage.options, self._check_open)
+        telling = to_record(TellingOptions, report.telling or {}, "the report", _READING)
+        write_survey(seen, survey, place, self._storage.options, self._check_open, telling)
 
     def _check_open(self, *_: object) -> None:
         """Called with every photo, so that the service need not wait for a long report when it stops."""
@@ -219,19 +227,20 @@ def to_model(record: dict[str, Any]) -> SurveyModel:
 
 
 def _to_finding(one: shapes.FindingInfo, size_hw: tuple[int, int]) -> Finding:
-    finding = from_finding(one.model_dump(exclude={"id", "number", "review"}))
+    finding = from_finding(one.model_dump(exclude={"id", "number", "has_mask", "review"}))
     if one.review is None or one.review.verdict not in ("relabel", "painted"):
         return finding
     finding = replace(finding, label=one.review.label or finding.label)
     if one.review.verdict == "painted":  # what was measured was another region
         box, outline, area_px = _to_shape(one.review, size_hw)
-        finding = replace(finding, box_xyxy=box, polygon=outline, area_px=area_px, measurement=None)
+        shape = {"box_xyxy": box, "polygon": outline, "area_px": area_px, "runs": one.review.runs}
+        finding = replace(finding, **shape, measurement=None)
     return finding
 
 
 def _to_marked(one: shapes.ReviewInfo, size_hw: tuple[int, int]) -> Finding:
     """A flaw that a person outlined or painted; what a person is sure of has the score 1."""
-    return Finding(one.label or "", 1.0, *_to_shape(one, size_hw))
+    return Finding(one.label or "", 1.0, *_to_shape(one, size_hw), runs=one.runs)
 
 
 def _to_shape(one: shapes.ReviewInfo, size_hw: tuple[int, int]) -> tuple[Box, Outline, int]:

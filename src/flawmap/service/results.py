@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from flawmap.service import shapes
 from flawmap.service.database import FoundFlaw, JobPhoto, Review
+from flawmap.service.tables import FoundMask
 
 
 def read_photos(session: Session, job_id: str) -> list[shapes.SeenPhoto]:
@@ -19,12 +20,24 @@ def read_photos(session: Session, job_id: str) -> list[shapes.SeenPhoto]:
     query = select(FoundFlaw).where(col(FoundFlaw.job_photo_id).in_(of_job))
     for flaw in session.exec(query.order_by(col(FoundFlaw.number))):
         flaws[flaw.job_photo_id].append(flaw)
+    of_flaws = select(FoundFlaw.id).where(col(FoundFlaw.job_photo_id).in_(of_job))
+    masked = set(session.exec(select(FoundMask.finding_id).where(col(FoundMask.finding_id).in_(of_flaws))))
     reviews: dict[int, list[Review]] = defaultdict(list)
     for review in session.exec(
         select(Review).where(col(Review.job_photo_id).in_(of_job)).order_by(col(Review.id))
     ):
         reviews[review.job_photo_id].append(review)
-    return [_to_seen(photo, flaws[photo.id or 0], reviews[photo.id or 0]) for photo in photos]
+    return [_to_seen(photo, flaws[photo.id or 0], masked, reviews[photo.id or 0]) for photo in photos]
+
+
+def read_masks(session: Session, findings: Sequence[shapes.FindingInfo]) -> dict[int, str]:
+    """The runs of the model's own masks of some of a photo's findings, by id; of those that have one."""
+    wanted = [one.id for one in findings if one.has_mask]
+    found: dict[int, str] = {}
+    for i in range(0, len(wanted), 500):  # databases limit the values of one query
+        query = select(FoundMask).where(col(FoundMask.finding_id).in_(wanted[i : i + 500]))
+        found.update((mask.finding_id, mask.runs) for mask in session.exec(query))
+    return found
 
 
 def to_review(review: Review) -> shapes.ReviewInfo:
@@ -43,8 +56,10 @@ def to_review(review: Review) -> shapes.ReviewInfo:
     )
 
 
-def _to_seen(photo: JobPhoto, flaws: Sequence[FoundFlaw], reviews: Sequence[Review]) -> shapes.SeenPhoto:
-    """`reviews` are in the order in which they were given."""
+def _to_seen(
+    photo: JobPhoto, flaws: Sequence[FoundFlaw], masked: set[int], reviews: Sequence[Review]
+) -> shapes.SeenPhoto:
+    """`masked` are the ids of findings with a mask; `reviews` are in the order in which they were given."""
     last = {review.finding_id: review for review in reviews if review.finding_id is not None}
     withdrawn = {review.of_review for review in reviews if review.verdict == "withdrawn"}
     missed = [one for one in reviews if one.verdict == "missed" and one.id not in withdrawn]
@@ -61,6 +76,7 @@ def _to_seen(photo: JobPhoto, flaws: Sequence[FoundFlaw], reviews: Sequence[Revi
                     **flaw.record,
                     "id": flaw.id,
                     "number": flaw.number,
+                    "has_mask": flaw.id in masked,
                     "review": to_review(last[flaw.id]) if flaw.id in last else None,
                 }
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Path, Query
 from sqlmodel import Session, col, select
 
 from flawmap.errors import MaskError
@@ -13,6 +13,7 @@ from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import Event, FoundFlaw, Job, JobPhoto, Review, now
 from flawmap.service.results import to_review
 from flawmap.service.routes_work import PROBLEMS
+from flawmap.service.tables import FoundMask
 from flawmap.tools.rle import parse_runs
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
@@ -42,6 +43,23 @@ def add_review(asked: shapes.AskedReview, service: ServiceHere, caller: Reviewer
         session.add(review)
         session.flush()
     return to_review(review)
+
+
+@router.get("/findings/{finding}/mask", responses={k: PROBLEMS[k] for k in (401, 404)})
+def get_mask(
+    finding: Annotated[int, Path(ge=1, le=shapes.MOST_ROWS)], service: ServiceHere, _: Viewer
+) -> shapes.FindingMask:
+    """The mask that the model gave of a finding, to the pixel; models that label windows give none."""
+    with service.database.reading() as session:
+        flaw, mask = session.get(FoundFlaw, finding), session.get(FoundMask, finding)
+        if flaw is None or mask is None:
+            raise HTTPException(
+                404, f"there is no {'finding' if flaw is None else 'mask of finding'} {finding}"
+            )
+        seen = session.get_one(JobPhoto, flaw.job_photo_id).seen or {}
+    return shapes.FindingMask(
+        finding=finding, width_px=seen["width_px"], height_px=seen["height_px"], runs=mask.runs
+    )
 
 
 def _find_target(session: Session, asked: shapes.AskedReview) -> tuple[JobPhoto, int | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from math import isfinite
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from fastapi.responses import FileResponse
@@ -10,7 +11,6 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from flawmap.pipeline.inspecting import require_handing_over
-from flawmap.records import SurveyMeta
 from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import Job, JobPhoto
 from flawmap.service.reporting import FILES
@@ -19,12 +19,15 @@ from flawmap.service.running import Service
 from flawmap.service.shapes_surveys import (
     AskedReport,
     DeliveryInfo,
+    Graded,
+    GradingInfo,
     RefusedFile,
     ReportFile,
     ReportInfo,
     WatchInfo,
 )
 from flawmap.service.tables import Delivery, Report, WatchedFile
+from flawmap.tools.grading import TABLES, read_table
 
 router = APIRouter(prefix="/v1", tags=["surveys"])
 
@@ -42,7 +45,8 @@ def ask_report(
     """Have the survey's report written, with the files that `flawmap inspect` writes.
 
     Findings are those that are left after the reviews given until then: what was rejected is left out and
-    listed, what was relabelled has its new label, what was marked as missed is there.
+    listed, what was relabelled has its new label, what was marked as missed is there. With a scale its sizes
+    are in millimetres, and with a table graded, as if the photos had been inspected with them.
     """
     with service.database.reading() as session:
         job = session.get(Job, inspection)
@@ -50,8 +54,14 @@ def ask_report(
         raise HTTPException(404, f"there is no inspection {inspection}")
     if job.state not in ("done", "cancelled"):
         raise HTTPException(409, "the inspection has not ended; wait for its end, or stop it")
+    if asked.grading is not None and not asked.has_scale and not _has_scale(job):
+        raise HTTPException(
+            400,
+            "a grade needs widths in mm, and the photos were inspected without a scale: give mm_per_px "
+            "or distance_m",
+        )
     require_handing_over()
-    report = service.reports.ask(inspection, SurveyMeta(**asked.model_dump()), caller.name)
+    report = service.reports.ask(inspection, asked.to_meta(), asked.to_telling(), caller.name)
     response.headers["Location"] = f"/v1/reports/{report.id}"
     return to_info(report)
 
@@ -64,6 +74,12 @@ def list_reports(inspection: JobId, service: ServiceHere, _: Viewer) -> list[Rep
         if session.get(Job, inspection) is None:
             raise HTTPException(404, f"there is no inspection {inspection}")
         return [to_info(report) for report in session.exec(query.limit(100))]
+
+
+@router.get("/gradings", responses={401: PROBLEMS[401]})
+def list_gradings(_: Viewer) -> list[GradingInfo]:
+    """The published tables that a report may grade widths by, with their sources and limits."""
+    return [_to_grading(name) for name in TABLES]
 
 
 @router.get("/reports/{report}", responses={k: PROBLEMS[k] for k in (401, 404)})
@@ -139,11 +155,40 @@ def to_info(report: Report) -> ReportInfo:
         state=report.state,  # type: ignore[arg-type] - a text of the database
         note=report.note,
         title=report.meta["structure"] or "Inspection",
+        sizes=_to_words(report.telling or {}),
         files=list(FILES) if report.state == "done" else [],  # type: ignore[arg-type] - as above
         created_at=report.created_at,
         created_by=report.created_by,
         finished_at=report.finished_at,
     )
+
+
+def _has_scale(job: Job) -> bool:
+    """Whether a scale was sought when the photos were inspected."""
+    return any(value is not None for value in job.model_record.get("options", {}).get("scale", {}).values())
+
+
+def _to_grading(name: str) -> GradingInfo:
+    table = read_table(name)
+    return GradingInfo(
+        name=name,  # type: ignore[arg-type] - one of TABLES, which a test holds against the type
+        title=table.title,
+        source=table.source,
+        limits=table.limits,
+        bands=[
+            Graded(name=one.name, words=one.words, width_mm=one.up_to_mm if isfinite(one.up_to_mm) else None)
+            for one in table.bands
+        ],
+        exposures=[Graded(name=one.name, words=one.words, width_mm=one.limit_mm) for one in table.exposures],
+    )
+
+
+def _to_words(telling: dict[str, Any]) -> str:
+    scale, grading = telling.get("scale") or {}, telling.get("grading") or {}
+    words = [f"{scale['mm_per_px']:g} mm/px"] if scale.get("mm_per_px") else []
+    words += [f"distance {scale['distance_m']:g} m"] if scale.get("distance_m") else []
+    words += [" ".join(filter(None, (grading["table"], grading["exposure"])))] if grading else []
+    return ", ".join(words)
 
 
 def _find(service: Service, report_id: str) -> Report:

@@ -142,7 +142,17 @@ class FindingInfo(BaseModel):
     box_xyxy: list[float]
     polygon: list[list[float]]
     area_px: int
+    has_mask: bool = Field(default=False, description="Whether /v1/findings/{id}/mask has it to the pixel.")
     review: ReviewInfo | None
+
+
+class FindingMask(BaseModel):
+    """A finding's mask as the model gave it, to the pixel."""
+
+    finding: int
+    width_px: int = Field(description="Of the whole upright photo, as height_px is.")
+    height_px: int
+    runs: str = Field(description="As a review's: what was painted.")
 
 
 class SeenPhoto(BaseModel):

@@ -1,5 +1,5 @@
-"""Tables of what a service does besides inspecting: reports, a watched folder, deliveries, models in use,
-samples, drift. Rows are kept; those with a state change it, all others are only added."""
+"""Tables of what a service keeps besides findings and reviews: masks, reports, a watched folder, deliveries,
+models in use, samples, drift. Rows are kept; those with a state change it, all others are only added."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
+class FoundMask(SQLModel, table=True):
+    """A finding's mask as the model gave it; apart from the finding, which is asked for far more often."""
+
+    finding_id: int = Field(primary_key=True, foreign_key="foundflaw.id")
+    runs: str
+    """As tools.rle writes it, of the whole upright photo."""
+
+
 class Report(SQLModel, table=True):
     """The files of a survey that somebody asked for; they lie in a folder of this id."""
 
@@ -16,6 +24,8 @@ class Report(SQLModel, table=True):
     job_id: str = Field(foreign_key="job.id", index=True)
     meta: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     """What the report says of the survey: SurveyMeta."""
+    telling: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    """How its sizes are told: TellingOptions."""
     state: str = Field(index=True)
     """waiting, done or failed."""
     note: str = ""

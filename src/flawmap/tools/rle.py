@@ -24,6 +24,17 @@ def encode(mask: np.ndarray) -> np.ndarray:
     return _encode_line(mask.ravel(order="F"))
 
 
+def encode_crop(mask: np.ndarray, corner: tuple[int, int], height: int) -> np.ndarray:
+    """(h, w) bool of a crop → runs in a photo of this height; `corner` is the crop's first row and column."""
+    foot = np.zeros(
+        (1, mask.shape[1]), bool
+    )  # ends each run with its column, as all columns are longer there
+    runs = encode(np.concatenate([mask, foot]))
+    columns, rows = np.divmod(runs[:, 0] - 1, len(mask) + 1)
+    starts = (columns + corner[1]) * height + rows + corner[0] + 1
+    return union([NO_RUNS, np.stack([starts, runs[:, 1]], axis=1)])
+
+
 def decode(runs: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Runs → (H, W) bool; they have to fit, as those of a PhotoMask do."""
     height, width = size_hw

@@ -1,20 +1,27 @@
 // The bar of the brush: paint and erase the mask of a finding, or of a flaw that the model missed.
 
+import { ask } from "/static/api.js";
 import { decide, markMissed } from "/static/corrections.js";
-import { changed, element, isReviewer, say, shown } from "/static/page.js";
+import { changed, element, isReviewer, say, shown, tell } from "/static/page.js";
 import { Painting } from "/static/painting.js";
-import { holdPhoto, maskOf, viewer } from "/static/photo.js";
+import { holdPhoto, holdsPhoto, maskOf, viewer } from "/static/photo.js";
 
 const BRUSH_ON_SCREEN_PX = 14;
 let painting = null;
 
 export const isPainting = () => painting !== null;
 
-export function beginPainting() {
+export async function beginPainting() {
   const { photo, finding } = shown;
-  if (!photo?.width_px || !viewer.size || !isReviewer || painting) return;
+  if (!photo?.width_px || !viewer.size || !isReviewer || holdsPhoto()) return;
+  holdPhoto("The mask is being read.");
+  const mask = finding && (await tell(() => readMask(finding)));
+  if (finding && !mask) {
+    holdPhoto(null);
+    return;
+  }
   painting = new Painting(viewer.size, element("paint-layer"));
-  if (finding) painting.lay(maskOf(finding));
+  if (mask) painting.lay(mask);
   painting.onEnd = showBar;
   viewer.tool = painting;
   holdPhoto("Keep the mask or leave it first.");
@@ -23,6 +30,12 @@ export function beginPainting() {
   say(finding ? "Draw what is missing, erase what is too much." : "Paint the flaw.");
   document.body.classList.add("painting");
   changed();
+}
+
+// What counts as a finding's mask: the model's own, where it gives masks, until a person painted another.
+async function readMask(finding) {
+  const known = maskOf(finding);
+  return known.has_mask ? ask(`/v1/findings/${known.id}/mask`) : known;
 }
 
 function endPainting() {

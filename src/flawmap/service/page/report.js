@@ -2,6 +2,7 @@
 
 import { ask, post } from "/static/api.js";
 import { element, isReviewer, make, say, shown, tell, whenChanged } from "/static/page.js";
+import { askedSizes, offerGradings } from "/static/sizes.js";
 
 const FIELDS = ["structure", "element", "span", "organisation", "inspector", "date", "notes"];
 const ASK_AGAIN_MS = 1000;
@@ -22,13 +23,15 @@ function showButton() {
 function askForReport() {
   element("report-form").elements.date.value ||= new Date().toISOString().slice(0, 10);
   element("report-links").replaceChildren();
+  tell(offerGradings);
   element("report-dialog").showModal();
 }
 
 async function writeReport() {
   const { elements } = element("report-form");
   const asked = Object.fromEntries(FIELDS.map((name) => [name, elements[name].value.trim()]));
-  const begun = await tell(() => post(`/v1/inspections/${shown.result.id}/report`, asked));
+  const path = `/v1/inspections/${shown.result.id}/report`;
+  const begun = await tell(() => post(path, { ...asked, ...askedSizes() }));
   if (begun) await tell(() => waitFor(begun));
   else element("report-links").replaceChildren(make("span", { textContent: element("said").textContent }));
 }
@@ -49,6 +52,7 @@ async function waitFor(report) {
   links.replaceChildren(
     ...now.files.map((file) => make("a", { href: `/v1/reports/${report.id}/${file}`, textContent: file })),
   );
+  links.scrollIntoView({ block: "nearest" });
 }
 
 whenChanged(showButton);

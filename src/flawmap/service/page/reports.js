@@ -43,7 +43,8 @@ function table(reports) {
     const cell = make("td", {}, ...(one.state === "waiting" ? ["being written …"] : files), state);
     const at = new Date(one.created_at).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
     const who = make("td", { textContent: `${at}, ${one.created_by}` });
-    return make("tr", {}, make("td", { textContent: one.title }), who, cell);
+    const sizes = one.sizes ? [make("small", { textContent: one.sizes })] : [];
+    return make("tr", {}, make("td", {}, one.title, ...sizes), who, cell);
   });
   const head = ["Title", "Asked for", "Files"].map((text) => make("th", { textContent: text }));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));

@@ -107,7 +107,10 @@ def find_in_mask(
     for region in mask.regions(*least):
         inside, corner, step = region.paint(MOST_CELLS * FINER**2)
         outline = _to_outline(inside, corner, float(step), size_hw)
-        yield _to_finding(label, region.score, outline, region.area_px, size_hw)
+        found = _to_finding(label, region.score, outline, region.area_px, size_hw)
+        if step == 1:
+            found = replace(found, runs=rle.to_text(rle.encode_crop(inside, corner, size_hw[0])))
+        yield found
 
 
 def _boxes(labelled: np.ndarray, n: int) -> Iterator[tuple[int, tuple[slice, slice]]]:

@@ -202,7 +202,7 @@ def _reviewed(survey: Survey) -> list[dict[str, str]]:
     if n_marked:
         text += (
             f"{plural(n_marked, 'flaw was', 'flaws were')} marked by hand that the model did not see; they "
-            "count as findings, with the score 1, and are not measured. "
+            "count as findings, with the score 1, and are measured only where they were painted. "
         )
     n_photos = plural(len(survey.rows), "photo")
     text += f"Of {count(said.n_checked)} of {n_photos} a person said that every flaw is marked."
@@ -219,7 +219,7 @@ def review_rows(survey: Survey) -> list[list[str]]:
         done = {
             "rejected": f"{one.label}{score} rejected: no flaw",
             "relabelled": f"{one.label}{score} is {one.new_label}",
-            "repainted": f"{one.label}{score} has another mask, and is not measured",
+            "repainted": f"{one.label}{score} has another mask",
             "marked": f"{one.label} marked: not seen by the model",
         }[one.kind]
         rows.append([one.photo, done, f"{one.reviewer}, {one.at[:10]}", one.note])
@@ -336,6 +336,8 @@ def meta_rows(survey: Survey) -> list[tuple[str, str]]:
     """What a person said about the survey, and the scale that sizes were really made with."""
     told = {key: getattr(survey.meta, key) for key in _META}
     used = _scale_words(survey.options.get("scale") or {})
+    if kept := _scale_words(survey.options.get("kept_scale") or {}):
+        used = f"{kept}; elsewhere {used}"
     if told["scale"] and used:
         told["sizes by"] = used
     told["scale"] = told["scale"] or used

@@ -10,7 +10,7 @@ from flawmap.records import CrackMeasurement, Finding, Survey, SurveyRow
 from flawmap.stages.survey.parts import to_parts
 from flawmap.tools.plain import to_plain
 
-_DIGITS = {"_px": 3, "_mm": 4, "_deg": 2, "lon": 7, "lat": 7}
+_DIGITS = {"mm_per_px": 6, "_px": 3, "_mm": 4, "_deg": 2, "lon": 7, "lat": 7}
 _MEASURED = tuple(f.name for f in fields(CrackMeasurement) if f.name != "area_px")
 _LENGTHS = tuple(name for name in _MEASURED if name.endswith("_px") and name != "scale_mm_per_px")
 _IN_MM = (
@@ -18,7 +18,8 @@ _IN_MM = (
     "density_mm_per_mm2",
     "area_mm2",
 )
-"""Names of CrackMeasurement.to_mm(); `area_mm2` is the crack's own, not that of a classifier's region."""
+"""Names of CrackMeasurement.to_mm(); `area_mm2` is the crack's own, as `crack_area_px` is, not that of a
+classifier's region."""
 
 
 def to_document(survey: Survey) -> dict[str, Any]:
@@ -105,11 +106,11 @@ def to_finding(finding: Finding) -> dict[str, Any]:
 
 def from_finding(values: Mapping[str, Any]) -> Finding:
     """The finding that to_finding() was given, to the digits that it keeps."""
-    scale, area_mm2 = values["scale_mm_per_px"], values["area_mm2"]
     measured = None
     if values["length_px"] is not None:
-        # The crack's own area is kept only in millimetres; without a scale nothing asks for it.
-        area_px = values["area_px"] if area_mm2 is None else round(area_mm2 / scale**2)
+        area_px = values.get("crack_area_px")
+        if area_px is None:  # not kept by earlier versions
+            area_px = round(values["length_px"] * values["width_mean_px"])
         measured = CrackMeasurement(area_px=area_px, **{name: values[name] for name in _MEASURED})
     exact = {
         "box_xyxy": tuple(values["box_xyxy"]),
@@ -122,6 +123,7 @@ def from_finding(values: Mapping[str, Any]) -> Finding:
 def _measured(measured: CrackMeasurement | None) -> dict[str, Any]:
     """A crack's sizes under their own names; what is not known is null."""
     values = {name: getattr(measured, name) if measured else None for name in _MEASURED}
+    values["crack_area_px"] = measured.area_px if measured else None
     in_mm = measured.to_mm() if measured else {}
     return values | {name: in_mm.get(name) for name in _IN_MM}
 

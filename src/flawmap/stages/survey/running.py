@@ -109,7 +109,9 @@ class _PhotoWork:
             else:
                 position = read_camera_position(ready.path)
                 seen = _place(_look_at(self.look, ready.path), position)
-        inspection = replace(seen.inspection, path=str(ready.task.place))
+        # Masks to the pixel of thousands of photos would not fit into memory when the files are written.
+        findings = tuple(replace(one, runs=None) for one in seen.inspection.findings)
+        inspection = replace(seen.inspection, path=str(ready.task.place), findings=findings)
         kept = to_kept_pictures(seen, self.max_close_ups)
         finished = Finished(ready.task.name, ready.stamp, inspection, kept, position)
         return _Done(finished, draw_pictures(seen, heatmaps=self.heatmaps))

@@ -88,19 +88,24 @@ class GradingOptions:
 
 def read_grading(options: GradingOptions) -> tuple[GradingTable, Exposure | None]:
     """The table, and the exposure where it has them. Raises OptionError for what is not there."""
-    path = _HERE / f"{options.table}.toml" if options.table in TABLES else Path(options.table)
+    table = read_table(options.table)
+    return table, _find_exposure(table, options)
+
+
+def read_table(name: str) -> GradingTable:
+    """One of TABLES, or a TOML file of the same form. Raises OptionError for what is not there."""
+    path = _HERE / f"{name}.toml" if name in TABLES else Path(name)
     if not path.is_file():
-        near = difflib.get_close_matches(options.table, TABLES, n=1)
+        near = difflib.get_close_matches(name, TABLES, n=1)
         hint = (
             f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(TABLES)}; or name a TOML file"
         )
-        raise OptionError(f"no grading table '{options.table}'; {hint}")
+        raise OptionError(f"no grading table '{name}'; {hint}")
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} is not valid TOML: {error}") from error
-    table = to_record(GradingTable, values, str(path), _READING)
-    return table, _find_exposure(table, options)
+    return to_record(GradingTable, values, str(path), _READING)
 
 
 def _find_exposure(table: GradingTable, options: GradingOptions) -> Exposure | None:

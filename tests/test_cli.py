@@ -19,6 +19,9 @@ from flawmap.tools.bundle import Bundle
 SRC = Path(__file__).parents[1] / "src" / "flawmap"
 
 
+COMMANDS = get_command(app)
+
+
 def commands() -> list[tuple[str, ...]]:
     def walk(group, prefix):
         for name, command in group.commands.items():
@@ -27,7 +30,7 @@ def commands() -> list[tuple[str, ...]]:
             else:
                 yield (*prefix, name)
 
-    return list(walk(get_command(app), ()))
+    return list(walk(COMMANDS, ()))
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +43,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0
-    command = get_command(app)
+    command = COMMANDS
     for word in words:
         command = command.commands[word]
     assert command.help

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -43,7 +44,8 @@ def simplified(network: Network, images: torch.Tensor) -> Network:
     """
     frozen = copy.deepcopy(network).requires_grad_(False)
     simple = folded(frozen, images)
-    for layer in simple.modules():
+    layers: Iterable[Any] = simple.modules()
+    for layer in layers:
         if hasattr(layer, "inplace"):
             layer.inplace = False
     return simple

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -44,10 +43,9 @@ def simplified(network: Network, images: torch.Tensor) -> Network:
     """
     frozen = copy.deepcopy(network).requires_grad_(False)
     simple = folded(frozen, images)
-    layers: Iterable[Any] = simple.modules()
-    for layer in layers:
-        if hasattr(layer, "inplace"):
-            layer.inplace = False
+    for layer in simple.modules():
+        if "inplace" in vars(layer):
+            vars(layer)["inplace"] = False
     return simple
 
 

@@ -14,9 +14,9 @@ demo: $(INSTALLED)
 	@echo "Open runs/demo/report.html in a browser. Next: $(BIN)/flawmap predict runs/demo demo/site --out results.csv"
 
 # Two at once, one thread each: half the time of one after the other on two cores. A file stays together, as its tests
-# share what they train.
+# share what they train. What Python compiled is kept, as the tests start it often.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The page in Debian's Chromium, at desktop and phone width (FLAWMAP_SCREENSHOTS names a folder for pictures).
 test-browser: $(INSTALLED)

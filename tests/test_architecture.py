@@ -1,6 +1,7 @@
 """The house's rules, held against the code itself."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -37,9 +38,15 @@ def layer(file_or_module: str) -> int:
     return LAYERS.index(ABOVE.get(head, head))
 
 
+@functools.cache
+def nodes_of(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+@functools.cache
 def imports(file: Path) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -82,7 +89,7 @@ def test_files_and_functions_stay_short(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     if not place(file).startswith("cli/"):
         assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(file):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not place(file).startswith("cli/"):
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
 
@@ -113,7 +120,7 @@ def strings_outside_option(node: ast.AST) -> list[str]:
 )
 def test_errors_name_options_for_python_too(file: Path) -> None:
     """A message with a bare flag is of no use to who calls flawmap from Python: option() names both."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes_of(file):
         if isinstance(node, ast.Raise):
             message = "".join(strings_outside_option(node))
             is_fine = "pip install" in message or "(Python: " in message

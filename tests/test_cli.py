@@ -10,12 +10,16 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from commands import run_here
 from flawmap import __version__
 from flawmap.cli import app
 from flawmap.cli.output import ProgressLines, resolve_options, to_names
 from flawmap.tools.bundle import Bundle
 
 SRC = Path(__file__).parents[1] / "src" / "flawmap"
+
+
+COMMANDS = get_command(app)
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -26,7 +30,7 @@ def commands() -> list[tuple[str, ...]]:
             else:
                 yield (*prefix, name)
 
-    return list(walk(get_command(app), ()))
+    return list(walk(COMMANDS, ()))
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +43,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_every_command_explains_itself(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, [*words, "--help"])
     assert result.exit_code == 0
-    command = get_command(app)
+    command = COMMANDS
     for word in words:
         command = command.commands[word]
     assert command.help
@@ -77,7 +81,7 @@ def test_version() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_mistakes_are_one_line_and_exit_2(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    done = run(*(word.format(tmp=tmp_path) for word in words))
+    done = run_here(*(word.format(tmp=tmp_path) for word in words))
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("flawmap:")]) == 1
@@ -167,7 +171,7 @@ def test_tasks_take_turns_and_may_begin_anew() -> None:
 def test_an_unreadable_photo_is_said_once(tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
     words = ("predict", str(tiny_bundle.folder), str(photo_folder))
     for more in ((), ("--out", str(tmp_path / "rows.csv"))):
-        done = run(*words, *more)
+        done = run_here(*words, *more)
         assert done.returncode == 1, done.stderr
         assert (done.stdout + done.stderr).count("broken.png") == 1
     assert "7 photos: 3 crack, 3 good, 1 not readable; 0 for a person to look at" in done.stdout

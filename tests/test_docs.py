@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import shlex
@@ -21,6 +22,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
 
 
+COMMANDS = get_command(app)
+
+
+@functools.cache
 def shell_lines() -> list[str]:
     lines = []
     for page in PAGES:
@@ -37,7 +42,7 @@ def shell_lines() -> list[str]:
 @pytest.mark.parametrize("line", shell_lines())
 def test_documented_commands_can_be_given(line: str) -> None:
     words = shlex.split(line)[1:]
-    command = get_command(app)
+    command = COMMANDS
     while hasattr(command, "commands") and words:
         command = command.commands[words.pop(0)]
     if not words and hasattr(command, "commands"):
@@ -54,7 +59,7 @@ def test_there_are_commands_in_the_documentation() -> None:
 
 def test_every_command_is_documented_as_command_and_as_python() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in get_command(app).commands:
+    for name in COMMANDS.commands:
         if name != "data":
             assert f"`flawmap {name}" in text and f"flawmap.{name.replace('-', '_')}(" in text, name
     assert all(f"flawmap data {name}" in text for name in ("sample", "fetch", "convert", "export-reviews"))
@@ -100,9 +105,10 @@ def test_options_in_messages_exist_in_both_worlds() -> None:
         inner = getattr(command, "commands", {}).values()
         return {name for p in command.params for name in p.opts}.union(*map(flags, inner))
 
+    known = flags(COMMANDS)
     arguments = {name for n in flawmap.__all__ for name in _arguments(getattr(flawmap, n))}
     for flag, python in errors._IN_PYTHON.items():
-        assert flag in flags(get_command(app)), flag
+        assert flag in known, flag
         table, _, path = python.partition(".")
         if table == "options":
             is_run = hasattr(flawmap.RunOptions(), path.split(".")[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 import subprocess
 import sys
@@ -9,13 +11,13 @@ from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from flawmap.tools.bundle import Bundle
 
 WITHOUT_EXTRAS = """
-import sys
+import json, sys
+absent, place, commands = (json.loads(word) for word in sys.argv[1:])
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in absent:
@@ -24,9 +26,10 @@ import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in absent else real(name, package)
 sys.meta_path.insert(0, Absent())
-from flawmap.__main__ import main
-sys.argv = ["flawmap", *sys.argv[1:]]
-main()
+sys.path.insert(0, place)
+from commands import run_here
+ended = [run_here(*words) for words in commands]
+print(json.dumps([(done.returncode, done.stdout, done.stderr) for done in ended]))
 """
 
 
@@ -46,6 +49,7 @@ def base_distributions() -> set[str]:
     return found
 
 
+@functools.cache
 def absent_modules() -> list[str]:
     """Importable packages that `pip install flawmap` would not bring."""
     base = base_distributions()
@@ -56,11 +60,15 @@ def absent_modules() -> list[str]:
     )
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    code = f"absent = {absent_modules()!r}\n{WITHOUT_EXTRAS}"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, timeout=120
+def run(*commands: tuple[object, ...]) -> list[subprocess.CompletedProcess[str]]:
+    """What becomes of each command, one after the other in one process without the extras."""
+    words = [list(map(str, command)) for command in commands]
+    given = [json.dumps(value) for value in (absent_modules(), str(Path(__file__).parent), words)]
+    told = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, *given], capture_output=True, text=True, timeout=120
     )
+    assert told.returncode == 0, told.stderr
+    return [subprocess.CompletedProcess([], *ended) for ended in json.loads(told.stdout)]
 
 
 def test_the_extras_are_seen_as_absent() -> None:
@@ -70,19 +78,22 @@ def test_the_extras_are_seen_as_absent() -> None:
 
 def test_what_a_model_needs_is_there(tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
     (photo_folder / "b" / "broken.png").unlink()
-    assert run("--help").returncode == 0
-    done = run("predict", tiny_bundle.folder, photo_folder, "--out", tmp_path / "rows.csv")
-    assert done.returncode == 0, done.stderr
     photo = photo_folder / "a" / "0.png"
-    done = run("explain", tiny_bundle.folder, photo, "--out", tmp_path / "heat.png")
-    assert done.returncode == 0 and np.asarray(Image.open(tmp_path / "heat.png")).std() > 5, done.stderr
+    helped, predicted, explained = run(
+        ("--help",),
+        ("predict", tiny_bundle.folder, photo_folder, "--out", tmp_path / "rows.csv"),
+        ("explain", tiny_bundle.folder, photo, "--out", tmp_path / "heat.png"),
+    )
+    assert helped.returncode == 0 and predicted.returncode == 0, predicted.stderr
+    assert explained.returncode == 0, explained.stderr
+    assert np.asarray(Image.open(tmp_path / "heat.png")).std() > 5
 
 
 def test_a_model_is_evaluated(tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path) -> None:
     for place, label in (("a", "crack"), ("b", "good")):
         (photo_folder / place).rename(photo_folder / label)
     (photo_folder / "good" / "broken.png").unlink()
-    done = run("evaluate", tiny_bundle.folder, photo_folder, "--json", tmp_path / "figures.json")
+    (done,) = run(("evaluate", tiny_bundle.folder, photo_folder, "--json", tmp_path / "figures.json"))
     assert done.returncode == 0, done.stderr
     assert "F1 " in done.stdout and (tmp_path / "figures.json").is_file()
 
@@ -90,30 +101,27 @@ def test_a_model_is_evaluated(tiny_bundle: Bundle, photo_folder: Path, tmp_path:
 def test_inspecting_says_what_it_needs_before_it_looks(
     tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
 ) -> None:
-    done = run("inspect", tiny_bundle.folder, photo_folder, "--out", tmp_path / "survey")
+    (done,) = run(("inspect", tiny_bundle.folder, photo_folder, "--out", tmp_path / "survey"))
     assert done.returncode == 2 and "pip install 'flawmap[inspect]'" in done.stderr, done.stderr
     assert not (tmp_path / "survey").exists()
 
 
 def test_serving_says_what_it_needs(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    done = run("serve", tiny_bundle.folder, "--data", tmp_path / "data")
+    (done,) = run(("serve", tiny_bundle.folder, "--data", tmp_path / "data"))
     assert done.returncode == 2 and "pip install 'flawmap[serve]'" in done.stderr, done.stderr
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("train", "{photos}", "--out", "{tmp}/run"),
-        ("rank", "{photos}"),
-        ("audit", "{photos}"),
-        ("data", "sample", "{tmp}/sample"),
+def test_what_needs_an_extra_says_so(photo_folder: Path, tmp_path: Path) -> None:
+    commands = (
+        ("train", photo_folder, "--out", tmp_path / "run"),
+        ("rank", photo_folder),
+        ("audit", photo_folder),
+        ("data", "sample", tmp_path / "sample"),
         ("zoo", "--backbones", "all"),
-    ],
-    ids=" ".join,
-)
-def test_what_needs_an_extra_says_so(words: tuple[str, ...], photo_folder: Path, tmp_path: Path) -> None:
-    done = run(*(word.format(photos=photo_folder, tmp=tmp_path) for word in words))
-    assert done.returncode == 2, done.stderr
-    assert "pip install 'flawmap[train]'" in done.stderr and "Traceback" not in done.stderr
+    )
+    for words, done in zip(commands, run(*commands), strict=True):
+        assert done.returncode == 2, (words, done.stderr)
+        assert "pip install 'flawmap[train]'" in done.stderr, words
+        assert "Traceback" not in done.stderr, words
     assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import flawmap
+from commands import run_here
 from drawn_cracks import draw_crack, draw_profiles, write_grey
 from flawmap.errors import OptionError
 from flawmap.tools.grading import GradingOptions
@@ -81,7 +82,7 @@ def test_an_empty_mask_has_no_crack(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(words: tuple[str, ...], said: str, files: tuple[Path, Path]) -> None:
     small = write_grey(files[0].with_name("small.png"), np.full((40, 50), 9))
     named = [word.format(mask=files[0], photo=files[1], small=small) for word in words]
-    done = run("measure", files[0], *named)
+    done = run_here("measure", files[0], *named)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
@@ -90,7 +91,7 @@ def test_profiles_from_file_to_file(tmp_path: Path) -> None:
     file = tmp_path / "profiles.csv"
     rows = draw_profiles([0.4, 3.0])
     file.write_text("\n".join(",".join(f"{value:.1f}" for value in row) for row in rows))
-    done = run("measure-profile", file, "--mm-per-px", 0.2, "--json", tmp_path / "widths.json")
+    done = run_here("measure-profile", file, "--mm-per-px", 0.2, "--json", tmp_path / "widths.json")
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "widths.json").read_text())
     assert [set(row) for row in told] == [{"width_px", "width_mm", "u95_px", "u95_mm", "is_resolved"}] * 2
@@ -136,10 +137,10 @@ def test_options_from_a_file_and_overlays_are_checked(files: tuple[Path, Path], 
     mask, _ = files
     options = tmp_path / "options.toml"
     options.write_text("least_area_px = 100000\n")
-    done = run("measure", mask, "--config", options)
+    done = run_here("measure", mask, "--config", options)
     assert done.returncode == 0 and "no crack" in done.stdout
     options.write_text("least_area = 5\n")
-    done = run("measure", mask, "--config", options)
+    done = run_here("measure", mask, "--config", options)
     assert done.returncode == 2 and "least_area_px" in done.stderr
     with pytest.raises(OptionError, match="which is read here"):
         flawmap.measure(mask, overlay=mask)

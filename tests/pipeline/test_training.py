@@ -19,24 +19,26 @@ from flawmap.errors import OptionError
 from flawmap.stages.audit import AuditOptions
 from flawmap.stages.embed import EmbedOptions
 from flawmap.stages.rank import RankOptions
+from flawmap.stages.sample import SampleOptions, draw_sample
 from flawmap.stages.train.options import TrainOptions
 
 pytest.importorskip("torch")
+SIDE = 128
 
 
 def quick_options(cache: Path) -> flawmap.RunOptions:
     return flawmap.RunOptions(
         backbones="efficientnet_lite0",
-        embed=EmbedOptions(cache=cache),
+        embed=EmbedOptions(cache=cache, runtime="torch"),  # how others are chosen is the embedding's to test
         rank=RankOptions(max_depth=2),
-        train=TrainOptions(head_epochs=2, epochs=1),
+        train=TrainOptions(head_epochs=2, head_views=1, epochs=1),
     )
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    flawmap.draw_sample(folder, n_photos=10, seed=3, overwrite=True)
+    draw_sample(folder, SampleOptions(n_photos=10, tiles_per_photo=4, tile_px=SIDE, seed=3, overwrite=True))
     (folder / "photos" / "Negative" / "broken.jpg").write_bytes(b"no photo at all")
     return folder / "photos"
 
@@ -136,7 +138,7 @@ def test_predict_and_explain(trained, sample: Path, tmp_path: Path) -> None:
     assert len(outcome.left_out) == 1
     photo = next((sample / "Positive").iterdir())
     flawmap.explain(trained.run, photo, tmp_path / "heat.png")
-    assert flawmap.read_image(tmp_path / "heat.png").shape[1] > 227
+    assert flawmap.read_image(tmp_path / "heat.png").shape[1] > SIDE
     answer = flawmap.load(trained.run).predict([flawmap.read_image(photo)])
     row = next(r for r in rows if r["path"] == str(photo))
     assert answer.texts[0] == row["label"]
@@ -176,6 +178,12 @@ def test_a_refused_run_leaves_nothing(cache: Path, tmp_path: Path) -> None:
     with pytest.raises(flawmap.FlawmapError):
         flawmap.train(tmp_path / "photos", tmp_path / "run", quick_options(cache))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_sample_is_drawn_by_name(tmp_path: Path) -> None:
+    told = flawmap.draw_sample(tmp_path, n_photos=1, seed=4)
+    assert told[0].startswith("8 tiles of 1 photos") and told[0].endswith(f"{tmp_path / 'photos'}")
+    assert len(list((tmp_path / "photos").rglob("*.jpg"))) == 8
 
 
 def test_similar_finds_the_photo_itself_first(sample: Path, cache: Path) -> None:

@@ -109,10 +109,11 @@ def export_graph(plan: Plan) -> None:
     require_extra("onnxscript", "train")
     import torch
 
-    from flawmap.tools.backbones import load_embedding_network
+    from flawmap.tools.backbones import load_embedding_network, simplified
 
-    network = load_embedding_network(plan.entry)
-    images = torch.zeros(1, *plan.preprocessing.input_hw, 3, dtype=torch.uint8)
+    size = (1, *plan.preprocessing.input_hw, 3)
+    images = torch.randint(256, size, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    network = simplified(load_embedding_network(plan.entry), images)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         # They are about versions of the exchange format; agreement is checked afterwards.
         warnings.simplefilter("ignore")

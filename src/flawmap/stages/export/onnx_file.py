@@ -44,22 +44,23 @@ def to_file(network: Any, input_hw: tuple[int, int], outputs: Axes, *, any_size:
     """
     import torch
 
-    example = torch.full((2, 3, *input_hw), 127.0)
+    from flawmap.tools.backbones import simplified
+
+    example = 255 * torch.rand(2, 3, *input_hw, generator=torch.Generator().manual_seed(0))
     open_axes = {0: torch.export.Dim.DYNAMIC}
     if any_size:
         open_axes |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    with evaluating(network):
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=list(outputs),
-            dynamic_shapes=(open_axes,),
-            verbose=False,
-        )
+    program = torch.onnx.export(
+        simplified(network, example),
+        (example,),
+        dynamo=True,
+        external_data=False,
+        opset_version=OPSET,
+        input_names=["image"],
+        output_names=list(outputs),
+        dynamic_shapes=(open_axes,),
+        verbose=False,
+    )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
     return _tidy(program.model_proto, outputs)

@@ -13,7 +13,7 @@ from flawmap.stages.train.loop import Learner, Phase, run_phase
 from flawmap.stages.train.objective import Objective, Score, class_weights
 from flawmap.stages.train.options import TrainOptions
 from flawmap.stages.train.sources import Batches, Pixels, Views, generator_for, read_pixels
-from flawmap.stages.train.tuning import StandardHead, TunedNetwork, folded, pool
+from flawmap.stages.train.tuning import StandardHead, TunedNetwork, pool, quickened
 from flawmap.tools.backbones import ClassifierNetwork, describe_cuts
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions
@@ -172,7 +172,7 @@ class Contest:
         everything = torch.arange(len(self.photos))
         n_done, n_total = 0, len(everything) + n_views * len(self.train_rows)
         self.network.freeze(len(self.network.stages))
-        backbone = folded(self.network.backbone)
+        backbone = quickened(self.network.backbone)
         with torch.inference_mode():
             for view in range(1 + n_views):
                 rows = everything if view == 0 else torch.from_numpy(self.train_rows)

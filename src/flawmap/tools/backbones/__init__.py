@@ -1,6 +1,7 @@
 """Catalogue entry → torch module; the walk through timm. The only tools that import torch and timm."""
 
 from flawmap.tools.backbones.embedding import EmbeddingNetwork, embedding_columns, load_embedding_network
+from flawmap.tools.backbones.folding import folded, simplified
 from flawmap.tools.backbones.networks import (
     Backbone,
     ClassifierNetwork,
@@ -26,11 +27,13 @@ __all__ = [
     "describe_cuts",
     "digest_of",
     "embedding_columns",
+    "folded",
     "load_backbone",
     "load_embedding_network",
     "load_weights",
     "read_state_dict",
     "select",
+    "simplified",
     "spare_upsampling",
     "timm_entries",
     "user_entry",

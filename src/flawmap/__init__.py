@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from flawmap.service.options import ServeOptions
     from flawmap.service.reviews import export_reviews
     from flawmap.service.serving import add_user, serve
+    from flawmap.tools.grading import GradingOptions
     from flawmap.tools.photos import read_image
+    from flawmap.tools.scale import ScaleOptions
 
 __all__ = [
     "CompareOptions",
     "FlawmapError",
+    "GradingOptions",
     "InspectOptions",
     "RunOptions",
+    "ScaleOptions",
     "ServeOptions",
     "add_user",
     "audit",
@@ -77,7 +81,9 @@ _HOMES = {
     "service.options": ("ServeOptions",),
     "service.reviews": ("export_reviews",),
     "service.serving": ("add_user", "serve"),
+    "tools.grading": ("GradingOptions",),
     "tools.photos": ("read_image",),
+    "tools.scale": ("ScaleOptions",),
 }
 
 

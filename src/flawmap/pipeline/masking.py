@@ -104,6 +104,8 @@ def choose_entry(options: RunOptions, progress: Progress) -> BackboneEntry:
         return found[0]
     entries, skipped = select_entries(options, progress)
     usable = [entry for entry in entries if entry.is_convolutional]
+    exact = [entry for entry in usable if entry.id == options.backbones]
+    usable = exact or usable  # the name of one may begin those of others
     if len(usable) != 1:
         names = ", ".join(entry.id for entry in usable[:6]) or "none"
         raise BackboneError(

@@ -9,12 +9,19 @@ const here = () => ({ inspection: shown.result.id, number: shown.photo.number })
 
 async function review(values) {
   const said = await tell(() => post("/v1/reviews", values));
-  if (said) say("");
+  if (said) {
+    say("");
+    shown.nSaid += 1;
+  }
   return said;
 }
 
+// The result may have been read anew while a review was on its way: what is said belongs to what is shown now.
+const photoNow = (photo) => shown.result.photos.find((one) => one.number === photo.number) ?? photo;
+const findingNow = (photo, finding) => photoNow(photo).findings.find((one) => one.id === finding.id) ?? finding;
+
 export async function decide(verdict, values = {}) {
-  const { finding } = shown;
+  const { photo, finding } = shown;
   if (!finding || !isReviewer) return;
   if (finding.missed) {
     await decideAdded(verdict, values);
@@ -31,7 +38,7 @@ export async function decide(verdict, values = {}) {
   if (verdict === "painted") values = { label: finding.review?.label ?? null, ...values };
   const said = await review({ verdict, finding: finding.id, ...values });
   if (!said) return;
-  finding.review = said;
+  findingNow(photo, finding).review = said;
   goOn();
 }
 
@@ -44,10 +51,10 @@ async function decideAdded(verdict, values) {
     const mask = values.runs ? { runs: values.runs } : { polygon, runs };
     const added = await review({ verdict: "missed", ...here(), ...mask, label: values.label ?? label });
     if (!added) return;
-    photo.missed.push(added);
+    photoNow(photo).missed.push(added);
   }
   if (!(await review({ verdict: "withdrawn", of_review: missed.id }))) return;
-  photo.missed = photo.missed.filter((one) => one !== missed);
+  photoNow(photo).missed = photoNow(photo).missed.filter((one) => one.id !== missed.id);
   shown.finding = null;
   changed();
 }
@@ -63,11 +70,12 @@ function goOn() {
 
 // Where a model sees flaws all over a photo, one key says no to all that nobody has judged yet.
 export async function rejectRest() {
-  if (!shown.photo || !isReviewer || holdsPhoto()) return;
-  for (const one of shown.photo.findings.filter((inner) => !inner.review)) {
+  const { photo } = shown;
+  if (!photo || !isReviewer || holdsPhoto()) return;
+  for (const one of photo.findings.filter((inner) => !inner.review)) {
     const said = await review({ verdict: "reject", finding: one.id });
     if (!said) break;
-    one.review = said;
+    findingNow(photo, one).review = said;
   }
   changed();
 }
@@ -101,8 +109,9 @@ export function markMissed(mask) {
   askLabel("What was missed?", async (label) => {
     const said = await review({ verdict: "missed", label, ...mask, ...where });
     if (!said) return;
-    photo.missed.push(said);
-    if (shown.photo === photo) shown.finding = flawsOf(photo).find((one) => one.missed === said);
+    const now = photoNow(photo);
+    now.missed.push(said);
+    if (shown.photo === now) shown.finding = flawsOf(now).find((one) => one.missed === said);
     changed();
   });
 }
@@ -139,7 +148,7 @@ export async function checkPhoto() {
     ? { verdict: "withdrawn", of_review: photo.checked.id }
     : { verdict: "checked", ...here() };
   const said = await review(values);
-  if (said) photo.checked = said.verdict === "checked" ? said : null;
+  if (said) photoNow(photo).checked = said.verdict === "checked" ? said : null;
   changed();
 }
 

@@ -26,7 +26,12 @@ function titleOf(info) {
 }
 
 export async function showInspection(id) {
+  const { nSaid } = shown;
   const found = await ask(`/v1/inspections/${id}/result`);
+  if (nSaid !== shown.nSaid) { // a review was kept meanwhile and may not be in it
+    await showInspection(id);
+    return;
+  }
   if (holdsPhoto()) { // the mask being painted belongs to what is shown; what is new is shown after it
     timer = setTimeout(() => tell(() => showInspection(id)), 700);
     return;

@@ -4,8 +4,9 @@ export const element = (id) => document.getElementById(id);
 
 export const isReviewer = document.body.dataset.role !== "viewer";
 
-// The inspection, photo and finding that are shown, and all findings in the order in which they are walked.
-export const shown = { result: null, photo: null, finding: null, queue: [] };
+// The inspection, photo and finding that are shown, all findings in the order in which they are walked, and how
+// many reviews were kept.
+export const shown = { result: null, photo: null, finding: null, queue: [], nSaid: 0 };
 
 const listeners = [];
 

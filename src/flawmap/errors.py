@@ -62,7 +62,7 @@ _IN_PYTHON = {
     "--group-by": "options.audit.group_by",
     "--mask-threshold": "options.dataset.mask_threshold",
     "--marker-mm": "scale=ScaleOptions(marker_mm=…)",
-    "--mm-per-px": "scale_mm_per_px=…",
+    "--mm-per-px": "scale=ScaleOptions(mm_per_px=…)",
     "--model": "model=…",
     "--number": "number=…",
     "--out": "out=…",

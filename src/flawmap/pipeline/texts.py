@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flawmap.errors import option
 from flawmap.records import (
     Audit,
     Candidate,
@@ -298,6 +299,14 @@ def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -
     return tuple(lines)
 
 
+def _why_ungraded(survey: Survey) -> str:
+    found = [one.measurement for row in survey.rows for one in row.inspection.findings]
+    has_scale = any(one is not None and one.scale_mm_per_px is not None for one in found)
+    if has_scale:
+        return ", too short or too broad for a crack, or without a scale"
+    return f": a grade needs widths in mm, and no photo has a scale; give {option('--mm-per-px')}"
+
+
 def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     """What `inspect` prints: how much was found, what was not judged, where the reports lie."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
@@ -316,7 +325,7 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     if survey.grades:
         told = [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
         lines += ["flaws by grade, of their width alone:", *told]
-        lines += [f"  not graded: {n_of['']}"] if n_of.get("") else []
+        lines += [f"  not graded: {n_of['']}{_why_ungraded(survey)}"] if n_of.get("") else []
     report = f"{str(out).rstrip('/')}/report.html"
     lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

@@ -31,7 +31,7 @@ from flawmap.service.repeating import Repeated
 from flawmap.service.sampling import to_rate
 from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
 from flawmap.service.tables import DriftChange, DriftReference
-from flawmap.service.training_drift import hold_against_training
+from flawmap.service.training_drift import LEAST_KNOWN, LEAST_LATEST, hold_against_training
 from flawmap.service.webhook import Webhook
 
 LEAST, MOST = 50, 200
@@ -68,7 +68,7 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
         or (foreign is not None and _is_much(foreign))
         or (training is not None and training.is_alarm)
     )
-    is_told = is_enough or foreign is not None or training is not None
+    is_told = is_enough or training is not None or is_alarm
     times = [one.done_at for one in sides.latest]
     notes = [
         f"alarm: a difference of {LEAST_STATISTIC} or more that chance gives in less than {MOST_P:.0%} of "
@@ -79,6 +79,10 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
     ]
     if not is_enough:
         notes.insert(0, f"{LEAST} photos or more are wanted on each side of a comparison with the reference")
+    if training is None and len(recent) >= LEAST_LATEST:
+        notes.insert(
+            0, f"the model's folder keeps no {LEAST_KNOWN} flawed and {LEAST_KNOWN} good photos to compare"
+        )
     return DriftInfo(
         model=model.name,
         state=("alarm" if is_alarm else "alike") if is_told else "too few photos",

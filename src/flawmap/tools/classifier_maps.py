@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flawmap.records import ModelSpec
+from flawmap.records import ModelForm, ModelSpec
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.dense import MULTIPLE, DenseNetwork
@@ -68,7 +68,7 @@ class DenseClassifier:
         self.reference = bundle.reference if reference is None else reference
         """May be set later; None: nothing is said of distances."""
         self._dense: DenseNetwork | None = None
-        if self.spec.form.kind == "onnx" and self.spec.form.precision in _DENSE:
+        if is_dense(self.spec.form):
             with contextlib.suppress(NotLocalError):
                 self._dense = DenseNetwork(bundle.model_path, options)
         if self._dense is None:
@@ -174,6 +174,11 @@ class DenseClassifier:
             )
         margins = to_margins(found.evidence, spec)
         return ScoreMaps(probabilities, flaw, margins, cell_px, remoteness, distances)
+
+
+def is_dense(form: ModelForm) -> bool:
+    """Whether files of this form can be taken apart, to look at a photo in one pass; others see crops."""
+    return form.kind == "onnx" and form.precision in _DENSE
 
 
 def to_margins(evidence: np.ndarray, spec: ModelSpec) -> np.ndarray:

@@ -91,9 +91,7 @@ def export(
         f"  {agreement.text}",
     )
     if spec.masks is None and not is_dense(spec.form):
-        lines += (
-            "  inspect shows this file crops that overlap by half: its findings in large photos are coarser",
-        )
+        lines += ("  inspect shows it crops that overlap by half: findings in large photos are coarser",)
     return Exported(lines=lines, left_out=found.unreadable, folder=written.folder, agreement=agreement)
 
 

@@ -80,9 +80,8 @@ def look_for_drift(session: Session, model: ServedModel) -> DriftInfo:
     if not is_enough:
         notes.insert(0, f"{LEAST} photos or more are wanted on each side of a comparison with the reference")
     if training is None and len(recent) >= LEAST_LATEST:
-        notes.insert(
-            0, f"the model's folder keeps no {LEAST_KNOWN} flawed and {LEAST_KNOWN} good photos to compare"
-        )
+        wanted = f"{LEAST_KNOWN} flawed and {LEAST_KNOWN} good photos"
+        notes.insert(0, f"not held against the training set: the model's folder keeps no {wanted} of it")
     return DriftInfo(
         model=model.name,
         state=("alarm" if is_alarm else "alike") if is_told else "too few photos",

@@ -191,7 +191,8 @@ def to_form(
         else:
             contents = convert[kind](path, precision, calibration.get(name, []))
         files |= dict(zip(in_form(name, kind), contents, strict=True))
-    for name in {REFERENCE, HELD_BACK} & set(files_of(bundle.spec)):
-        files[name] = (bundle.folder / name).read_bytes()
+    for name in files_of(bundle.spec):
+        if name in (REFERENCE, HELD_BACK):
+            files[name] = (bundle.folder / name).read_bytes()
     form = ModelForm(kind, precision, made_from=dict(bundle.spec.file_digests))
     return replace(bundle.spec, form=form, file_digests={}), files

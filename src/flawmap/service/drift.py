@@ -31,12 +31,17 @@ from flawmap.service.repeating import Repeated
 from flawmap.service.sampling import to_rate
 from flawmap.service.shapes_quality import DriftInfo, DriftMeasure, Rate
 from flawmap.service.tables import DriftChange, DriftReference
-from flawmap.service.training_drift import LEAST_KNOWN, LEAST_LATEST, hold_against_training
+from flawmap.service.training_drift import (
+    LEAST_KNOWN,
+    LEAST_LATEST,
+    LEAST_STATISTIC,
+    MOST_P,
+    hold_against_training,
+)
 from flawmap.service.webhook import Webhook
 
 LEAST, MOST = 50, 200
 """Photos on each side: fewer say too little, more would hide that it began only lately."""
-LEAST_STATISTIC, MOST_P = 0.25, 0.01
 FOREIGN_SHARE, MOST_FOREIGN = 0.5, 0.1
 """A photo is foreign where more than this share of it is unlike the training photos; of all photos, more than
 this share, by the lower end of its interval, is an alarm."""

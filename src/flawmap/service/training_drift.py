@@ -24,7 +24,7 @@ LEAST_KNOWN = 20
 """Held-back photos of either kind, below which they say too little."""
 SCORE_STEP = 0.05
 """Scores are told apart no finer: whether a clear answer is 0.001 or 0.003 matters to nobody."""
-LEAST_SCORES, LEAST_FEATURES, MOST_P = 0.25, 0.4, 0.01
+LEAST_STATISTIC, LEAST_FEATURES, MOST_P = 0.25, 0.4, 0.01
 """Statistics that are an alarm, where chance gives them less often than that. Features of the training set's
 own photos reached 0.33, where they came from other sources; those of other surfaces 0.5 to 1."""
 _SHARES = np.linspace(0, 1, 101)
@@ -69,7 +69,7 @@ def hold_against_training(facts: Sequence[Mapping[str, Any]], bundle: Bundle) ->
     n = _n_effective(len(seen), counts, share)
     scores = _Sides(latest, known.flawed_scores, known.good_scores)
     measures = [
-        _measure("window score", scores, share, float(statistics.min()), n, least=LEAST_SCORES),
+        _measure("window score", scores, share, float(statistics.min()), n, least=LEAST_STATISTIC),
         _measure_features(np.array([one["window_features"] for one in seen]), bundle, share, n),
     ]
     return TrainingDrift(

@@ -1,7 +1,8 @@
 """Losses for thin and rare flaws, compared on the same photos: python benchmarks/mask_losses.py [SET …]
 
-Every loss trains the same network on the same split with the same seed and as many epochs; the figures are
-of the validation part, which decides, and of the test part, each at the threshold chosen on validation.
+Every loss trains the same network on the same split with the same seed and as many epochs, without the last
+ones on validation photos; the figures are of the validation part, which decides, and of the test part, each
+at the threshold chosen on validation.
 Photos are read from $FLAWMAP_DATA (default ../shared/data beside the project). What follows `--` is handed
 to `flawmap train`.
 """
@@ -44,7 +45,7 @@ def main() -> None:
 def train(dataset: Path, loss: str, epochs: int, scratch: Path, for_train: list[str]) -> dict:
     """The figures of one run."""
     options = scratch / "options.toml"
-    options.write_text(f'[train_masks]\nloss = "{loss}"\n', encoding="utf-8")
+    options.write_text(f'[train_masks]\nloss = "{loss}"\nrefit_share = 0\n', encoding="utf-8")
     run = scratch / "run"
     run_flawmap(
         "train", dataset, "--out", run, "--config", options, "--epochs", epochs, "--quiet", *for_train

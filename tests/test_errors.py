@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from flawmap.errors import MissingExtraError, require_extra
+from flawmap.errors import MissingExtraError, require_extra, some_of
 
 
 def test_a_module_that_another_thread_is_importing_counts_as_installed(
@@ -25,3 +25,8 @@ def test_a_missing_module_names_its_remedy(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "blocked", None)
     with pytest.raises(MissingExtraError, match="'blocked'"):
         require_extra("blocked", "inspect")
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    assert (some_of([], 2), some_of(["a"], 2), some_of(["a", "b"], 2)) == ("", "a", "a, b")
+    assert some_of([f"p{i}" for i in range(1234)], 2, "; ") == "p0; p1 and 1,232 more"

@@ -4,6 +4,8 @@ Everything here is one line: what was found, what was wanted, how to mend it. An
 ours and keeps its traceback.
 """
 
+from collections.abc import Sequence
+
 
 class FlawmapError(Exception):
     """Something the user has to change; the command line prints it as one line and exits with 2."""
@@ -82,6 +84,12 @@ _IN_PYTHON = {
     "--url": "url=…",
     "--weights": "options.weights",
 }
+
+
+def some_of(names: Sequence[str], most: int, between: str = ", ") -> str:
+    """The first names, and how many follow: "a, b and 7 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return between.join(names[:most]) + more
 
 
 def option(flag: str) -> str:

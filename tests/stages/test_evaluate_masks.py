@@ -26,7 +26,7 @@ QUICK = EvaluateMasksOptions(n_resamples=200, n_examples=3)
 LABELS = ("crack", "spall")
 HALF = Cleaning((0.5, 0.5))
 PROMISED = {*FIGURES, "n", "n_with_flaw", "n_groups", "ods_threshold", "ceiling", "tolerance_px", "cleaning"}
-PROMISED |= {"interval95", "intervals_reliable", "per_class", "notes"}
+PROMISED |= {"interval95", "intervals_reliable", "per_class", "masks_to_check", "notes"}
 
 
 def make_photos(n: int = 30, n_good: int = 6, seed: int = 0) -> list[MaskedPhoto]:
@@ -79,6 +79,28 @@ def test_rows_and_examples() -> None:
     assert min(found.best) >= 6 and dice[found.best[0]] == dice[6:].max()
     assert dice[list(found.worst)].tolist() == sorted(dice)[:3]
     assert abs(dice[found.typical[0]] - np.median(dice[6:])) == np.abs(dice[6:] - np.median(dice[6:])).min()
+
+
+def test_a_mask_of_another_photo_is_named() -> None:
+    photos = make_photos(30, n_good=0)
+    first, last = photos[0], photos[1]
+    swapped = [
+        MaskedPhoto("first.png", np.roll(first.truth, 10, axis=1), first.probabilities),
+        MaskedPhoto("hardly found.png", np.ones_like(last.truth), last.probabilities),
+    ]
+    found = evaluate_masks([*swapped, *photos[2:]], LABELS, HALF, None, QUICK)
+    assert found.metrics["masks_to_check"] == ["first.png"]
+    assert any("first.png" in note and "elsewhere" in note for note in found.metrics["notes"])
+    assert not evaluate_masks(photos, LABELS, HALF, None, QUICK).metrics["masks_to_check"]
+
+
+def test_a_model_that_is_mostly_wrong_says_nothing_of_masks() -> None:
+    photos = [
+        MaskedPhoto(one.name, np.roll(one.truth, 10, axis=1), one.probabilities)
+        for one in make_photos(12, n_good=0)
+    ]
+    found = evaluate_masks(photos, LABELS, HALF, None, QUICK)
+    assert all(row.lies_elsewhere for row in found.rows[:3]) and not found.metrics["masks_to_check"]
 
 
 def test_equal_evaluations_give_equal_bytes(tmp_path: Path) -> None:

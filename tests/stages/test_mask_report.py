@@ -104,6 +104,22 @@ def test_grave_caveats_come_first(tmp_path: Path) -> None:
     assert {"The test part holds no good photo", "Test photos were seen in training"} <= set(grave)
 
 
+def test_masks_to_check_are_named(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    name = facts.test.rows[facts.test.worst[0]].name
+    flawed = next(row.name for row in facts.validation.rows if row.true_px)
+    test, validation = (
+        dataclasses.replace(part, metrics=part.metrics | {"masks_to_check": [one]})
+        for part, one in ((facts.test, name), (facts.validation, flawed))
+    )
+    changed = dataclasses.replace(facts, test=test, validation=validation)
+    assert "Masks to check" not in {c["title"] for c in mask_caveats(facts, count_masks(facts))}
+    text = next(
+        c["text"] for c in mask_caveats(changed, count_masks(changed)) if c["title"] == "Masks to check"
+    )
+    assert f"{name} (test), {flawed} (validation)" in text
+
+
 def test_a_score_that_good_photos_give_away_is_called_so(tmp_path: Path) -> None:
     facts = make_mask_facts(tmp_path, "several kinds")
 

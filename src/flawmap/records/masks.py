@@ -151,6 +151,12 @@ class MaskRow:
     true_px: int
     found_px: int
 
+    @property
+    def lies_elsewhere(self) -> bool:
+        """Whether about as much was found as is marked, but hardly any of it in the same place."""
+        is_as_large = self.true_px <= 4 * self.found_px and self.found_px <= 4 * self.true_px
+        return self.f1_tolerant is not None and self.f1_tolerant < 0.25 and is_as_large
+
 
 @dataclass(frozen=True)
 class MaskEvaluation:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, OptionError
+from flawmap.errors import DatasetError, OptionError, some_of
 from flawmap.records import Cleaning, MaskEvaluation, MaskRow
 from flawmap.tools import mask_figures
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, draw_groups, group_notes, interval95
@@ -133,8 +133,9 @@ def evaluate_counts(
     metrics = _metrics(stacked, resamples, labels, groups)
     metrics["tolerance_px"] = options.tolerance_px
     metrics["cleaning"] = cleaning
-    metrics["notes"] = _notes(metrics)
     rows = tuple(_row(name, stacked, i) for i, name in enumerate(names))
+    metrics["masks_to_check"] = _masks_to_check(rows)
+    metrics["notes"] = _notes(metrics)
     best, typical, worst = _examples(stacked, options.n_examples)
     return MaskEvaluation(to_plain(metrics), rows, best, typical, worst)
 
@@ -189,9 +190,24 @@ def _exact_intervals(
     return {name: interval for name, interval in exact.items() if interval is not None}
 
 
+def _masks_to_check(rows: Sequence[MaskRow]) -> list[str]:
+    """Photos whose true mask may belong to another photo: a model that is mostly right finds as much as is
+    marked, but elsewhere. A model that is mostly wrong says nothing of the masks."""
+    agreements = [row.f1_tolerant for row in rows if row.f1_tolerant is not None]
+    if not agreements or np.median(agreements) < 0.5:
+        return []
+    return [row.name for row in rows if row.lies_elsewhere]
+
+
 def _notes(metrics: Mapping[str, Any]) -> list[str]:
     """Plain sentences that a reader of the figures has to know."""
     notes = group_notes(metrics["n_groups"])
+    to_check = metrics["masks_to_check"]
+    if to_check:
+        notes.append(
+            f"look whether these masks belong to their photos: {some_of(to_check, 5)}; as much was found "
+            "there as is marked, but elsewhere"
+        )
     absent = [label for label, row in metrics["per_class"].items() if row["n_photos_with"] == 0]
     if absent:
         notes.append(f"no photo here shows {', '.join(absent)}: there is nothing to find, only false alarms")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, some_of
 from flawmap.records import Unreadable
 from flawmap.stages.dataset.entries import Entry, Listing
 from flawmap.tools.photos import Found
@@ -170,6 +170,4 @@ def _empty_folders(root: Path, used: set[str]) -> tuple[Unreadable, ...]:
 
 
 def _names(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - 6} more" if len(listed) > 6 else ""
-    return ", ".join(f"{name}/" for name in listed[:6]) + more
+    return some_of([f"{name}/" for name in sorted(names)], 6)

@@ -182,6 +182,8 @@ def _card(facts: MaskReportFacts, row: int, allowance: int) -> dict[str, Any]:
         kind = {"css": "alarm", "word": "false alarm on a good photo"} if own.found_px else None
     elif not own.found_px:
         kind = {"css": "miss", "word": "missed flaw"}
+    elif own.name in facts.test.metrics["masks_to_check"]:
+        kind = {"css": "alarm", "word": "another photo's mask?"}
     return {
         "name": own.name,
         "panels": panels,

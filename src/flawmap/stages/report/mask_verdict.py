@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flawmap.errors import some_of
 from flawmap.records import MaskRow
 from flawmap.stages.report.facts import MaskReportFacts
 from flawmap.stages.report.verdict import (
@@ -150,6 +151,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
     if rare:
         text = f"Fewer than {_FEW_PHOTOS} test photos show {listed(rare, 'or')}: one photo more or less "
         found.append(to_caveat("warn", "Some flaws are thinly tested", f"{text}moves the figures."))
+    found += _masks_to_check(facts)
     found += left_out_caveats(facts)
     text = (
         "Where a flaw is a few pixels wide, a mask that lies one pixel beside the truth already loses much "
@@ -171,6 +173,19 @@ def _against_nothing(facts: MaskReportFacts) -> list[dict[str, str]]:
         f"answer without any mask gets ({number(empty)})."
     )
     return [to_caveat("grave", "Severstal score not shown to beat an empty answer", text)]
+
+
+def _masks_to_check(facts: MaskReportFacts) -> list[dict[str, str]]:
+    """Photos of both judged parts whose true mask may be another photo's."""
+    parts = {"test": facts.test, "validation": facts.validation}
+    names = [f"{name} ({part})" for part, of in parts.items() for name in of.metrics["masks_to_check"]]
+    if not names:
+        return []
+    text = (
+        f"As much was found there as is marked, but elsewhere: {some_of(names, 5)}. Look whether these masks "
+        "belong to their photos; a wrong one costs the figures as much as a missed flaw and a false alarm."
+    )
+    return [to_caveat("warn", "Masks to check", text)]
 
 
 def _rare_labels(facts: MaskReportFacts) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from flawmap.errors import some_of
 from flawmap.records import CrackMeasurement, Finding, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
 from flawmap.stages.report.verdict import interval_of
@@ -99,8 +100,7 @@ def also_on(survey: Survey, name: str, index: int) -> str:
         (one for one in (survey.overlaps.same if survey.overlaps else ()) if (name, index) in one), ()
     )
     others = [f"{other}, finding {i + 1}" for other, i in group if (other, i) != (name, index)]
-    more = f" and {count(len(others) - 3)} more" if len(others) > 3 else ""
-    return "; ".join(others[:3]) + more
+    return some_of(others, 3, "; ")
 
 
 def size_lines(finding: Finding) -> list[tuple[str, str]]:

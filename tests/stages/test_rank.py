@@ -112,6 +112,19 @@ def test_balanced_pays_for_a_clear_gain_and_speed_pays_for_no_noise(options: Ran
         assert found.chosen.backbone_id == "good"
 
 
+def test_beside_a_shallow_choice_stands_a_deep_one(options: RankOptions) -> None:
+    dataset = make_dataset()
+    split = make_split(dataset)
+    alike = [make_embeddings(dataset, "a", {0: 9.0, 1: 9.0, 2: 9.0, 3: 9.0})]
+    found = rank(alike, dataset, split, options)
+    assert found.chosen.cut.depth == 0 and found.deeper is not None
+    assert found.deeper.cut.depth == 1, "the cheapest of those that cost half of the whole or more"
+    for other in ({"prefer": "size"}, {"prefer": "speed"}, {"max_depth": 0}):
+        assert rank(alike, dataset, split, replace(options, **other)).deeper is None  # type: ignore[arg-type]
+    deep = [make_embeddings(dataset, "a", {0: 0.5, 1: 0.5, 2: 9.0, 3: 9.0})]
+    assert rank(deep, dataset, split, options).deeper is None
+
+
 def test_the_test_part_is_never_looked_at(options: RankOptions) -> None:
     dataset = make_dataset()
     split = make_split(dataset)

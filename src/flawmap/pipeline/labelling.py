@@ -9,6 +9,7 @@ from flawmap.pipeline.judging import to_probe
 from flawmap.pipeline.preparing import Chosen, Prepared
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import ModelSpec, Progress, Thresholds, TrainedModel
+from flawmap.stages.rank import TOLERATED_LOSS
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import to_mapping
 
@@ -31,6 +32,37 @@ def learn_labels(
         work,
         progress,
     )
+
+
+def learn_shallow_or_deep(
+    prepared: Prepared, chosen: Chosen, options: RunOptions, work: Path, progress: Progress
+) -> tuple[Chosen, TrainedModel]:
+    """Train the choice and, where that is a shallow cut, a deeper one too; what ships of the two.
+
+    What cuts are worth as they come says little of how much they learn. The deeper one costs more, so it has
+    to gain TOLERATED_LOSS on validation where the choice weighs cost.
+    """
+    model = learn_labels(prepared, chosen, options, work, progress)
+    deeper = chosen.deeper
+    if deeper is None or options.train.epochs == 0:
+        return chosen, model
+
+    def tell(what: str, n_done: int, n_total: int) -> None:
+        progress(f"{what} (a deeper cut)", n_done, n_total)
+
+    other = learn_labels(prepared, deeper, options, work / "deeper", tell)
+    f1, deep_f1 = (one.contenders[one.winner]["f1"] for one in (model, other))
+    least = TOLERATED_LOSS if options.rank.prefer == "balanced" else 0.0
+    is_better = deep_f1 > f1 and deep_f1 - f1 >= least
+    shallow, deep = (
+        f"{one.ranking.chosen.backbone_id}, {one.ranking.chosen.cut.words}," for one in (chosen, deeper)
+    )
+    if not is_better:
+        why = f"{chosen.ranking.why}; {deep} was trained too: validation F1 {deep_f1:.3f} for {f1:.3f}"
+        return replace(chosen, ranking=replace(chosen.ranking, why=why)), model
+    then = f"{shallow} {chosen.ranking.why}, reached {f1:.3f}"
+    why = f"trained, it reached a validation F1 of {deep_f1:.3f}; {then}"
+    return replace(deeper, ranking=replace(deeper.ranking, why=why)), other
 
 
 def export_labels(

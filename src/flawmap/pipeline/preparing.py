@@ -83,6 +83,8 @@ class Chosen:
     entry: BackboneEntry
     embeddings: Embeddings
     """Of the chosen backbone."""
+    deeper: Chosen | None = None
+    """The same with `ranking.deeper` as the choice."""
 
 
 def read_labelled(path: Path, options: RunOptions, progress: Progress) -> Dataset:
@@ -178,5 +180,7 @@ def choose(prepared: Prepared, options: RunOptions, timings: Timings, progress: 
             progress,
         )
     ranking = replace(ranking, skipped=(*ranking.skipped, *left_out))
-    entry, embeddings = by_id[ranking.chosen.backbone_id]
-    return Chosen(ranking, entry, embeddings)
+    deeper = None
+    if ranking.deeper is not None:
+        deeper = Chosen(replace(ranking, chosen=ranking.deeper), *by_id[ranking.deeper.backbone_id])
+    return Chosen(ranking, *by_id[ranking.chosen.backbone_id], deeper)

@@ -203,10 +203,18 @@ def ranking_lines(ranking: Ranking, top: int) -> tuple[str, ...]:
         head,
         *rows,
         f"chosen (*): {ranking.why}",
+        *_deeper_lines(ranking),
         f"control, last layer with average pooling: {control.backbone_id}, F1 {control.f1:.3f}",
         *(f"skipped {item.path}: {item.reason}" for item in ranking.skipped),
     ]
     return tuple(lines)
+
+
+def _deeper_lines(ranking: Ranking) -> tuple[str, ...]:
+    one = ranking.deeper
+    if one is None:
+        return ()
+    return (f"train also fine-tunes a deeper cut, which may learn more: {one.backbone_id}, {one.cut.words}",)
 
 
 def _candidate_line(c: Candidate, ranking: Ranking) -> str:

@@ -12,7 +12,7 @@ from flawmap.pipeline import texts
 from flawmap.pipeline.cascading import train_cascade
 from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.judging import Judged, judge, judge_random_split
-from flawmap.pipeline.labelling import export_labels, learn_labels
+from flawmap.pipeline.labelling import export_labels, learn_shallow_or_deep
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import choose_entry, train_masks
 from flawmap.pipeline.photo_findings import choose_photo_findings
@@ -65,10 +65,11 @@ def train(
         learn = train_cascade if options.cascade else train_masks
         masked = learn(prepared, entry, run, options, timings, command, progress)
         return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
-    chosen = choose(prepared, options, timings, progress)
-    write_ranking_files(chosen.ranking, run.path)
+    ranked = choose(prepared, options, timings, progress)
+    write_ranking_files(ranked.ranking, run.path)
     with timings.measure("train"):
-        model = learn_labels(prepared, chosen, options, run.work, progress)
+        chosen, model = learn_shallow_or_deep(prepared, ranked, options, run.work, progress)
+    write_ranking_files(chosen.ranking, run.path)
     with timings.measure("export"):
         bundle = export_labels(prepared, chosen, model, options, run.model, progress)
     with timings.measure("evaluate"):

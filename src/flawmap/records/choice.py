@@ -141,6 +141,10 @@ class Ranking:
     why: str
     prefer: str
     n_folds: int
+    deeper: Candidate | None = None
+    """Where the choice costs less than half of its backbone: what the same rule chooses among the cuts that
+    cost more. As they come, a shallow cut can be as good as a deep one, which learns more: training tries
+    both."""
     skipped: tuple[Unreadable, ...] = ()
     """Backbones that could not be had, by name, with the reason."""
 

@@ -47,7 +47,7 @@ _METHOD = "probe 1"
 _POOLINGS: tuple[Pooling, ...] = ("average", "average+maximum")
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """C times the number of features: with standardised features this hardly depends on the backbone's width."""
-_TOLERATED_LOSS = 0.005
+TOLERATED_LOSS = 0.005
 """Half a point of F1: what `balanced` gives up for a cheaper candidate."""
 
 
@@ -281,11 +281,14 @@ def _choose(found: list[tuple[Candidate, _Score]], trial: _Trial, options: RankO
         raise OptionError(f"max_depth is {options.max_depth}, which leaves no candidate; give a larger one")
     chosen, why = _prefer(allowed, options)
     candidates = tuple(candidate for candidate, _ in scored)
-    last: dict[str, int] = {}
-    for one in candidates:
-        last[one.backbone_id] = max(one.cut.depth, last.get(one.backbone_id, 0))
-    control = next(one for one in candidates if one.cut == Cut(last[one.backbone_id], "average"))
-    return Ranking(candidates, chosen, control, why, options.prefer, trial.n_folds)
+    last: dict[str, Candidate] = {}
+    for one in sorted(candidates, key=lambda one: one.cut.depth):
+        last[one.backbone_id] = one
+    control = next(one for one in candidates if one.cut == Cut(last[one.backbone_id].cut.depth, "average"))
+    deep = [pair for pair in allowed if 2 * pair[0].cost.macs >= last[pair[0].backbone_id].cost.macs]
+    is_shallow = all(one is not chosen for one, _ in deep) and options.prefer in ("balanced", "accuracy")
+    deeper = _prefer(deep, options)[0] if deep and is_shallow else None
+    return Ranking(candidates, chosen, control, why, options.prefer, trial.n_folds, deeper)
 
 
 def _prefer(allowed: list[tuple[Candidate, np.ndarray]], options: RankOptions) -> tuple[Candidate, str]:
@@ -301,8 +304,8 @@ def _prefer(allowed: list[tuple[Candidate, np.ndarray]], options: RankOptions) -
         return best, f"the best F1 of {len(allowed)} candidates ({_figure(best)})"
     losses = [(one, best_f1 - f1) for one, f1 in allowed]
     if options.prefer == "balanced":
-        tied = [one for one, loss in losses if float(np.maximum(loss, 0.0).mean()) < _TOLERATED_LOSS]
-        points = f"{100 * _TOLERATED_LOSS:g} points of F1"
+        tied = [one for one, loss in losses if float(np.maximum(loss, 0.0).mean()) < TOLERATED_LOSS]
+        points = f"{100 * TOLERATED_LOSS:g} points of F1"
         rule = f"expected to lose under {points} against the best"
         other = f"is expected to lose {points} or more"
     else:

@@ -12,6 +12,7 @@ from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.facts import ReportOptions
 from flawmap.stages.report.pictures import Picture, to_picture
 from flawmap.stages.report.rendering import bytes_per_picture, render_page
+from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.verdict import interval_of, interval_text
 from flawmap.stages.report.wording import count, number, plural
@@ -45,7 +46,7 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
             "widest": words.widest_sentence(survey),
             "figures": words.tiles(survey),
             "grades": _grades(facts),
-            "caveats": words.caveats(facts),
+            "caveats": caveats(facts),
         },
         "meta": words.meta_rows(survey),
         "cards": _cards(facts, options),
@@ -95,6 +96,8 @@ def _card(shown: ShownFinding, survey: Survey, allowance: int) -> dict[str, Any]
         "photo": _picture(shown.photo, _SMALL_PX, allowance),
         "overlay": _picture(shown.overlay, _CARD_PX, allowance),
         "close_up": _picture(shown.close_up, _CARD_PX, allowance),
+        "overlay_text": words.overlay_text(shown),
+        "close_up_text": words.close_up_text(shown),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from flawmap.errors import require_extra
 from flawmap.records import Survey
 from flawmap.stages.report import survey_words as words
+from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.survey_page import photo_rows, test_rows
 from flawmap.stages.report.wording import count, number, plural
@@ -48,7 +49,7 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
         "tiles": words.tiles(survey),
         "meta": words.meta_rows(survey),
         "grades": [[name, count(found)] for name, found in words.grade_counts(survey)],
-        "caveats": words.caveats(facts),
+        "caveats": caveats(facts),
         "signature": [
             ["inspector", survey.meta.inspector or _BLANK],
             ["place and date", _BLANK],
@@ -73,10 +74,13 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
 
 def _card(shown: ShownFinding, index: int, survey: Survey, root: Path) -> dict[str, Any]:
     finding, n_findings = shown.finding, len(shown.row.inspection.findings)
-    contents = {f"overlay-{index}.jpg": shown.overlay, f"close-up-{index}.jpg": shown.close_up}
+    files = (
+        (f"overlay-{index}.jpg", shown.overlay, words.overlay_text(shown)),
+        (f"close-up-{index}.jpg", shown.close_up, words.close_up_text(shown)),
+    )
     pictures = [
-        _picture(root / name, content, box)
-        for (name, content), box in zip(contents.items(), _BOXES_MM, strict=True)
+        {**_picture(root / name, content, box), "caption": caption}
+        for (name, content, caption), box in zip(files, _BOXES_MM, strict=True)
         if content is not None
     ]
     also = words.also_on(survey, shown.row.name, shown.number - 1)

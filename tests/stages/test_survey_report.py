@@ -183,3 +183,22 @@ def test_pictures_are_explained() -> None:
         "the finding on the photo",
         "close-up of finding 1",
     )
+
+
+def test_labels_and_scores_are_written_for_an_inspector() -> None:
+    assert [words.label_text(one) for one in ("Positive", "crack", "NG", "1", "defect", "Riss")] == [
+        "flaw (Positive)",
+        "crack",
+        "flaw (NG)",
+        "flaw (1)",
+        "defect",
+        "Riss",
+    ]
+    assert [words.score_text(one) for one in (0.9, 0.99997, 1.0, 0.5049, 0.0001, 0.0)] == [
+        "0.90",
+        "over 0.99",
+        "1.00",
+        "0.50",
+        "under 0.01",
+        "0.00",
+    ]

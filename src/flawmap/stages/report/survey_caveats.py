@@ -180,6 +180,13 @@ def _counting(survey: Survey) -> list[dict[str, str]]:
     elif not overlaps.n_pairs:
         text = "No two photos with findings were close enough by name or place to be compared; a flaw that "
         text += "two photos show counts twice."
+    elif not overlaps.n_matched:
+        which = plural(overlaps.n_pairs, "pair")
+        text = (
+            f"None of {which} of photos with findings, neighbours by name or place, could be laid over one "
+            "another: every finding counts as a flaw of its own. Where two photos do show the same flaw, it "
+            "counts twice."
+        )
     else:
         n, n_matched = overlaps.n_pairs, overlaps.n_matched
         text = (

@@ -87,9 +87,9 @@ def _card(shown: ShownFinding, survey: Survey, allowance: int) -> dict[str, Any]
         "name": shown.row.name,
         "number": shown.number,
         "of": len(shown.row.inspection.findings),
-        "label": finding.label,
+        "label": words.label_text(finding.label),
         "severity": words.grade_text(finding),
-        "score": number(finding.score, 2),
+        "score": words.score_text(finding.score),
         "sizes": words.size_lines(finding),
         "also": words.also_on(survey, shown.row.name, shown.number - 1),
         "position": _position(shown),
@@ -133,10 +133,10 @@ def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
     return {
         "name": row.name,
         "n": len(findings),
-        "labels": ", ".join(sorted({finding.label for finding in findings})),
+        "labels": ", ".join(sorted({words.label_text(finding.label) for finding in findings})),
         "grade": words.grade_text(worst) or "–",
         "width": "–" if widest is None else words.width_text(widest),
-        "score": number(max(finding.score for finding in findings), 2),
+        "score": words.score_text(max(finding.score for finding in findings)),
     }
 
 

@@ -15,11 +15,11 @@ from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.survey_page import photo_rows, test_rows
-from flawmap.stages.report.wording import count, number, plural
+from flawmap.stages.report.wording import count, plural
 
 _TEMPLATE = "survey.typ"
-_BOXES_MM = ((110.0, 55.0), (57.0, 55.0))
-"""Room for an overlay and for a close-up: three findings fill a page."""
+_BOXES_MM = ((104.0, 68.0), (62.0, 62.0))
+"""Room for an overlay and for a close-up: two findings fill a page."""
 _BLANK = ""
 """A field of the signature that is filled in by hand."""
 
@@ -84,10 +84,10 @@ def _card(shown: ShownFinding, index: int, survey: Survey, root: Path) -> dict[s
         if content is not None
     ]
     also = words.also_on(survey, shown.row.name, shown.number - 1)
-    line = f"score {number(finding.score, 2)}, finding {shown.number} of {n_findings} on this photo"
+    line = f"score {words.score_text(finding.score)}, finding {shown.number} of {n_findings} on this photo"
     return {
         "name": shown.row.name,
-        "label": finding.label,
+        "label": words.label_text(finding.label),
         "severity": words.grade_text(finding),
         "line": f"{line}; also on {also}" if also else line,
         "sizes": words.size_lines(finding),

@@ -5,6 +5,7 @@ report.html and report.pdf print the same ones.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,11 @@ from flawmap.stages.report.wording import NARROW_SPACE, count, listed, plural
 from flawmap.tools.close_ups import CLOSE_UP_PX
 
 UNGRADED, UNCERTAIN = "not graded", " (?)"
+_SAYS_ONLY_THAT = re.compile(
+    r"positives?|pos|yes|true|bad|ng|nok|ko|abnormal|reject(ed)?|fail(ed)?|defective|faulty|[\W\d_]*",
+    re.IGNORECASE,
+)
+"""Labels that say that something is wrong and not what."""
 _META = ("structure", "element", "span", "organisation", "inspector", "date", "scale", "notes")
 
 
@@ -103,6 +109,20 @@ def also_on(survey: Survey, name: str, index: int) -> str:
     return "; ".join(others[:3]) + more
 
 
+def label_text(label: str) -> str:
+    """A flaw's label as a reader wants it: one that is a folder's name rather than a flaw's, as "Positive" or
+    "1", stands behind the word that says what it means."""
+    return f"flaw ({label})" if _SAYS_ONLY_THAT.fullmatch(label.strip()) else label
+
+
+def score_text(score: float) -> str:
+    """A score with two decimals, whatever it is; one below 1 is never rounded up to it, nor one above 0 down
+    to it."""
+    if 0.995 <= score < 1:
+        return "over 0.99"
+    return "under 0.01" if 0 < score < 0.005 else f"{score:.2f}"
+
+
 def overlay_text(shown: ShownFinding) -> str:
     """What stands under the photo with all its findings drawn in."""
     n = len(shown.row.inspection.findings)
@@ -152,6 +172,7 @@ def width_text(sizes: CrackMeasurement) -> str:
         return f"under {length_text(sizes.smallest_width_px, scale)} (too thin for this photo)"
     unit, factor, digits = ("px", 1.0, 1) if scale is None else ("mm", scale, 2)
     width, half = sizes.width_max_px * factor, sizes.width_max_u95_px * factor
+    digits = 1 if half >= 1 else digits
     return f"{width:.{digits}f}{NARROW_SPACE}±{NARROW_SPACE}{half:.{digits}f}{NARROW_SPACE}{unit}"
 
 
@@ -168,12 +189,13 @@ def review_rows(survey: Survey) -> list[list[str]]:
     changes = survey.reviews.changes if survey.reviews is not None else ()
     rows = []
     for one in changes:
-        score = "" if one.score is None else f" (score {one.score:.2f})"
+        score = "" if one.score is None else f" (score {score_text(one.score)})"
+        label = label_text(one.label)
         done = {
-            "rejected": f"{one.label}{score} rejected: no flaw",
-            "relabelled": f"{one.label}{score} is {one.new_label}",
-            "repainted": f"{one.label}{score} has another mask",
-            "marked": f"{one.label} marked: not seen by the model",
+            "rejected": f"{label}{score} rejected: no flaw",
+            "relabelled": f"{label}{score} is {label_text(one.new_label)}",
+            "repainted": f"{label}{score} has another mask",
+            "marked": f"{label} marked: not seen by the model",
         }[one.kind]
         rows.append([one.photo, done, f"{one.reviewer}, {one.at[:10]}", one.note])
     return rows
@@ -202,7 +224,7 @@ def _scale_words(scale: Mapping[str, Any]) -> str:
 
 def model_rows(model: SurveyModel) -> list[tuple[str, str]]:
     """Which model looked."""
-    flaws = [label for label in model.labels if label not in model.good_labels]
+    flaws = [label_text(label) for label in model.labels if label not in model.good_labels]
     return [
         ("model", model.name),
         ("looks for", listed(flaws)),

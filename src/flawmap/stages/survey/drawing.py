@@ -45,13 +45,18 @@ class _Pen:
 
 
 def draw_findings(
-    image: np.ndarray, findings: Iterable[Finding], scale: float, first: int | None = None
+    image: np.ndarray,
+    findings: Iterable[Finding],
+    scale: float,
+    first: int | None = None,
+    text_px: int | None = None,
 ) -> DrawnFindings:
     """Every finding gets a line around it, which leaves the flaw itself bare, thinner around small ones.
 
     Numbers stand where the outlines begin, those of the largest findings first: none covers a flaw or another
     number, and together they leave the photo to be seen. `image` is (h, w, 3) uint8 RGB, `scale` its pixels
-    per pixel of the photo. The number of the finding with index `first` is always there, and stands out.
+    per pixel of the photo. The number of the finding with index `first` is always there, and stands
+    out. `text_px` is the height of numbers; None: as suits the image.
     """
     findings = list(findings)
     outlines = [[(x * scale, y * scale) for x, y in outline_of(one)] for one in findings]
@@ -62,7 +67,7 @@ def draw_findings(
     thin = [outline for outline, thin in zip(outlines, is_small, strict=True) if thin]
     drawn, taken = _draw_lines(image, ((thick, large), (thin, small)))
     order = sorted(range(len(findings)), key=lambda i: (i != first, -findings[i].area_px, i))
-    numbers = _Numbers(drawn, taken, line)
+    numbers = _Numbers(drawn, taken, text_px or max(13, 7 * line))
     for i in order:
         numbers.add(i + 1, outlines[i], large.reach, stands_out=i == first)
     return DrawnFindings(numbers.drawn(), numbers.n)
@@ -72,7 +77,7 @@ def draw_one(image: np.ndarray, finding: Finding, corner_xy: tuple[int, int]) ->
     """A close-up, (h, w, 3) uint8 RGB at full size, with a thin line around the finding that leaves it bare.
     `corner_xy` is where the close-up begins in the photo."""
     outline = [(x - corner_xy[0], y - corner_xy[1]) for x, y in outline_of(finding)]
-    return _draw_lines(image, (([outline], _Pen(3, 1)),))[0]
+    return _draw_lines(image, (([outline], _Pen(3, 2)),))[0]
 
 
 def outline_of(finding: Finding) -> list[Point]:
@@ -118,13 +123,13 @@ def _fill(outlines: Iterable[Sequence[Point]], size_hw: tuple[int, ...]) -> np.n
 class _Numbers:
     """Puts numbers beside outlines, one after the other, where nothing stands yet."""
 
-    def __init__(self, image: np.ndarray, taken: np.ndarray, line: int) -> None:
+    def __init__(self, image: np.ndarray, taken: np.ndarray, text_px: int) -> None:
         from PIL import Image, ImageDraw, ImageFont
 
         self._picture = Image.fromarray(np.ascontiguousarray(image))
         self._draw = ImageDraw.Draw(self._picture)
-        self._font = ImageFont.load_default(size=max(13, 7 * line))
-        self._taken, self._pad, self._n_covered, self.n = taken.copy(), max(3, line), 0, 0
+        self._font = ImageFont.load_default(size=text_px)
+        self._taken, self._pad, self._n_covered, self.n = taken.copy(), max(3, text_px // 7), 0, 0
 
     def add(self, number: int, outline: Sequence[Point], distance: int, *, stands_out: bool) -> None:
         """Write a number beside the outline if there is room, in any case where it `stands_out`."""

@@ -19,6 +19,8 @@ from flawmap.tools.remote import read_place
 
 KEPT_PX = 900
 """Longer side of the photo that is kept for reports."""
+_KEPT_TEXT_PX = 24
+"""Of the numbers on it, which are read on a page of a report and on paper."""
 _HEAT = (230, 60, 10)
 _THUMB_PX = 320
 _JPEG_QUALITY, _KEPT_QUALITY = 88, 80
@@ -108,7 +110,7 @@ def draw_kept(photo: bytes, inspection: Inspection, first: int) -> tuple[bytes, 
     with Image.open(io.BytesIO(photo)) as image:
         pixels = np.asarray(image.convert("RGB"))
     scale = pixels.shape[1] / (inspection.width_px or pixels.shape[1])
-    drawn = draw_findings(pixels, inspection.findings, scale, first)
+    drawn = draw_findings(pixels, inspection.findings, scale, first, _KEPT_TEXT_PX)
     return to_jpeg(drawn.image, _JPEG_QUALITY), drawn.n_numbered
 
 

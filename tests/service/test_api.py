@@ -230,3 +230,16 @@ def test_others_are_let_in_with_accounts_only(
     for models, message in (([], "no model"), ([tiny_bundle.folder] * 2, "two models")):
         with pytest.raises(OptionError, match=message), running_service(models, local):
             pass
+
+
+def test_photos_come_by_either_name(one_service, tiny: SimpleNamespace) -> None:
+    content = to_png(tiny.make_photo(0))
+    for name in ("photo", "photos"):
+        files = [(name, ("a.png", content))]
+        assert one_service.post("/v1/photos", files=files).status_code == 201
+        assert len(one_service.post("/v1/predict", files=files * 2).json()["photos"]) == 2
+        both = one_service.post("/v1/photos", files=files * 2)
+        assert both.status_code == 422 and "wanted one" in both.json()["detail"]
+    for path in ("/v1/photos", "/v1/predict"):
+        answer = one_service.post(path, files={"image": ("a.png", content)})
+        assert answer.status_code == 422 and "as the field 'photo'" in answer.json()["detail"]

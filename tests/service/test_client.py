@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flawmap.errors import ServiceError
+from flawmap.errors import PhotoError, ServiceError
 from flawmap.service.client import Client
 from flawmap.service.shapes_surveys import AskedReport
 from service_talk import to_site
@@ -47,3 +47,14 @@ def test_the_client_knows_surveys_and_quality(client: Client, tiny: SimpleNamesp
         assert client.gradings()[0].exposures
         report = client.report(begun.id, AskedReport(mm_per_px=0.2, grading="bre-251"))
         assert client.report_file(report.id, "report.pdf").startswith(b"%PDF")
+
+
+def test_a_photo_that_is_not_there_is_told_in_one_line(client: Client) -> None:
+    with client:
+        for ask in (
+            client.upload,
+            lambda photo: client.predict([photo]),
+            lambda photo: client.begin_inspection([photo]),
+        ):
+            with pytest.raises(PhotoError, match=r"cannot read the photo gone.png: No such file"):
+                ask("gone.png")

@@ -212,3 +212,50 @@ def test_reviews_become_masks(
     assert ((mask > 0) == truth).all()
     found = read_labelled(tmp_path / "out", flawmap.RunOptions().resolved(), no_progress)
     assert len(found) == 2 and found.is_flawed.sum() == 1
+
+
+def test_a_new_label_may_be_given_but_not_by_a_typing_mistake(
+    open_service: Callable, tiny: SimpleNamespace
+) -> None:
+    client, _ = open_service()
+    finding = inspect(client, [to_site(0, 96, tiny)])["photos"][0]["findings"][0]["id"]
+    asked = {"verdict": "relabel", "finding": finding}
+    for label, meant in (("crak", "crack"), ("Crack", "crack"), ("goood", "good")):
+        answer = client.post("/v1/reviews", json={**asked, "label": label})
+        assert answer.status_code == 409
+        assert f"no label '{label}'; did you mean '{meant}'?" in answer.json()["detail"]
+    review(client, **asked, label="joint")
+    answer = client.post("/v1/reviews", json={**asked, "label": "jiont"})
+    assert answer.status_code == 409 and "did you mean 'joint'?" in answer.json()["detail"]
+    review(client, **asked, label="cracks", is_new_label=True)
+    review(client, **asked, label="cracks")  # known from now on
+
+
+def test_a_refusal_says_what_was_found_and_what_was_wanted(open_service: Callable) -> None:
+    client, _ = open_service()
+
+    def refused(path: str, headers: dict[str, str] | None = None, **values: object) -> str:
+        answer = client.post(path, json=values, headers=headers or {})
+        assert answer.status_code == 422
+        return answer.json()["detail"]
+
+    assert refused("/v1/reviews", verdict="acept", finding=1) == (
+        "verdict: found 'acept'; did you mean 'accept'?"
+    )
+    assert (
+        refused("/v1/reviews", verdict="relabel", lable="x") == "unknown field 'lable'; did you mean 'label'?"
+    )
+    assert refused("/v1/reviews", verdict="relabel", finding=1) == (
+        "relabel wants finding, label; found finding"
+    )
+    assert refused("/v1/reviews", verdict="accept", finding="one") == (
+        "finding: found 'one'; wanted a whole number"
+    )
+    assert refused("/v1/reviews", verdict="accept", finding=0) == "finding: found 0; wanted 1 or more"
+    assert refused("/v1/reviews") == "verdict: is missing"
+    assert refused("/v1/inspections", photos=[]) == "photos: found 0; wanted 1 or more"
+    told = refused("/v1/inspections", photos=[{"phto": "a"}])
+    assert told == "photos.0: unknown field 'phto'; did you mean 'photo'?"
+    told = refused("/v1/inspections", {"Idempotency-Key": "abc"}, photos=[{"photo": "0" * 64}])
+    assert told == "idempotency-key: found 3; wanted 8 characters or more"
+    assert "wanted a text of the form" in refused("/v1/inspections", photos=[{"photo": "a.png"}])

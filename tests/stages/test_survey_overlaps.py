@@ -15,6 +15,7 @@ import quick_look
 from flawmap.records import Finding, Inspection, Overlaps, Survey, SurveyRow
 from flawmap.stages.report import SurveyFacts
 from flawmap.stages.report import survey_words as words
+from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.survey import (
     Journal,
     SurveyOptions,
@@ -199,7 +200,7 @@ def test_every_output_says_which_findings_are_one(
     assert [row["flaw_id"] for row in rows] == ["1", "2", "1", "3", "4", "5"]
     assert rows[2]["same_as"] == "a.jpg#1" and rows[1]["same_as"] == ""
     assert "6 findings, which show 5 flaws, on 3 of 3 photos" in words.summary_sentence(survey)
-    told = {one["title"]: one["text"] for one in words.caveats(SurveyFacts(survey))}
+    told = {one["title"]: one["text"] for one in caveats(SurveyFacts(survey))}
     assert "1 of 3 pairs of photos" in told["Overlapping photos"] and "5 flaws" in told["Overlapping photos"]
     assert words.also_on(survey, "a.jpg", 0) == "b.jpg, finding 1" and words.also_on(survey, "a.jpg", 1) == ""
     graded = tuple(

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import quick_look
-from flawmap.records import Finding, Inspection, Survey, SurveyMeta, SurveyRow
+from flawmap.pipeline.texts import survey_lines
+from flawmap.records import CROWDED, Finding, Inspection, Survey, SurveyMeta, SurveyRow
 from flawmap.stages.report import (
     ShownFinding,
     SurveyFacts,
@@ -20,6 +21,7 @@ from flawmap.stages.report import (
     write_survey_report,
 )
 from flawmap.stages.report import survey_words as words
+from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.survey import to_parts
 from quick_look import draw_survey, make_survey, measure
 from report_reader import Reader
@@ -72,7 +74,7 @@ def test_a_grade_that_may_be_another_is_marked_and_explained() -> None:
     assert words.grade_text(finding(severity_is_certain=True)) == "severe"
     assert words.grade_text(unsure) == "severe (?)" and words.grade_text(bare) == ""
     survey = survey_of(replace(CRACKED, findings=(unsure, finding(severity_is_certain=True), bare)))
-    text = next(one["text"] for one in words.caveats(SurveyFacts(survey)) if one["title"] == "Grades")
+    text = next(one["text"] for one in caveats(SurveyFacts(survey)) if one["title"] == "Grades")
     assert "1 of 2 grades may be the next one as well" in text and "1 finding not graded" in text
     assert "severe (?)" in words.widest_sentence(survey_of(replace(CRACKED, findings=(unsure,))))
 
@@ -93,14 +95,12 @@ def test_the_scale_that_was_given_is_printed() -> None:
 
 def test_the_limits_are_said() -> None:
     facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
-    told = {one["title"]: one["text"] for one in words.caveats(facts)}
+    told = {one["title"]: one["text"] for one in caveats(facts)}
     assert "1 photo was not judged" in told and "No scale" in told and told["Grades"] == "By width."
     assert "missed 3.0\u202f% of the flawed photos" in told["How far to trust it"]
     assert "not matched" in told["Overlapping photos"]
     untested = replace(facts.survey, model=replace(quick_look.MODEL, test={}))
-    assert any(
-        one["level"] == "grave" for one in words.caveats(SurveyFacts(untested)) if "tested" in one["title"]
-    )
+    assert any(one["level"] == "grave" for one in caveats(SurveyFacts(untested)) if "tested" in one["title"])
 
 
 def facts_of(folder: Path) -> SurveyFacts:
@@ -152,10 +152,53 @@ def test_findings_on_foreign_surfaces_are_said_to_be() -> None:
     foreign = finding(is_foreign=True)
     survey = survey_of(CRACKED, Inspection("e.jpg", 90, 60, share_foreign=0.8, findings=(foreign,)))
     facts = SurveyFacts(survey, (), ())
-    titles = [one["title"] for one in words.caveats(facts)]
+    titles = [one["title"] for one in caveats(facts)]
     assert "1 of 2 findings on a surface unlike the training photos" in titles
     assert ("surface", "unlike the training photos: look yourself") in words.size_lines(foreign)
     assert not [name for name, _ in words.size_lines(finding(is_foreign=False)) if name == "surface"]
-    assert not [
-        one for one in words.caveats(SurveyFacts(survey_of(CRACKED), (), ())) if "unlike" in one["title"]
+    assert not [one for one in caveats(SurveyFacts(survey_of(CRACKED), (), ())) if "unlike" in one["title"]]
+
+
+def test_a_photo_full_of_findings_is_told() -> None:
+    full = replace(CRACKED, findings=(finding(),) * (CROWDED + 1))
+    survey = survey_of(CRACKED, *[full] * 5)
+    told = next(one for one in caveats(SurveyFacts(survey)) if "findings" in one["title"])
+    assert told["level"] == "grave" and told["title"] == "5 photos with more than 100 findings"
+    assert told["text"].startswith(
+        "1.jpg (101 findings), 2.jpg (101 findings), 3.jpg (101 findings) and 2 more."
+    )
+    assert "1.jpg has 101 findings: the model is probably" in "\n".join(survey_lines(survey, "out"))
+    assert not survey_of(CRACKED).crowded
+
+
+def test_pictures_are_explained() -> None:
+    row = SurveyRow("a.jpg", replace(CRACKED, findings=(finding(),) * 30))
+    shown = ShownFinding(row, 3, n_numbered=12)
+    text = words.overlay_text(shown)
+    assert text == "all 30 findings of the photo; dark: number 3. 18 have no number for want of room"
+    assert words.close_up_text(shown).replace("\u202f", " ") == "close-up of finding 3, 9.00 mm wide"
+    bare = SurveyRow("a.jpg", replace(CRACKED, findings=(finding(scale=None),)))
+    alone = ShownFinding(bare, 1, n_numbered=1)
+    assert (words.overlay_text(alone), words.close_up_text(alone)) == (
+        "the finding on the photo",
+        "close-up of finding 1",
+    )
+
+
+def test_labels_and_scores_are_written_for_an_inspector() -> None:
+    assert [words.label_text(one) for one in ("Positive", "crack", "NG", "1", "defect", "Riss")] == [
+        "flaw (Positive)",
+        "crack",
+        "flaw (NG)",
+        "flaw (1)",
+        "defect",
+        "Riss",
+    ]
+    assert [words.score_text(one) for one in (0.9, 0.99997, 1.0, 0.5049, 0.0001, 0.0)] == [
+        "0.90",
+        "over 0.99",
+        "1.00",
+        "0.50",
+        "under 0.01",
+        "0.00",
     ]

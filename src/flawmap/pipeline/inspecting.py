@@ -33,7 +33,7 @@ from flawmap.stages.survey import (
     Look,
     PictureFolder,
     SurveyOptions,
-    cut_close_up,
+    draw_close_up,
     draw_kept,
     find_overlaps,
     name_parts,
@@ -184,7 +184,7 @@ def _shown(
         for row, i in list(worst.values())[:n_worst]:
             key = keys.get(row.name, row.name)
             photo = journal.picture(key, "photo")
-            overlay = None if photo is None else draw_kept(photo, row.inspection)
-            close_up = journal.picture(key, "close-up", i) or cut_close_up(row.inspection, i)
-            shown.append(ShownFinding(row, i + 1, overlay, photo, close_up))
+            overlay, n_numbered = (None, 0) if photo is None else draw_kept(photo, row.inspection, i)
+            close_up = journal.picture(key, "close-up", i) or draw_close_up(row.inspection, i)
+            shown.append(ShownFinding(row, i + 1, overlay, photo, close_up, n_numbered))
     return tuple(shown)

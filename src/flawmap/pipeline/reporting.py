@@ -13,7 +13,8 @@ from flawmap.pipeline.sizing import Grading, grade_survey, measure_painted, scal
 from flawmap.records import InspectedPhoto, Inspection, Progress, Survey, no_progress
 from flawmap.stages.measure import MeasureOptions
 from flawmap.stages.report import SurveyReportOptions
-from flawmap.stages.survey import SurveyOptions, cut_around, name_parts, shrink
+from flawmap.stages.survey import SurveyOptions, name_parts, shrink
+from flawmap.tools.close_ups import cut_close_up
 from flawmap.tools.grading import GradingOptions, read_grading
 from flawmap.tools.options import to_mapping
 from flawmap.tools.photos import PhotoOptions, read_image
@@ -86,7 +87,7 @@ def write_survey(
             image = read_image(path, photos or PhotoOptions())
         except PhotoError:  # the findings are known all the same
             return InspectedPhoto(inspection)
-        close_ups = tuple(cut_around(image, one) for one in inspection.findings[: options.max_close_ups])
+        close_ups = tuple(cut_close_up(image, one) for one in inspection.findings[: options.max_close_ups])
         return InspectedPhoto(inspection, shrink(image, _PREVIEW_PX), close_ups)
 
     asked = {"model": survey.model.digest, "options": survey.options}

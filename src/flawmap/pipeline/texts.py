@@ -329,6 +329,9 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
+    for row in survey.crowded[:5]:
+        n = len(row.inspection.findings)
+        lines.append(f"{row.name} has {n:,} findings: the model is probably not made for such photos")
     n_of = survey.count_grades()
     if survey.grades:
         told = [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]

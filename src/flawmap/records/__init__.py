@@ -43,6 +43,7 @@ from flawmap.records.model import (
 )
 from flawmap.records.reviews import ReviewedFinding, ReviewKind, SurveyReviews
 from flawmap.records.survey import (
+    CROWDED,
     Overlaps,
     PartVerdict,
     Survey,
@@ -53,6 +54,7 @@ from flawmap.records.survey import (
 )
 
 __all__ = [
+    "CROWDED",
     "Answer",
     "Audit",
     "Candidate",

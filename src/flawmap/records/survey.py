@@ -11,6 +11,8 @@ from flawmap.records.basics import check
 from flawmap.records.inspection import Finding, Inspection
 from flawmap.records.reviews import SurveyReviews
 
+CROWDED = 100
+"""A photo with more findings than this is probably not of the kind that the model was made for."""
 PartVerdict = Literal["finding", "no finding", "not assessed"]
 
 
@@ -126,6 +128,12 @@ class Survey:
     def not_assessable(self) -> tuple[SurveyRow, ...]:
         """Photos that were read, but are too blurred, dark or overexposed to be judged."""
         return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
+
+    @property
+    def crowded(self) -> tuple[SurveyRow, ...]:
+        """Photos with more than CROWDED findings, those with most first."""
+        found = [row for row in self.rows if len(row.inspection.findings) > CROWDED]
+        return tuple(sorted(found, key=lambda row: -len(row.inspection.findings)))
 
     def worst_first(self) -> list[tuple[SurveyRow, int]]:
         """(row, index of the finding in it): by grade, then largest width, score and area."""

@@ -17,6 +17,7 @@ from flawmap.service.examples import add_examples
 from flawmap.service.guard import App, Guard
 from flawmap.service.metrics import Counted
 from flawmap.service.queueing import QueueFull
+from flawmap.service.refusals import tell_refused
 from flawmap.service.running import Service
 
 _log = logging.getLogger(__name__)
@@ -54,13 +55,9 @@ def create_app(service: Service) -> App:
 
 
 async def _tell_invalid(_: Request, error: Exception) -> JSONResponse:
-    """In one line, and without what was sent, which need not be text that can be sent back."""
+    """In one line."""
     assert isinstance(error, RequestValidationError)
-    found = []
-    for one in error.errors():
-        where = ".".join(map(str, one["loc"][1:]))
-        found.append(f"{where}: " * bool(where) + one["msg"].removeprefix("Value error, "))
-    detail = "; ".join(found).encode("utf-8", "backslashreplace").decode()
+    detail = tell_refused(error.errors()).encode("utf-8", "backslashreplace").decode()
     return JSONResponse({"detail": detail[:2000]}, 422)
 
 

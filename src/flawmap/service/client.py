@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from flawmap.errors import ServiceError
+from flawmap.errors import PhotoError, ServiceError
 from flawmap.records import Progress, no_progress
 from flawmap.service import shapes
 from flawmap.service import shapes_quality as quality
@@ -23,7 +23,7 @@ class Client:
     """Talks to a service; use it in a `with` block.
 
     Where the service is full it waits as long as it is told to, up to `patience_s` in all. Raises
-    ServiceError with the service's own words.
+    ServiceError with the service's own words, PhotoError for a photo of this machine that cannot be read.
     """
 
     def __init__(
@@ -50,20 +50,20 @@ class Client:
 
     def predict(self, photos: Sequence[Path | str], model: str | None = None) -> shapes.Predicted:
         """Label photos of this machine, all in one request."""
-        files = [("photos", (Path(photo).name, Path(photo).read_bytes())) for photo in photos]
+        files = [("photo", (Path(photo).name, _read(photo))) for photo in photos]
         params = {} if model is None else {"model": model}
         return shapes.Predicted(**self._ask("POST", "/v1/predict", params=params, files=files))
 
     def upload(self, photo: Path | str) -> shapes.KeptPhoto:
         """Keep one photo for inspections."""
-        path = Path(photo)
-        files = {"photo": (path.name, path.read_bytes())}
+        files = {"photo": (Path(photo).name, _read(photo))}
         return shapes.KeptPhoto(**self._ask("POST", "/v1/photos", files=files))
 
     def begin_inspection(
         self, photos: Iterable[Path | str], model: str | None = None, key: str | None = None
     ) -> shapes.InspectionInfo:
-        """Upload photos and begin to look at them; with the same `key` it is begun once only."""
+        """Upload photos and begin to look at them; with the same `key`, 8 to 100 characters of your
+        choice, it is begun once only."""
         kept = [{"photo": self.upload(photo).photo, "name": Path(photo).name} for photo in photos]
         headers = {} if key is None else {"Idempotency-Key": key}
         asked = {"photos": kept, "model": model}
@@ -182,6 +182,15 @@ class Client:
         if answer.is_success:
             return answer
         raise ServiceError(f"{method} {path} was refused with {answer.status_code}: {_why(answer)}")
+
+
+def _read(photo: Path | str) -> bytes:
+    """The bytes of a file of this machine. Raises PhotoError where there are none."""
+    try:
+        return Path(photo).read_bytes()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise PhotoError(f"cannot read the photo {photo}: {why}") from error
 
 
 def _why(answer: httpx2.Response) -> str:

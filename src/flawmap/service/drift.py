@@ -154,7 +154,6 @@ def _read(session: Session, model: ServedModel) -> _Sides:
             col(JobPhoto.done_at).is_not(None),
         )
     )
-    everything = query
     named = session.exec(
         select(DriftReference).where(DriftReference.digest == digest).order_by(col(DriftReference.id).desc())
     ).first()
@@ -168,11 +167,12 @@ def _read(session: Session, model: ServedModel) -> _Sides:
     else:
         first = session.exec(query.where(JobPhoto.job_id == named.job_id).order_by(*oldest).limit(MOST)).all()
         words = f"the inspection {named.job_id[:8]}, named by {named.who} on {named.at[:10]}"
-        query = query.where(JobPhoto.job_id != named.job_id)
     known = {one.id for one in first}
-    last = session.exec(query.order_by(*newest).limit(MOST + len(known))).all()
+    others = query if named is None else query.where(JobPhoto.job_id != named.job_id)
+    last = session.exec(others.order_by(*newest).limit(MOST + len(known))).all()
+    everything = last if named is None else session.exec(query.order_by(*newest).limit(MOST)).all()
     latest = [one for one in last if one.id not in known and facts_of(one)][:MOST]
-    recent = [one for one in session.exec(everything.order_by(*newest).limit(MOST)) if facts_of(one)]
+    recent = [one for one in everything[:MOST] if facts_of(one)]
     return _Sides([one for one in first if facts_of(one)], latest, recent, words)
 
 

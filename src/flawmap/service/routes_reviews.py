@@ -11,12 +11,15 @@ from flawmap.errors import MaskError
 from flawmap.service import shapes
 from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import Event, FoundFlaw, Job, JobPhoto, Review, now
+from flawmap.service.refusals import nearest
 from flawmap.service.results import to_review
 from flawmap.service.routes_work import PROBLEMS
 from flawmap.service.tables import FoundMask
 from flawmap.tools.rle import parse_runs
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
+_ALIKE = 0.75
+"""A new label as alike as this to a known one (difflib's ratio) is taken for a typing mistake."""
 
 
 @router.post("/reviews", status_code=201, responses={k: PROBLEMS[k] for k in (400, 401, 403, 404, 409)})
@@ -26,6 +29,7 @@ def add_review(asked: shapes.AskedReview, service: ServiceHere, caller: Reviewer
         photo, finding_id = _find_target(session, asked)
         if photo.done_at is None:
             raise HTTPException(409, "the photo has not been looked at yet")
+        _check_label(session, asked, photo)
         outline = _check_mask(asked, photo)
         assert photo.id is not None
         review = Review(
@@ -79,6 +83,23 @@ def _find_target(session: Session, asked: shapes.AskedReview) -> tuple[JobPhoto,
     if photo is None:
         raise HTTPException(404, f"there is no photo {asked.number} of inspection {asked.inspection}")
     return photo, None
+
+
+def _check_label(session: Session, asked: shapes.AskedReview, photo: JobPhoto) -> None:
+    """A label may be new, but not by a typing mistake."""
+    label = asked.label
+    known = list(session.get_one(Job, photo.job_id).model_record["labels"])
+    if label is None or asked.is_new_label or label in known:
+        return
+    said = session.exec(select(Review.label).where(col(Review.label).is_not(None)).distinct())
+    known += [one for one in said if one is not None and one not in known]
+    near = None if label in known else nearest(label, known, _ALIKE)
+    if near is not None:
+        raise HTTPException(
+            409,
+            f"there is no label '{label}'; did you mean '{near}'? A label that is meant to be new and "
+            "resembles one goes with is_new_label: true",
+        )
 
 
 def _check_mask(asked: shapes.AskedReview, photo: JobPhoto) -> list[list[float]] | None:

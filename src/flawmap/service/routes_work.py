@@ -26,6 +26,11 @@ router = APIRouter(prefix="/v1", tags=["photos"])
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 ModelName = Annotated[str | None, Query(description="Of /v1/models; the one in use where none is named.")]
+_KEY = "Of your choice, 8 to 100 characters, such as a UUID: unlike for every inspection that is meant anew."
+_NONE: list[UploadFile] = []
+_OtherName = Annotated[
+    list[UploadFile], File(deprecated=True, description="The same by another name, for older callers.")
+]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": shapes.Problem, "description": meaning}
     for status, meaning in (
@@ -81,13 +86,15 @@ def to_model_info(model: ServedModel, *, is_default: bool) -> shapes.ModelInfo:
 async def predict(
     service: ServiceHere,
     _: Reviewer,
-    photos: Annotated[list[UploadFile], File(description="Photos, as many as fit into one request.")],
+    photo: Annotated[list[UploadFile], File(description="As many as fit into one request.")] = _NONE,
+    photos: _OtherName = _NONE,
     model: ModelName = None,
 ) -> shapes.Predicted:
     """Label photos while the caller waits. A photo that cannot be read is a row with an error."""
     served = find_model(service, model)
-    for photo in photos:
-        _check_bytes(service, photo)
+    given = _given(photo, photos)
+    for one in given:
+        _check_bytes(service, one)
 
     def work(photo: UploadFile) -> Answer | PhotoError:
         try:
@@ -95,9 +102,9 @@ async def predict(
         except PhotoError as error:
             return error
 
-    futures = service.queue.answer([lambda photo=photo: work(photo) for photo in photos])
+    futures = service.queue.answer([lambda photo=photo: work(photo) for photo in given])
     answers = await asyncio.gather(*(asyncio.wrap_future(future) for future in futures))
-    rows = [_to_row(photo.filename or "", answer) for photo, answer in zip(photos, answers, strict=True)]
+    rows = [_to_row(photo.filename or "", answer) for photo, answer in zip(given, answers, strict=True)]
     n_unread = sum(bool(row.error) for row in rows)
     service.metrics.photos.labels(served.name, "unreadable").inc(n_unread)
     service.metrics.photos.labels(served.name, "predicted").inc(len(rows) - n_unread)
@@ -119,12 +126,18 @@ def _to_row(name: str, answer: Answer | PhotoError) -> shapes.PredictedPhoto:
 
 @router.post("/photos", status_code=201, responses={k: PROBLEMS[k] for k in (400, 401, 403, 413, 415, 429)})
 def upload_photo(
-    service: ServiceHere, caller: Reviewer, photo: Annotated[UploadFile, File()]
+    service: ServiceHere,
+    caller: Reviewer,
+    photo: Annotated[list[UploadFile], File(description="One photo.")] = _NONE,
+    photos: _OtherName = _NONE,
 ) -> shapes.KeptPhoto:
     """Keep one photo for inspections. The same bytes sent again are answered alike and kept once."""
-    _check_bytes(service, photo)
+    first, *others = _given(photo, photos)
+    if others:
+        raise HTTPException(422, f"found {len(others) + 1} photos; wanted one: send each by itself")
+    _check_bytes(service, first)
     try:
-        kept = keep_upload(service.database, service.storage, photo.file.read(), caller.name)
+        kept = keep_upload(service.database, service.storage, first.file.read(), caller.name)
     except PhotoError as error:
         raise HTTPException(415, str(error)) from error
     height, width = kept.size_hw
@@ -139,7 +152,7 @@ def begin_inspection(
     service: ServiceHere,
     caller: Reviewer,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=8, max_length=100)] = None,
+    idempotency_key: Annotated[str | None, Header(min_length=8, max_length=100, description=_KEY)] = None,
 ) -> shapes.InspectionInfo:
     """Begin to look at uploaded photos. It goes on by itself, also after the service was stopped.
 
@@ -250,6 +263,13 @@ def find_model(service: Service, name: str | None) -> ServedModel:
     if name not in service.models:
         raise HTTPException(404, f"no model '{name}' is served; there are: {', '.join(service.models)}")
     return service.models[name]
+
+
+def _given(photo: list[UploadFile], photos: list[UploadFile]) -> list[UploadFile]:
+    """The photos of a form, by whichever name they came."""
+    if not photo and not photos:
+        raise HTTPException(422, "photo is missing; send the file as the field 'photo' of a multipart form")
+    return [*photo, *photos]
 
 
 def _check_bytes(service: Service, photo: UploadFile) -> None:

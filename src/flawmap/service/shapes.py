@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flawmap.service.refusals import did_you_mean
+
 Verdict = Literal["accept", "reject", "relabel", "painted", "missed", "checked", "withdrawn"]
 JobState = Literal["waiting", "running", "done", "cancelled"]
 Digest = Field(pattern="^[0-9a-f]{64}$", examples=["0" * 64])
@@ -32,6 +34,16 @@ class Asked(BaseModel):
         text = json.dumps(values, ensure_ascii=False)
         if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError("a text holds NUL or half a character")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: Any) -> Any:
+        """With the nearest spelling of what there is."""
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields:
+                shown = ascii(name[:100])
+                raise ValueError(f"unknown field {shown}; {did_you_mean(name, list(cls.model_fields))}")
         return values
 
 
@@ -184,6 +196,24 @@ class InspectionResult(InspectionInfo):
     photos: list[SeenPhoto]
 
 
+_OF_REVIEWS = ("finding", "inspection", "number", "of_review", "label", "polygon", "runs")
+_WANTED: dict[str, set[str]] = {
+    "accept": {"finding"},
+    "reject": {"finding"},
+    "relabel": {"finding", "label"},
+    "painted": {"finding", "runs"},
+    "missed": {"inspection", "number", "label"},
+    "checked": {"inspection", "number"},
+    "withdrawn": {"of_review"},
+}
+
+
+def _wants(verdict: str, given: set[str], more: str = "") -> str:
+    wanted = [name for name in _OF_REVIEWS if name in _WANTED[verdict]]
+    found = [name for name in _OF_REVIEWS if name in given] or ["none of them"]
+    return f"{verdict} wants {', '.join(wanted)}{more}; found {', '.join(found)}"
+
+
 class AskedReview(Asked):
     """A correction. `accept`, `reject`, `relabel` and `painted` speak of a finding; `missed` and `checked` of
     a photo; `withdrawn` of an earlier `missed` or `checked`."""
@@ -195,7 +225,16 @@ class AskedReview(Asked):
         default=None, ge=1, le=MOST_ROWS, description="Of the photo in the inspection."
     )
     of_review: int | None = Field(default=None, ge=1, le=MOST_ROWS)
-    label: str | None = Field(default=None, min_length=1, max_length=100)
+    label: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Of the model, or a new one: people may name what the model does not know. One that is "
+        "spelled almost like a known one is refused, unless is_new_label says that it is meant.",
+    )
+    is_new_label: bool = Field(
+        default=False, description="The label is meant as it stands, though it resembles a known one."
+    )
     polygon: list[tuple[float, float]] | None = Field(
         default=None,
         min_length=3,
@@ -217,26 +256,19 @@ class AskedReview(Asked):
 
     @model_validator(mode="after")
     def _check(self) -> AskedReview:
-        of_photo = self.inspection is not None and self.number is not None
-        wanted = {
-            "accept": self.finding is not None,
-            "reject": self.finding is not None,
-            "relabel": self.finding is not None and self.label is not None,
-            "painted": self.finding is not None and self.runs is not None,
-            "missed": of_photo
-            and self.label is not None
-            and (self.polygon is None) is not (self.runs is None),
-            "checked": of_photo,
-            "withdrawn": self.of_review is not None and self.finding is None,
-        }
-        if self.of_review is not None and self.verdict != "withdrawn":
-            raise ValueError("of_review goes with withdrawn only")
-        if not wanted[self.verdict] or (self.runs and self.verdict not in ("painted", "missed")):
-            raise ValueError(
-                "accept and reject want finding; relabel wants finding and label; painted wants finding and "
-                "runs; missed wants inspection, number, label and either polygon or runs; checked wants "
-                "inspection and number; withdrawn wants of_review, no finding"
-            )
+        given = {name for name in _OF_REVIEWS if getattr(self, name) is not None}
+        wanted = _WANTED[self.verdict]
+        if not wanted <= given:
+            raise ValueError(_wants(self.verdict, given))
+        shapes = given & {"polygon", "runs"}
+        if self.verdict == "missed" and len(shapes) != 1:
+            raise ValueError(_wants("missed", given, " and either polygon or runs"))
+        if "runs" in given and self.verdict not in ("painted", "missed"):
+            raise ValueError(f"runs go with painted or missed only; the verdict is {self.verdict}")
+        if "of_review" in given and self.verdict != "withdrawn":
+            raise ValueError(f"of_review goes with withdrawn only; the verdict is {self.verdict}")
+        if self.verdict == "withdrawn" and "finding" in given:
+            raise ValueError("withdrawn speaks of an earlier review; leave finding out")
         return self
 
 

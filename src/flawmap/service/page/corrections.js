@@ -8,12 +8,20 @@ import { choose, flawsOf, holdsPhoto, viewer } from "/static/photo.js";
 const here = () => ({ inspection: shown.result.id, number: shown.photo.number });
 
 async function review(values) {
-  const said = await tell(() => post("/v1/reviews", values));
+  const said = await tell(() => post("/v1/reviews", values).catch((error) => insist(error, values)));
   if (said) {
     say("");
     shown.nSaid += 1;
   }
   return said;
+}
+
+// A label that is spelled almost like a known one is kept only where it is meant.
+function insist(error, values) {
+  const isNew = error.status === 409 && values.label && !shown.result.labels.includes(values.label);
+  const asked = `${error.message.split("?")[0]}?\n\nOK uses “${values.label}” as a new label.`;
+  if (!isNew || !error.message.includes("did you mean") || !confirm(asked)) throw error;
+  return post("/v1/reviews", { ...values, is_new_label: true });
 }
 
 // The result may have been read anew while a review was on its way: what is said belongs to what is shown now.

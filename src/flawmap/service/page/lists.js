@@ -19,7 +19,7 @@ function showLists() {
 
 function findingRow(one) {
   const { finding, photo } = one;
-  const row = make("button", { onclick: () => choose(one) });
+  const row = make("button", { onclick: () => goTo(choose, one) });
   const said = finding.review ? wordOf(finding.review) : "";
   const width = finding.width_max_mm ? `${finding.width_max_mm.toFixed(2)} mm wide` : sizeOf(finding);
   row.append(
@@ -41,7 +41,7 @@ function wordOf({ verdict, label }) {
 
 // Three digits and cut, not rounded: no model is certain, and findings near 1 have an order.
 function scoreOf({ score }) {
-  return score < 1 ? (Math.floor(score * 1000) / 1000).toFixed(3) : "1";
+  return (Math.floor(Math.min(score, 0.9999) * 1000) / 1000).toFixed(3);
 }
 
 function sizeOf({ box_xyxy: [left, top, right, bottom] }) {
@@ -49,7 +49,7 @@ function sizeOf({ box_xyxy: [left, top, right, bottom] }) {
 }
 
 function photoRow(one) {
-  const row = make("button", { onclick: () => openPhoto(one) });
+  const row = make("button", { onclick: () => goTo(openPhoto, one) });
   const thumb = make("img", { alt: "", loading: "lazy" });
   if (one.width_px) thumb.src = `/v1/inspections/${shown.result.id}/photos/${one.number}/thumb.jpg`;
   const where = make("span", { className: "where", textContent: one.name, title: one.name });
@@ -68,10 +68,18 @@ function stateOf(one) {
   return one.missed.length ? `${found}, ${one.missed.length} marked` : found;
 }
 
+const isPhone = () => matchMedia("(max-width: 760px)").matches;
+
 function scrollToChosen() {
   const row = element("findings").querySelector("[aria-current]");
   // Not on a phone, where the page would jump away from the photo.
-  if (row && matchMedia("(min-width: 761px)").matches) row.scrollIntoView({ block: "nearest" });
+  if (row && !isPhone()) row.scrollIntoView({ block: "nearest" });
+}
+
+// On a phone the lists stand below the photo, which would change unseen.
+function goTo(show, one) {
+  show(one);
+  if (isPhone()) element("viewer").scrollIntoView();
 }
 
 whenChanged(showLists);

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from flawmap.errors import BundleError, PhotoError
 from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable, why_not_clean
@@ -15,12 +13,13 @@ from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, Mask
 from flawmap.stages.inspection.one_window import draw_window
 from flawmap.tools.bundle import Bundle, read_bundle
 from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.close_ups import cut_close_up
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.regions import check_region, find_region
 from flawmap.tools.runtime import RuntimeOptions
 
-CLOSE_UP_PX, MOST_CLOSE_UPS = 480, 12
+MOST_CLOSE_UPS = 12
 MOST_HEAT_CELLS = 1024
 
 
@@ -117,7 +116,7 @@ def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) 
         findings=findings,
     )
     close_ups = (
-        tuple(_cut_close_up(rows.read(0, height), one.box_xyxy) for one in findings[:MOST_CLOSE_UPS])
+        tuple(cut_close_up(rows.read(0, height), one) for one in findings[:MOST_CLOSE_UPS])
         if image is not preview
         else ()
     )
@@ -134,14 +133,3 @@ def _place(finding: Finding, rows: PhotoRows) -> Finding:
     left, top, right, bottom = finding.box_xyxy
     lon, lat = rows.to_lon_lat((left + right) / 2, (top + bottom) / 2)
     return replace(finding, lon=lon, lat=lat, position_source="pixel")
-
-
-def _cut_close_up(image: np.ndarray, box_xyxy: tuple[float, float, float, float]) -> np.ndarray:
-    """The finding's surroundings at full size."""
-    middles = ((box_xyxy[1] + box_xyxy[3]) / 2, (box_xyxy[0] + box_xyxy[2]) / 2)
-    starts = [
-        max(0, min(round(middle - CLOSE_UP_PX / 2), side - CLOSE_UP_PX))
-        for middle, side in zip(middles, image.shape[:2], strict=True)
-    ]
-    top, left = starts
-    return image[top : top + CLOSE_UP_PX, left : left + CLOSE_UP_PX].copy()

@@ -15,11 +15,13 @@ class ShownFinding:
     number: int
     """Of the finding on its photo, from 1."""
     overlay: bytes | None = None
-    """An image file: the photo with a numbered line around every finding."""
+    """An image file: the photo with a line around every finding, and numbers where there is room."""
     photo: bytes | None = None
     """An image file of the same size, without lines."""
     close_up: bytes | None = None
-    """An image file, at the photo's own size."""
+    """An image file, at the photo's own size, with a thin line around the finding."""
+    n_numbered: int = 0
+    """Findings whose numbers stand in the overlay."""
 
     @property
     def finding(self) -> Finding:

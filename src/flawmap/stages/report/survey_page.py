@@ -12,6 +12,7 @@ from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.facts import ReportOptions
 from flawmap.stages.report.pictures import Picture, to_picture
 from flawmap.stages.report.rendering import bytes_per_picture, render_page
+from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.verdict import interval_of, interval_text
 from flawmap.stages.report.wording import count, number, plural
@@ -45,7 +46,7 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
             "widest": words.widest_sentence(survey),
             "figures": words.tiles(survey),
             "grades": _grades(facts),
-            "caveats": words.caveats(facts),
+            "caveats": caveats(facts),
         },
         "meta": words.meta_rows(survey),
         "cards": _cards(facts, options),
@@ -86,15 +87,17 @@ def _card(shown: ShownFinding, survey: Survey, allowance: int) -> dict[str, Any]
         "name": shown.row.name,
         "number": shown.number,
         "of": len(shown.row.inspection.findings),
-        "label": finding.label,
+        "label": words.label_text(finding.label),
         "severity": words.grade_text(finding),
-        "score": number(finding.score, 2),
+        "score": words.score_text(finding.score),
         "sizes": words.size_lines(finding),
         "also": words.also_on(survey, shown.row.name, shown.number - 1),
         "position": _position(shown),
         "photo": _picture(shown.photo, _SMALL_PX, allowance),
         "overlay": _picture(shown.overlay, _CARD_PX, allowance),
         "close_up": _picture(shown.close_up, _CARD_PX, allowance),
+        "overlay_text": words.overlay_text(shown),
+        "close_up_text": words.close_up_text(shown),
     }
 
 
@@ -130,10 +133,10 @@ def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
     return {
         "name": row.name,
         "n": len(findings),
-        "labels": ", ".join(sorted({finding.label for finding in findings})),
+        "labels": ", ".join(sorted({words.label_text(finding.label) for finding in findings})),
         "grade": words.grade_text(worst) or "–",
         "width": "–" if widest is None else words.width_text(widest),
-        "score": number(max(finding.score for finding in findings), 2),
+        "score": words.score_text(max(finding.score for finding in findings)),
     }
 
 

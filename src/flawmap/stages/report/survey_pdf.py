@@ -12,13 +12,14 @@ from typing import Any
 from flawmap.errors import require_extra
 from flawmap.records import Survey
 from flawmap.stages.report import survey_words as words
+from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.survey_page import photo_rows, test_rows
-from flawmap.stages.report.wording import count, number, plural
+from flawmap.stages.report.wording import count, plural
 
 _TEMPLATE = "survey.typ"
-_BOXES_MM = ((110.0, 55.0), (57.0, 55.0))
-"""Room for an overlay and for a close-up: three findings fill a page."""
+_BOXES_MM = ((104.0, 68.0), (62.0, 62.0))
+"""Room for an overlay and for a close-up: two findings fill a page."""
 _BLANK = ""
 """A field of the signature that is filled in by hand."""
 
@@ -48,7 +49,7 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
         "tiles": words.tiles(survey),
         "meta": words.meta_rows(survey),
         "grades": [[name, count(found)] for name, found in words.grade_counts(survey)],
-        "caveats": words.caveats(facts),
+        "caveats": caveats(facts),
         "signature": [
             ["inspector", survey.meta.inspector or _BLANK],
             ["place and date", _BLANK],
@@ -73,17 +74,20 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
 
 def _card(shown: ShownFinding, index: int, survey: Survey, root: Path) -> dict[str, Any]:
     finding, n_findings = shown.finding, len(shown.row.inspection.findings)
-    contents = {f"overlay-{index}.jpg": shown.overlay, f"close-up-{index}.jpg": shown.close_up}
+    files = (
+        (f"overlay-{index}.jpg", shown.overlay, words.overlay_text(shown)),
+        (f"close-up-{index}.jpg", shown.close_up, words.close_up_text(shown)),
+    )
     pictures = [
-        _picture(root / name, content, box)
-        for (name, content), box in zip(contents.items(), _BOXES_MM, strict=True)
+        {**_picture(root / name, content, box), "caption": caption}
+        for (name, content, caption), box in zip(files, _BOXES_MM, strict=True)
         if content is not None
     ]
     also = words.also_on(survey, shown.row.name, shown.number - 1)
-    line = f"score {number(finding.score, 2)}, finding {shown.number} of {n_findings} on this photo"
+    line = f"score {words.score_text(finding.score)}, finding {shown.number} of {n_findings} on this photo"
     return {
         "name": shown.row.name,
-        "label": finding.label,
+        "label": words.label_text(finding.label),
         "severity": words.grade_text(finding),
         "line": f"{line}; also on {also}" if also else line,
         "sizes": words.size_lines(finding),

@@ -5,6 +5,7 @@ does not depend on the number of threads, on the order, or on how often it was s
 """
 
 from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, compare_surveys
+from flawmap.stages.survey.drawing import draw_findings
 from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
 from flawmap.stages.survey.options import SurveyOptions
@@ -12,8 +13,7 @@ from flawmap.stages.survey.overlapping import choose_pairs, find_overlaps, find_
 from flawmap.stages.survey.parts import name_parts, to_parts
 from flawmap.stages.survey.pictures import (
     PictureFolder,
-    cut_around,
-    cut_close_up,
+    draw_close_up,
     draw_kept,
     shrink,
     to_jpeg,
@@ -35,8 +35,8 @@ __all__ = [
     "SurveyOptions",
     "choose_pairs",
     "compare_surveys",
-    "cut_around",
-    "cut_close_up",
+    "draw_close_up",
+    "draw_findings",
     "draw_kept",
     "find_overlaps",
     "find_same",

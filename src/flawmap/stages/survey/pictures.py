@@ -11,15 +11,18 @@ import numpy as np
 
 from flawmap.errors import PhotoError
 from flawmap.records import Finding, InspectedPhoto, Inspection
+from flawmap.stages.survey.drawing import draw_findings, draw_one
+from flawmap.tools.close_ups import close_up_corner, cut_close_up
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import read_image
 from flawmap.tools.remote import read_place
 
 KEPT_PX = 900
 """Longer side of the photo that is kept for reports."""
-_OUTLINE, _CASING, _INK = (240, 228, 66), (20, 24, 30), (20, 24, 30)
+_KEPT_TEXT_PX = 24
+"""Of the numbers on it, which are read on a page of a report and on paper."""
 _HEAT = (230, 60, 10)
-_CLOSE_UP_PX, _THUMB_PX = 480, 320
+_THUMB_PX = 320
 _JPEG_QUALITY, _KEPT_QUALITY = 88, 80
 
 
@@ -67,19 +70,22 @@ def draw_pictures(seen: InspectedPhoto, *, heatmaps: bool) -> dict[str, bytes]:
     drawn: dict[str, bytes] = {}
     if seen.preview is not None and findings and size:
         overlay = draw_findings(seen.preview, findings, seen.preview.shape[1] / size)
-        drawn["overlay"] = to_jpeg(overlay, _JPEG_QUALITY)
+        drawn["overlay"] = to_jpeg(overlay.image, _JPEG_QUALITY)
     if heatmaps and seen.preview is not None and seen.heat is not None:
         drawn["heat"] = to_png(draw_heat(seen.preview, seen.heat))
     return drawn
 
 
 def to_kept_pictures(seen: InspectedPhoto, max_close_ups: int) -> dict[tuple[str, int], bytes]:
-    """Of a photo with findings: the photo, made small, and close-ups of its first findings, as JPEG."""
+    """Of a photo with findings: the photo, made small, and close-ups of its first findings, outlined, as
+    JPEG."""
     if seen.preview is None or not seen.inspection.findings:
         return {}
     kept = {("photo", 0): to_jpeg(shrink(seen.preview, KEPT_PX), _KEPT_QUALITY)}
-    for i, image in enumerate(seen.close_ups[: min(max_close_ups, len(seen.inspection.findings))]):
-        kept["close-up", i] = to_jpeg(image, _KEPT_QUALITY)
+    found = seen.inspection
+    size_hw = (found.height_px or 0, found.width_px or 0)
+    for i, (image, one) in enumerate(zip(seen.close_ups[:max_close_ups], found.findings, strict=False)):
+        kept["close-up", i] = _outlined(image, one, size_hw)
     return kept
 
 
@@ -96,59 +102,31 @@ def to_layers(seen: InspectedPhoto) -> dict[str, bytes]:
     return layers
 
 
-def draw_findings(image: np.ndarray, findings: Iterable[Finding], scale: float) -> np.ndarray:
-    """(h, w, 3) uint8 RGB with a numbered line around every finding, which leaves the flaw itself bare.
-
-    `scale` is pixels of the image per pixel of the photo.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    draw = ImageDraw.Draw(picture)
-    line = max(2, round(max(image.shape[:2]) / 500))
-    font = ImageFont.load_default(size=max(13, 7 * line))
-    findings = list(findings)
-    outlines = [[(x * scale, y * scale) for x, y in _outline(one)] for one in findings]
-    for width, colour in ((line + 3, _CASING), (line, _OUTLINE)):
-        for outline in outlines:
-            draw.line([*outline, outline[0], outline[1]], fill=colour, width=width, joint="curve")
-    for number, one in reversed(list(enumerate(findings, start=1))):  # the first ones on top
-        x, y = one.box_xyxy[0] * scale, one.box_xyxy[1] * scale
-        left, top, right, bottom = draw.textbbox((0, 0), str(number), font=font)
-        width, height, pad = right - left, bottom - top, 2 * line
-        x = min(max(x, 0), max(picture.width - width - 2 * pad, 0))
-        y = min(max(y - height - 2 * pad, 0), max(picture.height - height - 2 * pad, 0))
-        draw.rectangle((x, y, x + width + 2 * pad, y + height + 2 * pad), fill=_OUTLINE)
-        draw.text((x + pad - left, y + pad - top), str(number), fill=_INK, font=font)
-    return np.asarray(picture)
-
-
-def draw_kept(photo: bytes, inspection: Inspection) -> bytes:
-    """A kept photo (see to_kept_pictures) with the findings drawn in, as JPEG."""
+def draw_kept(photo: bytes, inspection: Inspection, first: int) -> tuple[bytes, int]:
+    """A kept photo (see to_kept_pictures) with the findings drawn in, as JPEG, and how many of them are
+    numbered; see draw_findings()."""
     from PIL import Image
 
     with Image.open(io.BytesIO(photo)) as image:
         pixels = np.asarray(image.convert("RGB"))
     scale = pixels.shape[1] / (inspection.width_px or pixels.shape[1])
-    return to_jpeg(draw_findings(pixels, inspection.findings, scale), _JPEG_QUALITY)
+    drawn = draw_findings(pixels, inspection.findings, scale, first, _KEPT_TEXT_PX)
+    return to_jpeg(drawn.image, _JPEG_QUALITY), drawn.n_numbered
 
 
-def cut_close_up(inspection: Inspection, index: int) -> bytes | None:
-    """A finding's surroundings at full size, as JPEG, from the photo where it lay; None where it has gone."""
+def draw_close_up(inspection: Inspection, index: int) -> bytes | None:
+    """A finding's surroundings at full size, outlined, as JPEG, from the photo where it lay; None where that
+    has gone."""
     try:
         image = read_image(read_place(inspection.path))
     except PhotoError:
         return None
-    return to_jpeg(cut_around(image, inspection.findings[index]), _KEPT_QUALITY)
+    finding = inspection.findings[index]
+    return _outlined(cut_close_up(image, finding), finding, image.shape[:2])
 
 
-def cut_around(image: np.ndarray, finding: Finding) -> np.ndarray:
-    """A finding's surroundings in an upright photo, (H, W, 3) uint8 RGB, at full size."""
-    left, top, right, bottom = finding.box_xyxy
-    height, width = image.shape[:2]
-    x = max(0, min(round((left + right - _CLOSE_UP_PX) / 2), width - _CLOSE_UP_PX))
-    y = max(0, min(round((top + bottom - _CLOSE_UP_PX) / 2), height - _CLOSE_UP_PX))
-    return image[y : y + _CLOSE_UP_PX, x : x + _CLOSE_UP_PX]
+def _outlined(close_up: np.ndarray, finding: Finding, size_hw: tuple[int, ...]) -> bytes:
+    return to_jpeg(draw_one(close_up, finding, close_up_corner(finding, size_hw)), _KEPT_QUALITY)
 
 
 def draw_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -176,13 +154,6 @@ def to_png(image: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(stream, "PNG")
     return stream.getvalue()
-
-
-def _outline(finding: Finding) -> list[tuple[float, float]]:
-    """The polygon, or the box of a finding that has none."""
-    left, top, right, bottom = finding.box_xyxy
-    box = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return list(finding.polygon) if len(finding.polygon) >= 3 else box
 
 
 def _stem(name: str) -> str:

@@ -1,0 +1,183 @@
+"""Findings drawn over a photo: a line around each, and numbers where there is room for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from flawmap.records import Finding
+
+_LINE, _DARK = (240, 228, 66), (20, 24, 30)
+_SMALL = 14
+"""An outline of fewer of its own lines' widths a side is drawn with a thinner one."""
+_MOST_COVERED, _ALWAYS_NUMBERED = 0.025, 10
+"""Numbers together cover no more of a picture; but so many are tried in any case."""
+_N_PLACES = 16
+"""Corners of an outline at which a number is tried."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnFindings:
+    """A photo with its findings drawn in."""
+
+    image: np.ndarray
+    """(h, w, 3) uint8 RGB."""
+    n_numbered: int
+    """Findings whose number stands in the image; the others have a line only."""
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Pixels from the flaw outwards: left bare, bright, dark."""
+
+    bare: int
+    bright: int
+    dark: int = 1
+
+    @property
+    def reach(self) -> int:
+        return self.bare + self.bright + self.dark
+
+
+def draw_findings(
+    image: np.ndarray,
+    findings: Iterable[Finding],
+    scale: float,
+    first: int | None = None,
+    text_px: int | None = None,
+) -> DrawnFindings:
+    """Every finding gets a line around it, which leaves the flaw itself bare, thinner around small ones.
+
+    Numbers stand where the outlines begin, those of the largest findings first: none covers a flaw or another
+    number, and together they leave the photo to be seen. `image` is (h, w, 3) uint8 RGB, `scale` its pixels
+    per pixel of the photo. The number of the finding with index `first` is always there, and stands
+    out. `text_px` is the height of numbers; None: as suits the image.
+    """
+    findings = list(findings)
+    outlines = [[(x * scale, y * scale) for x, y in outline_of(one)] for one in findings]
+    line = max(2, round(max(image.shape[:2]) / 500))
+    large, small = _Pen(2, line), _Pen(1, max(1, line // 2))
+    is_small = [max(np.ptp(np.array(outline), axis=0)) < _SMALL * line for outline in outlines]
+    thick = [outline for outline, thin in zip(outlines, is_small, strict=True) if not thin]
+    thin = [outline for outline, thin in zip(outlines, is_small, strict=True) if thin]
+    drawn, taken = _draw_lines(image, ((thick, large), (thin, small)))
+    order = sorted(range(len(findings)), key=lambda i: (i != first, -findings[i].area_px, i))
+    numbers = _Numbers(drawn, taken, text_px or max(13, 7 * line))
+    for i in order:
+        numbers.add(i + 1, outlines[i], large.reach, stands_out=i == first)
+    return DrawnFindings(numbers.drawn(), numbers.n)
+
+
+def draw_one(image: np.ndarray, finding: Finding, corner_xy: tuple[int, int]) -> np.ndarray:
+    """A close-up, (h, w, 3) uint8 RGB at full size, with a thin line around the finding that leaves it bare.
+    `corner_xy` is where the close-up begins in the photo."""
+    outline = [(x - corner_xy[0], y - corner_xy[1]) for x, y in outline_of(finding)]
+    return _draw_lines(image, (([outline], _Pen(3, 2)),))[0]
+
+
+def outline_of(finding: Finding) -> list[Point]:
+    """The polygon, or the box of a finding that has none; (x, y) in pixels of the photo."""
+    left, top, right, bottom = finding.box_xyxy
+    box = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    return list(finding.polygon) if len(finding.polygon) >= 3 else box
+
+
+def _draw_lines(
+    image: np.ndarray, groups: Iterable[tuple[Sequence[Sequence[Point]], _Pen]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """A copy with a line around every outline, and (h, w) bool: the flaws with their lines."""
+    from scipy.ndimage import maximum_filter
+
+    size_hw = image.shape[:2]
+    flaws, bright, dark = (np.zeros(size_hw, bool) for _ in range(3))
+    for outlines, pen in groups:
+        if outlines:
+            inside = _fill(outlines, size_hw)
+            reaches = (pen.bare, pen.bare + pen.bright, pen.reach)
+            grown = [maximum_filter(inside, 2 * reach + 1).astype(bool) for reach in reaches]
+            flaws |= grown[0]
+            bright |= grown[1]
+            dark |= grown[2]
+    drawn = image.copy()
+    drawn[dark & ~flaws] = _DARK
+    drawn[bright & ~flaws] = _LINE
+    return drawn, dark
+
+
+def _fill(outlines: Iterable[Sequence[Point]], size_hw: tuple[int, ...]) -> np.ndarray:
+    """(h, w) uint8: 1 within any outline, and a pixel wide at least."""
+    from PIL import Image, ImageDraw
+
+    canvas = Image.new("L", (size_hw[1], size_hw[0]))
+    draw = ImageDraw.Draw(canvas)
+    for outline in outlines:
+        draw.polygon(outline, fill=1, outline=1)
+    return np.asarray(canvas)
+
+
+class _Numbers:
+    """Puts numbers beside outlines, one after the other, where nothing stands yet."""
+
+    def __init__(self, image: np.ndarray, taken: np.ndarray, text_px: int) -> None:
+        from PIL import Image, ImageDraw, ImageFont
+
+        self._picture = Image.fromarray(np.ascontiguousarray(image))
+        self._draw = ImageDraw.Draw(self._picture)
+        self._font = ImageFont.load_default(size=text_px)
+        self._taken, self._pad, self._n_covered, self.n = taken.copy(), max(3, text_px // 7), 0, 0
+
+    def add(self, number: int, outline: Sequence[Point], distance: int, *, stands_out: bool) -> None:
+        """Write a number beside the outline if there is room, in any case where it `stands_out`."""
+        box = self._draw.textbbox((0, 0), str(number), font=self._font)
+        width, height = (round(box[i + 2] - box[i]) + 2 * self._pad for i in (0, 1))
+        is_enough = self._n_covered + width * height > _MOST_COVERED * self._taken.size
+        if is_enough and self.n >= _ALWAYS_NUMBERED and not stands_out:
+            return
+        places = _places(outline, (width, height), distance)
+        place = next((one for one in places if self._is_free(one, width, height)), None)
+        if place is None and not stands_out:
+            return
+        left, top = place or self._within(outline[0], width, height)
+        self._taken[top : top + height, left : left + width] = True
+        self._n_covered += width * height
+        self.n += 1
+        ground, ink = (_DARK, _LINE) if stands_out else (_LINE, _DARK)
+        corner = (left + width - 1, top + height - 1)
+        self._draw.rectangle((left, top, *corner), fill=ground, outline=_LINE if stands_out else None)
+        at = (left + self._pad - box[0], top + self._pad - box[1])
+        self._draw.text(at, str(number), fill=ink, font=self._font)
+
+    def drawn(self) -> np.ndarray:
+        return np.asarray(self._picture)
+
+    def _is_free(self, place: tuple[int, int], width: int, height: int) -> bool:
+        left, top = place
+        if left < 0 or top < 0 or left + width > self._taken.shape[1] or top + height > self._taken.shape[0]:
+            return False
+        return not self._taken[top : top + height, left : left + width].any()
+
+    def _within(self, point: Point, width: int, height: int) -> tuple[int, int]:
+        height_px, width_px = self._taken.shape
+        return (
+            max(0, min(round(point[0]), width_px - width)),
+            max(0, min(round(point[1]), height_px - height)),
+        )
+
+
+def _places(outline: Sequence[Point], size_wh: tuple[int, int], distance: int) -> Iterator[tuple[int, int]]:
+    """Upper left corners of a label beside an outline, from the end where the outline begins: the left one of
+    what lies, the upper one of what stands."""
+    corners = np.array(outline)
+    start = int(np.argmin(corners[:, int(np.ptp(corners[:, 1]) > np.ptp(corners[:, 0]))]))
+    order = (np.arange(len(corners)) + start) % len(corners)
+    width, height = size_wh
+    beside = [(-1, -1), (-1, 0), (0, -1), (-1, 1), (0, 1), (1, -1), (1, 0), (1, 1)]
+    for i, (x, y) in product(order[:: max(1, len(order) // _N_PLACES)], beside):
+        left = corners[i, 0] + {-1: -distance - width, 0: -width / 2, 1: distance + 1}[x]
+        top = corners[i, 1] + {-1: -distance - height, 0: -height / 2, 1: distance + 1}[y]
+        yield round(left), round(top)

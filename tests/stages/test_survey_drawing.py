@@ -1,0 +1,90 @@
+"""Findings drawn over photos: the flaw stays bare, numbers have room, and close-ups show where it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flawmap.records import Finding
+from flawmap.stages.survey import draw_findings
+from flawmap.stages.survey.drawing import draw_one
+from flawmap.tools.close_ups import CLOSE_UP_PX, close_up_corner, cut_close_up
+
+GREY = 120
+
+
+def blank(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def box_finding(left: float, top: float, right: float, bottom: float) -> Finding:
+    return Finding("crack", 0.9, (left, top, right, bottom), (), round((right - left) * (bottom - top)))
+
+
+def changed(drawn: np.ndarray) -> np.ndarray:
+    return (drawn != GREY).any(axis=2)
+
+
+def specks(n_rows: int, n_columns: int, step_px: int = 20) -> list[Finding]:
+    corners = [(x * step_px, y * step_px) for y in range(n_rows) for x in range(n_columns)]
+    return [box_finding(x + 5, y + 5, x + 9, y + 9) for x, y in corners]
+
+
+def test_the_flaw_stays_bare_and_its_number_stands_where_it_begins() -> None:
+    diagonal = Finding(
+        "crack", 0.9, (100, 50, 400, 351), ((100, 350), (103, 351), (400, 53), (400, 50)), 1500
+    )
+    drawn = draw_findings(blank(400, 500), [diagonal], 1.0)
+    assert drawn.n_numbered == 1
+    marks = changed(drawn.image)
+    assert not marks[[350, 200, 52], [101, 251, 399]].any()
+    label_rows, label_columns = np.nonzero(marks[:, :97])
+    assert np.hypot(label_columns - 100, label_rows - 350).min() < 12  # not in the box's empty corner
+    assert not marks[50:80, 100:300].any()
+
+
+@pytest.mark.parametrize("n_columns", [4, 29])
+def test_numbers_cover_no_flaw_and_leave_the_photo_to_be_seen(n_columns: int) -> None:
+    findings = specks(22, n_columns, 40)
+    drawn = draw_findings(blank(900, 1200), findings, 1.0)
+    assert 10 <= drawn.n_numbered < len(findings)
+    marks = changed(drawn.image)
+    yellow = (drawn.image == (240, 228, 66)).all(axis=2)
+    assert yellow.mean() < 0.1
+    for one in findings:
+        left, top, right, bottom = (round(value) for value in one.box_xyxy)
+        assert not marks[top:bottom, left:right].any()
+
+
+def test_the_finding_that_is_told_of_is_numbered_in_any_case() -> None:
+    whole = [box_finding(0, 0, 300, 200), *specks(9, 14)]
+    plain = draw_findings(blank(200, 300), whole, 1.0)
+    shown = draw_findings(blank(200, 300), whole, 1.0, first=0)
+    assert shown.n_numbered == plain.n_numbered + 1 == 1
+
+
+def test_thousands_of_findings_take_no_minutes_and_no_finding_is_no_line() -> None:
+    assert draw_findings(blank(60, 90), [], 1.0).n_numbered == 0
+    drawn = draw_findings(blank(700, 900), specks(35, 45), 1.0)
+    assert drawn.n_numbered == 0  # they leave no room
+
+
+def test_a_close_up_shows_the_flaw_and_a_line_beside_it() -> None:
+    small = box_finding(600, 300, 620, 306)
+    image = blank(900, 1200)
+    corner = close_up_corner(small, image.shape[:2])
+    assert corner == (610 - CLOSE_UP_PX // 2, 303 - CLOSE_UP_PX // 2)
+    marks = changed(draw_one(cut_close_up(image, small), small, corner))
+    inner = marks[300 - corner[1] : 306 - corner[1], 600 - corner[0] : 620 - corner[0]]
+    assert marks.shape == (CLOSE_UP_PX, CLOSE_UP_PX) and marks.any() and not inner.any()
+    rows, columns = np.nonzero(marks)
+    assert columns.min() + corner[0] > 585 and rows.max() + corner[1] < 320
+
+
+def test_a_close_up_of_a_large_flaw_lies_on_it() -> None:
+    """An L of which the middle of the box is bare, broadest near its lower right end."""
+    corners = ((0, 0), (10, 0), (10, 1390), (1500, 1380), (1700, 1350), (1800, 1380), (1800, 1400), (0, 1400))
+    angle = Finding("crack", 0.9, (0, 0, 1800, 1400), corners, 50_000)
+    left, top = close_up_corner(angle, (1500, 2000))
+    assert left < 1700 < left + CLOSE_UP_PX and top < 1380 < top + CLOSE_UP_PX
+    assert close_up_corner(box_finding(0, 0, 5, 5), (40, 30)) == (0, 0)

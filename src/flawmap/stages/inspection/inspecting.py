@@ -81,10 +81,10 @@ def _open_classifier(bundle: Bundle, options: InspectOptions) -> DenseClassifier
     classifier = DenseClassifier(bundle, options.runtime)
     if options.least_score is None and not looks_as_chosen(bundle.spec, classifier.is_dense):
         raise BundleError(
-            f"{bundle.folder} holds {bundle.spec.form.kind} files, which can only be shown crops of a photo; what "
-            "counts as a finding was chosen by looking at every place, and does not hold for crops. Inspect "
-            "with the folder that training wrote or with an export to onnx or openvino, or choose for crops "
-            "yourself: least_score under [inspection] (Python: options.inspection.least_score)"
+            f"{bundle.folder} holds {bundle.spec.form.kind} files, which can only be shown crops of a photo; "
+            "what counts as a finding was chosen by looking at every place, and does not hold for crops. "
+            "Inspect with the folder that training wrote or with an export to onnx or openvino, or choose it "
+            "for crops yourself: least_score under [inspection] (Python: options.inspection.least_score)"
         )
     return classifier
 

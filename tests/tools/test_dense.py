@@ -127,11 +127,8 @@ def test_openvino_files_in_pieces_give_the_undivided_map(
     found = DenseNetwork(file, options, 64).features(image)
     assert found.shape == whole.shape
     np.testing.assert_allclose(found, whole, atol=tolerance * np.abs(whole).max())
-    geometry = [
-        [(one.first_stride, one.stride, one.before, one.after) for one in split_network(which)]
-        for which in (file, network_file)
-    ]
-    assert geometry[0] == geometry[1] and len(geometry[0]) > 2
+    plain, own = split_network(network_file), split_network(file)
+    assert [replace(one, network=None) for one in own] == [replace(one, network=None) for one in plain]
 
 
 @needs_openvino

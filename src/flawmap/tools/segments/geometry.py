@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
-
-import numpy as np
 
 MOST_MARGIN = 5
 """Cells of its input that a segment may need on one side, unless a single layer needs more."""
@@ -138,7 +137,8 @@ def _to_maps(layers: Sequence[Layer]) -> dict[str, _Map]:
 
 
 def _find_thin(layers: Sequence[Layer], maps: dict[str, _Map]) -> list[str]:
-    """Maps through which everything passes, and that are no bulkier than those before and after them."""
+    """Maps through which everything passes; of those that see equally far the thinnest, and of such the last,
+    which is the same place in whatever steps a file takes."""
     last_use = {name: i for i, layer in enumerate(layers) for name in layer.sources}
     alive: set[str] = {IMAGE}
     narrow = []
@@ -146,12 +146,9 @@ def _find_thin(layers: Sequence[Layer], maps: dict[str, _Map]) -> list[str]:
         alive = {name for name in (*alive, layer.name) if last_use.get(name, len(layers)) > i}
         if alive == {layer.name} and layer.may_end:
             narrow.append(layer.name)
-    bulks = [np.inf, *(maps[name].bulk for name in narrow), np.inf]
-    return [
-        name
-        for i, name in enumerate(narrow, start=1)
-        if bulks[i] <= min(bulks[i - 1], bulks[i + 1]) or name == narrow[-1]
-    ]
+    alike = groupby(narrow, lambda name: (maps[name].stride, maps[name].before, maps[name].after))
+    thin = [min(reversed(list(names)), key=lambda name: maps[name].bulk) for _, names in alike]
+    return [*thin[:-1], narrow[-1]]
 
 
 def _choose_cuts(thin: list[str], maps: dict[str, _Map]) -> list[str]:

@@ -2,13 +2,13 @@
 
     python benchmarks/inspect_speed.py MODEL [--photo FILE]
 
-One run, same photo of 4000 × 3000 pixels, same threads, float32, pixels in memory. MODEL is a classifier's
-run or model folder. The ways:
+One run, same photo of 4000 × 3000 pixels, same threads, pixels in memory. MODEL is a classifier's run or
+model folder, also one that `flawmap export` made; torch computes in float32. The ways:
 
 - torch, crops: windows of a training tile's size that overlap by half, each resized as in training, one a
   batch, inference mode, in the default memory layout and in channels-last; the backbone of the model with
   weights as they come, which take the same time as trained ones.
-- same file, crops in batches of 16, as SAHI slices, overlapping by half.
+- same file, if it is ONNX, crops in batches of 16, as SAHI slices, overlapping by half.
 - flawmap: what `inspect_photo` runs, with windows at every cell (step printed).
 
 Crops are timed on a part of the photo (--share) and scaled up, since every crop takes the same time. Rounds
@@ -62,11 +62,13 @@ def main() -> None:
     scale = len(boxes) / len(some)
     for name, run in torch_ways(spec, asked.threads).items():
         ways[name] = (lambda run=run: [run(prepare(i, 1)) for i in range(len(crops))], scale)
-    sliced = open_sliced(bundle.model_path, asked.threads)
-    ways["same file, crops in batches"] = (
-        lambda: [sliced(prepare(i, 16)) for i in range(0, len(crops), 16)],
-        scale,
-    )
+    if spec.form.kind == "onnx":
+        sliced = open_sliced(bundle.model_path, asked.threads)
+        ways["same file, crops in batches"] = (
+            lambda: [sliced(prepare(i, 16)) for i in range(0, len(crops), 16)],
+            scale,
+        )
+    dense.score_image(image)  # OpenVINO makes its code for each size of piece when it first sees it
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(asked.rounds):
         for name, (work, factor) in ways.items():
@@ -76,6 +78,7 @@ def main() -> None:
             seconds[name].append((elapsed[0] * factor, elapsed[1] * factor))
     size = f"{image.shape[1]}×{image.shape[0]}"
     step_px = dense.score_image(image[:tile, :tile]).cell_px
+    print(f"load {os.getloadavg()[0]:.1f}")
     print(f"{size}: {len(boxes):,} crops of {tile} px by half; flawmap's windows step {step_px:.1f} px")
     fastest = middles(seconds["flawmap"])
     print(f"{'':30} {'clock':>17} {'processors':>19}")

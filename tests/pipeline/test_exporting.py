@@ -22,9 +22,10 @@ from flawmap.errors import AgreementError, BundleError, DatasetError, MissingExt
 from flawmap.pipeline import exporting
 from flawmap.pipeline.exporting import Exported
 from flawmap.pipeline.settings import RunOptions
-from flawmap.records import LinearHead
+from flawmap.records import FindingSpec, LinearHead
 from flawmap.stages.export import forms
 from flawmap.stages.export.forms import FormOptions, choose_rows, litert
+from flawmap.stages.inspection import InspectOptions, inspect_photo, open_inspector
 from flawmap.tools.bundle import Bundle, read_bundle, write_bundle
 from flawmap.tools.runtime import RuntimeOptions
 
@@ -71,6 +72,7 @@ def test_every_form_is_a_model_folder_like_any_other(
     out = tmp_path / "out"
     found = flawmap.export(tiny_bundle.folder, out, kind, precision=precision, options=options)
     assert isinstance(found, Exported) and found.agreement.passes and found.agreement.changed == 0
+    assert not any("inspect" in line for line in found.lines), "it is looked at as before"
     assert f"{kind} in {precision}" in found.lines[0]
     written = read_bundle(out)
     assert (written.spec.form.kind, written.spec.form.precision) == (kind, precision)
@@ -290,6 +292,29 @@ def test_litert_is_made_by_a_process_and_run_photo_by_photo(
     assert model.predict([tiny.make_photo(1), tiny.make_photo(2, crack_at=0)]).texts == ("good", "crack")
     with pytest.raises(BundleError, match="one size"):
         model._network(np.zeros((1, 3, 96, 64), np.float32))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a first line for Unix")
+def test_inspect_refuses_files_for_which_its_limits_were_not_chosen(
+    tiny: SimpleNamespace, options: RunOptions, tmp_path: Path, fake_litert: None
+) -> None:
+    install_converter(options.cache, "shutil.copy(source, target)")
+    head, chosen = tiny.make_head(), FindingSpec(0.5, 64, "chosen by a test")
+    bundle = write_bundle(tmp_path / "model", tiny.make_spec(findings=chosen), tiny.make_onnx(head), head)
+    found = flawmap.export(bundle.folder, tmp_path / "out", "litert", options=options)
+    assert "for predict alone" in found.lines[-1]
+    with pytest.raises(BundleError, match=r"only be shown crops .*least_score"):
+        open_inspector(tmp_path / "out")
+    inspector = open_inspector(tmp_path / "out", InspectOptions(least_score=0.9))
+    photo = tmp_path / "wide.png"
+    Image.fromarray(tiny.make_photo(1, crack_at=40, size_hw=(128, 192))).save(photo)
+    assert inspect_photo(inspector, photo).inspection.findings
+
+    by_crops = replace(bundle.spec, findings=replace(chosen, by_crops=True))
+    bundle = write_bundle(tmp_path / "crops", by_crops, tiny.make_onnx(head), head)
+    found = flawmap.export(bundle.folder, tmp_path / "out", "litert", options=options, overwrite=True)
+    assert "inspect shows it crops" in found.lines[-1]
+    assert open_inspector(tmp_path / "out").findings.by_crops
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a first line for Unix")

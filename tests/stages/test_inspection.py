@@ -193,6 +193,7 @@ def test_what_counts_is_chosen_on_whole_photos(tiny_bundle: Bundle, tiny: Simple
     findings = choose_findings(classifier, tiles, len(tiles))
     assert (findings.n_flawed, findings.n_clean) == (4, 3)
     assert findings.share_found == 1.0 and findings.n_false == 0
+    assert not findings.by_crops
     assert choose_findings(classifier, tiles[:6], 6).least_score == default_findings((64, 64)).least_score
     assert choose_rows([True] * 30 + [False] * 4, most=20) == [*range(0, 30, 3), 30, 31, 32, 33]
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dense_network import make_network
-from flawmap.records import LinearHead, ModelForm
+from flawmap.errors import OptionError
+from flawmap.records import FindingSpec, LinearHead, ModelForm
 from flawmap.tools.bundle import Bundle, write_bundle
-from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.classifier_maps import DenseClassifier, looks_as_chosen
 from flawmap.tools.preprocess import resize_rows
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 
@@ -117,11 +118,19 @@ def test_the_same_bits_whatever_the_threads(tmp_path: Path, tiny: SimpleNamespac
         assert other.evidence.tobytes() == found[0].evidence.tobytes()
 
 
-def test_files_in_another_form_are_shown_crops(classifier: DenseClassifier) -> None:
+def test_a_runtime_other_than_that_of_the_files_is_refused(classifier: DenseClassifier) -> None:
     bundle = classifier.bundle
-    reduced = replace(bundle.spec, form=ModelForm(precision="float16"))
-    in_crops = DenseClassifier(Bundle(bundle.folder, reduced), ONE)
-    assert classifier.is_dense and not in_crops.is_dense
-    image = np.full((96, 128, 3), 220, np.uint8)
-    image[40:56, 60:76] = 5
-    assert in_crops.score_image(image).flaw_scores.max() > 0.5
+    reduced = replace(bundle.spec, form=ModelForm(precision="int8"))
+    with pytest.raises(OptionError, match="run by onnxruntime"):
+        DenseClassifier(Bundle(bundle.folder, reduced), RuntimeOptions(runtime="openvino"))
+
+
+def test_limits_chosen_densely_do_not_serve_crops(tiny: SimpleNamespace) -> None:
+    chosen = FindingSpec(0.5, 10, "a test")
+    in_crops = replace(chosen, by_crops=True)
+    spec, form = tiny.make_spec(findings=chosen), ModelForm("litert", made_from={"model.onnx": "a digest"})
+    assert looks_as_chosen(spec, is_dense=False), "training looked in the same way"
+    assert looks_as_chosen(replace(spec, form=form), is_dense=True)
+    assert not looks_as_chosen(replace(spec, form=form), is_dense=False)
+    assert looks_as_chosen(replace(spec, form=form, findings=in_crops), is_dense=False)
+    assert looks_as_chosen(replace(spec, form=form, findings=None), is_dense=False)

@@ -16,7 +16,7 @@ from flawmap.records import FileKind, Precision, Progress, no_progress
 from flawmap.stages.export.agreement import Agreement
 from flawmap.stages.export.forms import choose_rows, prepare_calibration, require_form, to_form
 from flawmap.tools.bundle import Bundle, files_of, read_bundle, write_files
-from flawmap.tools.classifier_maps import is_dense
+from flawmap.tools.classifier_maps import is_dense, looks_as_chosen
 from flawmap.tools.photos import read_images
 from flawmap.tools.plain import to_plain
 from flawmap.tools.runtime import RuntimeOptions
@@ -90,8 +90,11 @@ def export(
         f"{size_mb(bundle):.1f} MB)",
         f"  {agreement.text}",
     )
-    if spec.masks is None and not is_dense(spec.form):
-        lines += ("  inspect shows it crops that overlap by half: findings in large photos are coarser",)
+    if spec.masks is None and not spec.form.is_plain and not is_dense(written.model_path):
+        how = "inspect shows it crops that overlap by half: findings in large photos are coarser"
+        if not looks_as_chosen(spec, is_dense=False):
+            how = "for predict alone: inspect can only show it crops, for which its limits were not chosen"
+        lines += (f"  {how}",)
     return Exported(lines=lines, left_out=found.unreadable, folder=written.folder, agreement=agreement)
 
 

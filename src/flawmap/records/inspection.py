@@ -108,6 +108,8 @@ class FindingSpec:
     """Photos above are too distant; see tools.familiarity."""
     n_foreign: int | None = None
     """Of the sources of validation tiles, those that would be foreign photos or too distant."""
+    by_crops: bool = False
+    """Whether it was chosen on crops, of a network that cannot be looked at densely."""
 
     def __post_init__(self) -> None:
         check(0 < self.least_score < 1, "least_score between 0 and 1", self.least_score)

@@ -10,22 +10,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from flawmap.records import ModelForm, ModelSpec
+from flawmap.records import ModelSpec
 from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.dense import MULTIPLE, DenseNetwork
 from flawmap.tools.familiarity import Reference, WindowMeans
 from flawmap.tools.preprocess import resize_rows
 from flawmap.tools.runtime import DEFAULT_OPTIONS, Classifier, RuntimeOptions
-from flawmap.tools.segments import NotLocalError
+from flawmap.tools.segments import NotLocalError, split_network
 from flawmap.tools.windows import WindowMaps, score_windows
 
 ROWS_AT_ONCE = 64
-_DENSE = ("float32", "int8")
-"""Precisions of files that tools.segments can take apart."""
 ReadRows = Callable[[int, int], np.ndarray]
 """read(top, bottom) → rows (h, W, 3) uint8 RGB of the upright photo; neither number ever becomes much smaller
 (a few rows are read again)."""
@@ -57,10 +56,10 @@ class DenseClassifier:
     def __init__(
         self, bundle: Bundle, options: RuntimeOptions = DEFAULT_OPTIONS, reference: Reference | None = None
     ) -> None:
-        """Files for another runtime than ONNX's, and those in float16, are shown crops: they are run whole,
-        as they were checked. `reference`: None for that of the model folder.
+        """Files that tools.segments cannot take apart are shown crops. `reference`: None for that of the
+        model folder.
 
-        Raises BundleError, or MissingExtraError.
+        Raises BundleError, MissingExtraError, or OptionError for a runtime other than that of the files.
         """
         self.bundle, self.spec = bundle, bundle.spec
         self.scale = tile_scale(self.spec)
@@ -68,9 +67,8 @@ class DenseClassifier:
         self.reference = bundle.reference if reference is None else reference
         """May be set later; None: nothing is said of distances."""
         self._dense: DenseNetwork | None = None
-        if is_dense(self.spec.form):
-            with contextlib.suppress(NotLocalError):
-                self._dense = DenseNetwork(bundle.model_path, options)
+        with contextlib.suppress(NotLocalError):
+            self._dense = DenseNetwork(bundle.model_path, options.for_bundle(bundle))
         if self._dense is None:
             self._crops = Classifier(bundle, options)
 
@@ -176,9 +174,25 @@ class DenseClassifier:
         return ScoreMaps(probabilities, flaw, margins, cell_px, remoteness, distances)
 
 
-def is_dense(form: ModelForm) -> bool:
-    """Whether files of this form can be taken apart, to look at a photo in one pass; others see crops."""
-    return form.kind == "onnx" and form.precision in _DENSE
+def is_dense(file: Path) -> bool:
+    """Whether a model file can be taken apart, to look at a photo in one pass; others see crops.
+
+    Raises MissingExtraError.
+    """
+    try:
+        split_network(file)
+    except NotLocalError:
+        return False
+    return True
+
+
+def looks_as_chosen(spec: ModelSpec, is_dense: bool) -> bool:
+    """Whether files that are looked at densely, or by crops, are looked at as they were when it was chosen
+    what counts as a finding. The scores of windows and crops differ too much for one choice to serve both.
+    """
+    if spec.findings is None or spec.form.is_plain:
+        return True  # what training writes is looked at as training did
+    return is_dense or spec.findings.by_crops
 
 
 def to_margins(evidence: np.ndarray, spec: ModelSpec) -> np.ndarray:

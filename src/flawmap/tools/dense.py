@@ -53,7 +53,7 @@ class DenseNetwork:
             raise ValueError(f"wanted a stride that divides {MULTIPLE}; got {self.stride}")
         self.n_threads = options.n_threads or n_usable_cores()
         self._piece_px, self._strip_px = piece_px, strip_px
-        self._runs = [open_maps(segment.content, options) for segment in self.segments]
+        self._runs = [open_maps(segment.network, options) for segment in self.segments]
 
     def stream(self, read: ReadRows, size_hw: tuple[int, int]) -> Iterator[np.ndarray]:
         """Rows (h, W, 3) uint8 of a photo → its features (k, h', W') float32, band by band from the top.

@@ -242,8 +242,8 @@ def open_masks(model: Path | bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -
     return lambda batch: run(batch)[0]
 
 
-def open_maps(segment: bytes, options: RuntimeOptions = DEFAULT_OPTIONS) -> MaskNetwork:
-    """A stretch of a network (tools.segments) as a function: (n, c, h, w) float32 → (n, k, h', w')."""
+def open_maps(segment: Any, options: RuntimeOptions = DEFAULT_OPTIONS) -> MaskNetwork:
+    """The network of a tools.segments.Segment as a function: (n, c, h, w) float32 → (n, k, h', w')."""
     run = _open(segment, options, ("maps",))
     return lambda batch: run(batch)[0]
 
@@ -314,7 +314,7 @@ def _open_openvino(model: Path | bytes, options: RuntimeOptions, outputs: Sequen
     if device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = n_threads
     try:
-        network = core.read_model(model if isinstance(model, bytes) else str(model))
+        network = core.read_model(model) if isinstance(model, bytes | Path) else model
         compiled = core.compile_model(network, device, settings)
     except RuntimeError as error:
         raise _unreadable(model, error) from error

@@ -85,7 +85,10 @@ def choose_findings(
             height, width = maps.distances.shape
             away[tile.source].append((float(maps.distances[height // 2, width // 2]), maps.remoteness))
         progress("choosing what counts as a finding", i + 1, n_tiles)
-    limits: dict[str, Any] = {"least_sharpness": float(np.quantile(sharp, LEAST_QUANTILE)) if sharp else None}
+    limits: dict[str, Any] = {
+        "least_sharpness": float(np.quantile(sharp, LEAST_QUANTILE)) if sharp else None,
+        "by_crops": not classifier.is_dense,
+    }
     limits |= _limit_familiar([np.array(own) for own in away.values()]) if away else {}
     flawed, clean = (
         np.array([np.max(found, axis=0) for (is_flawed, _), found in areas.items() if is_flawed == kind])

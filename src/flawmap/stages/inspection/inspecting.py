@@ -12,7 +12,7 @@ from flawmap.stages.inspection.choosing import default_findings
 from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, MaskLook
 from flawmap.stages.inspection.one_window import draw_window
 from flawmap.tools.bundle import Bundle, read_bundle
-from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.classifier_maps import DenseClassifier, looks_as_chosen
 from flawmap.tools.close_ups import cut_close_up
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
@@ -68,12 +68,24 @@ def open_inspector(model: Path | str, options: InspectOptions = DEFAULT_OPTIONS)
     given = {"least_score": options.least_score, "least_area_px": options.least_area_px}
     findings = replace(findings, **{key: value for key, value in given.items() if value is not None})
     if spec.masks is None:
-        looker: Looker = ClassifierLook(DenseClassifier(bundle, options.runtime), findings)
+        looker: Looker = ClassifierLook(_open_classifier(bundle, options), findings)
     else:
         # What a mask needs was chosen pixel by pixel at training; only what is asked for is added.
         least = (options.least_score or 0.0, options.least_area_px or 0)
         looker = MaskLook(bundle, options.runtime, least)
     return Inspector(bundle, options, findings, looker)
+
+
+def _open_classifier(bundle: Bundle, options: InspectOptions) -> DenseClassifier:
+    classifier = DenseClassifier(bundle, options.runtime)
+    if options.least_score is None and not looks_as_chosen(bundle.spec, classifier.is_dense):
+        raise BundleError(
+            f"{bundle.folder} holds {bundle.spec.form.kind} files, which can only be shown crops of a photo; "
+            "what counts as a finding was chosen by looking at every place, and does not hold for crops. "
+            "Inspect with the folder that training wrote or with an export to onnx or openvino, or choose it "
+            "for crops yourself: least_score under [inspection] (Python: options.inspection.least_score)"
+        )
+    return classifier
 
 
 def inspect_photo(inspector: Inspector, path: Path | str, progress: Progress = no_progress) -> InspectedPhoto:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flawmap.errors import AgreementError, BundleError
+from flawmap.errors import AgreementError, BundleError, OptionError
 from flawmap.records import Cleaning, Decoder, MaskSpec, ModelSpec, Photo, TrainedSegmenter
 from flawmap.stages.export import ExportOptions, agreement, export_segmenter, masks, runtimes_here
 from flawmap.stages.export.masks import check_masks
@@ -178,7 +178,7 @@ def test_answers_come_in_order_and_do_not_depend_on_company(
     together = list(segmenter.predict(images))
     for image, found in zip(images, together, strict=True):
         assert found.mask == segmenter.find(image).mask and found.mask.size_hw == image.shape[:2]
-    with pytest.raises(ValueError, match=r"need \(H, W, 3\) uint8 RGB"):
+    with pytest.raises(OptionError, match=r"need \(H, W, 3\) uint8 RGB"):
         segmenter.find(images[0].astype(np.float32))
 
 

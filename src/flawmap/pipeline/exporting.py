@@ -15,7 +15,7 @@ from flawmap.pipeline.using import Outcome, load
 from flawmap.records import FileKind, Precision, Progress, no_progress
 from flawmap.stages.export.agreement import Agreement
 from flawmap.stages.export.forms import choose_rows, prepare_calibration, require_form, to_form
-from flawmap.tools.bundle import Bundle, files_of, read_bundle, write_files
+from flawmap.tools.bundle import Bundle, check_place, files_of, read_bundle, write_files
 from flawmap.tools.classifier_maps import is_dense
 from flawmap.tools.photos import read_images
 from flawmap.tools.plain import to_plain
@@ -60,8 +60,9 @@ def export(
     options = (options or RunOptions()).resolved()
     bundle = read_plain_bundle(model)
     require_form(to, precision, bundle.spec)
-    if Path(out).exists() and not overwrite:
-        raise BundleError(f"{out} exists already. Choose another folder, or pass {option('--overwrite')}.")
+    check_place(Path(out), overwrite)
+    if Path(out).resolve() == bundle.folder.resolve():
+        raise BundleError(f"{out} is the model that is read here. Choose another folder.")
     is_reduced = precision != "float32"
     found = find_check_photos(model, bundle.spec, is_reduced, options, progress)
     calibration, check = divide(found, bundle, [precision], options)

@@ -16,12 +16,13 @@ from flawmap.pipeline.preparing import (
     choose,
     prepare,
     read_labelled,
+    select_candidates,
     select_entries,
 )
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_files, check_folder, write_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ def audit(
     from flawmap.stages.audit import audit_to_dict
     from flawmap.stages.split import write_splits
 
+    check_files(json_file, splits_file, inputs=[dataset])
     prepared = prepare(Path(dataset), (options or RunOptions()).resolved(), Timings(), progress)
     if json_file is not None:
         found = audit_to_dict(prepared.audit, prepared.dataset)
@@ -87,6 +89,9 @@ def rank(
 ) -> Ranked:
     """Score every candidate and choose one; ranking.csv and the charts go to `out`."""
     options = (options or RunOptions()).resolved()
+    if out is not None:
+        check_folder(Path(out))
+    candidates = select_candidates(options, progress)
     timings = Timings()
     prepared = prepare(Path(dataset), options, timings, progress)
     if prepared.dataset.has_masks and prepared.dataset.targets.all():
@@ -94,7 +99,7 @@ def rank(
             f"every photo of {dataset} shows every label: there is nothing to tell apart and no backbone to "
             "rank; masks are learnt by train, on the backbone that it is told"
         )
-    ranking = choose(prepared, options, timings, progress).ranking
+    ranking = choose(prepared, candidates, options, timings, progress).ranking
     lines = [*_lines(prepared), *texts.ranking_lines(ranking, top)]
     if out is not None:
         write_ranking_files(ranking, Path(out))
@@ -161,6 +166,7 @@ def zoo(
         max_parameters_millions=max_parameters_millions,
         licences=licences,
     ).resolved()
+    check_files(json_file)
     entries, skipped = select_entries(options)
     if json_file is not None:
         table = {"backbones": [texts.entry_record(e) for e in entries]}

@@ -24,7 +24,7 @@ from flawmap.stages.measure import (
     read_profiles,
     to_grey,
 )
-from flawmap.tools.files import write_file, write_json
+from flawmap.tools.files import check_files, write_file, write_json
 from flawmap.tools.grading import Exposure, Grade, GradingOptions, GradingTable, grade_width, read_grading
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
@@ -60,7 +60,7 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     photo: Path | str | None = None,
     *,
     scale: ScaleOptions | None = None,
-    grading: GradingOptions | None = None,
+    grading: GradingOptions | str | None = None,
     mask_threshold: int | None = None,
     options: MeasureOptions | None = None,
     json_file: Path | str | None = None,
@@ -69,11 +69,13 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     """Length, width, direction and pattern of every crack in a mask image.
 
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
-    at their word. A grade needs a scale. `overlay` is a PNG file to draw centre lines and largest widths in.
+    at their word. A grade needs a scale; `grading` may be the table's name alone. `overlay` is a PNG file to
+    draw centre lines and largest widths in.
     """
     for module in ("skimage", "cv2"):
         require_extra(module, "inspect")
-    _check_overlay(overlay, (mask, photo))
+    _check_overlay(overlay)
+    check_files(overlay, json_file, inputs=(mask, photo))
     scale, options = scale or ScaleOptions(), options or MeasureOptions()
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():
@@ -94,14 +96,9 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     return Measured(lines=lines, cracks=found.cracks, total=found.total, grades=grades)
 
 
-def _check_overlay(overlay: Path | str | None, inputs: Sequence[Path | str | None]) -> None:
-    if overlay is None:
-        return
-    path = Path(overlay)
-    if path.suffix.lower() != ".png":
-        raise OptionError(f"{option('--overlay')} is {path}; a file name that ends in .png was wanted")
-    if any(given is not None and path.resolve() == Path(given).resolve() for given in inputs):
-        raise OptionError(f"{option('--overlay')} is {path}, which is read here; give another file name")
+def _check_overlay(overlay: Path | str | None) -> None:
+    if overlay is not None and Path(overlay).suffix.lower() != ".png":
+        raise OptionError(f"{option('--overlay')} is {overlay}; a file name that ends in .png was wanted")
 
 
 def _write_overlay(path: Path, picture: np.ndarray) -> None:
@@ -238,6 +235,9 @@ def measure_profile(
     """
     check_scale(scale_mm_per_px)
     given = [files] if isinstance(files, str | Path) else files
+    if not given:
+        raise OptionError("no file given; CSV files of grey values were wanted")
+    check_files(json_file, inputs=given)
     profiles = [profile for file in given for profile in read_profiles(Path(file))]
     widths = measure_profiles(profiles, options, scale_mm_per_px)
     if json_file is not None:

@@ -17,6 +17,7 @@ from flawmap.errors import OptionError, PhotoError
 from flawmap.records import Answer, PhotoMask, Progress, no_progress
 from flawmap.tools.files import make_parents
 from flawmap.tools.mask_files import MaskWriter
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions, find_photos, read_images
 from flawmap.tools.runtime import Model, map_ordered
 
@@ -26,7 +27,7 @@ SUFFIXES = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(Options):
     """How photos are read for prediction."""
 
     photos: PhotoOptions = field(default_factory=PhotoOptions)

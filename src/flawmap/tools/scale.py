@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import OptionError, PhotoError, option
+from flawmap.tools.options import Options
 from flawmap.tools.surface import Scale, check_scale
 
 _FOCAL_TAG, _FOCAL_35_TAG = 0x920A, 0xA405
@@ -26,7 +27,7 @@ _DIAGONAL_35_MM = math.hypot(36, 24)
 
 
 @dataclass(frozen=True)
-class ScaleOptions:
+class ScaleOptions(Options):
     """Where a photo's scale comes from: one of these, or none at all."""
 
     mm_per_px: float | None = None
@@ -40,6 +41,7 @@ class ScaleOptions:
     """Width of the marker's black square that each photo shows."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_scale(self.mm_per_px)
         given = [name for name in ("mm_per_px", "distance_m", "marker_mm") if getattr(self, name) is not None]
         if len(given) > 1:

@@ -15,11 +15,12 @@ from flawmap.stages.audit.duplicates import all_pairs, exact_duplicates, leaks, 
 from flawmap.stages.audit.pictures import Pictures, read_pictures
 from flawmap.stages.audit.sources import Sources, find_sources
 from flawmap.stages.audit.suspects import label_suspects
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions
 
 
 @dataclass(frozen=True)
-class AuditOptions:
+class AuditOptions(Options):
     """What an audit may be told."""
 
     group_by: str | None = None
@@ -30,8 +31,9 @@ class AuditOptions:
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.5 <= self.min_suspect_score <= 1:
-            raise ValueError(f"min_suspect_score is {self.min_suspect_score}; wanted 0.5 to 1")
+            raise OptionError(f"min_suspect_score is {self.min_suspect_score}; wanted 0.5 to 1")
 
 
 def given_groups(dataset: Dataset, options: AuditOptions) -> tuple[str, ...] | None:

@@ -22,6 +22,7 @@ from flawmap.stages.embed.runners import Runner, choose_runner
 from flawmap.stages.embed.spread import BatchWork
 from flawmap.tools.execute import Engine, Execution, map_unordered
 from flawmap.tools.files import cache_folder
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.preprocess import fit_image
 from flawmap.tools.runtime import map_ordered, n_usable_cores
@@ -39,7 +40,7 @@ _N_CHECKED = 16
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
+class EmbedOptions(Options):
     """How photos are run through a backbone, and where the results are kept."""
 
     cache: Path | None = None
@@ -53,6 +54,7 @@ class EmbedOptions:
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.runtime not in get_args(EmbedRuntime):
             raise OptionError(
                 f"runtime is {self.runtime!r}; choose one of {', '.join(get_args(EmbedRuntime))}"

@@ -16,6 +16,7 @@ from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
 from flawmap.stages.fetch.transfer import Transfer, download, file_digest
 from flawmap.tools.files import write_file
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ ENTRIES: dict[str, FetchEntry] = {
 
 
 @dataclass(frozen=True)
-class FetchOptions:
+class FetchOptions(Options):
     """Where to take the archive from, and how patiently."""
 
     url: str | None = None
@@ -100,6 +101,7 @@ class FetchOptions:
     """Broken connections in a row, without a byte gained, before it gives up."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sha256 is not None:
             digest = self.sha256.lower().removeprefix("sha256:")
             if len(digest) != 64 or set(digest) - set("0123456789abcdef"):

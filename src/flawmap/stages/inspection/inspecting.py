@@ -15,6 +15,7 @@ from flawmap.stages.inspection.looking import ClassifierLook, Look, Looker, Mask
 from flawmap.stages.inspection.one_window import draw_window
 from flawmap.tools.bundle import Bundle, read_bundle
 from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.options import Options
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.regions import check_region, find_region
@@ -25,7 +26,7 @@ MOST_HEAT_CELLS = 1024
 
 
 @dataclass(frozen=True)
-class InspectOptions:
+class InspectOptions(Options):
     """How photos are inspected."""
 
     least_score: float | None = None

@@ -19,6 +19,7 @@ from pathlib import Path
 from flawmap.errors import OptionError, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.sample.photo import DrawnPhoto, draw_photo
+from flawmap.tools.options import Options
 
 POSITIVE, NEGATIVE = "Positive", "Negative"
 _COLUMNS: list[str] = [
@@ -28,7 +29,7 @@ _COLUMNS: list[str] = [
 
 
 @dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(Options):
     """How much to draw. Every value changes the pixels; equal options give equal bytes."""
 
     n_photos: int = 60
@@ -40,6 +41,7 @@ class SampleOptions:
     """Replace an earlier sample in the same folder; anything else there is never touched."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, low, high in (
             ("n_photos", 1, 100_000),
             ("tiles_per_photo", 2, 64),

@@ -295,7 +295,7 @@ def test_a_segmenter_is_no_classifier_and_the_reverse(bundle_folder: Path, tiny_
         ({"overlap_px": -1}, "overlap_px from 0 .* got -1"),
         ({"piece_px": 0}, "piece_px of 1 or more; got 0"),
         ({"multiple": 0}, "a multiple of 1 or more; got 0"),
-        ({"decoder": "segformer"}, "masks: decoder: wanted 'unet' or .* got 'segformer'"),
+        ({"decoder": "segformer"}, "masks: decoder: wanted 'unet', .* got 'segformer'"),
         ({"cleaning": Cleaning((0.5,))}, "masks: wanted 2 thresholds, one per label; got 1"),
         ({"cleaning": {"thresholds": [0.0, 2.0]}}, "masks: cleaning: thresholds are"),
     ],

@@ -76,6 +76,8 @@ def test_plain_values_are_taken_where_their_meaning_is_plain(tmp_path: Path) -> 
 
     count.__annotations__ = {"files": "Sequence[Path | str]"}
     count.__module__ = "flawmap.pipeline.using"
+    address: Any = "s3://bucket/photos"
+    assert to_value(Path | str, address, "photos", READING) is address
     (tmp_path / "a.jpg").touch()
     assert checked(count)(tmp_path.glob("*.jpg")) == 1
 

@@ -21,7 +21,7 @@ from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import ANY_FLAW
-from flawmap.records import CascadeSpec, Cleaning, Dataset, Progress, Thresholds
+from flawmap.records import CascadeSpec, Cleaning, Dataset, Progress, Thresholds, within
 from flawmap.stages.evaluate import choose_thresholds
 from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
 from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, write_spec
@@ -120,7 +120,8 @@ def _choose(
     """The skip threshold, the labels' thresholds and the rule, each from validation photos."""
     dataset, split = gated.dataset, gated.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
-    logits = run_logits(Classifier(labels, runtime), gated.validation_photos, options.photos, progress)
+    told = within(progress, "choosing what to skip")
+    logits = run_logits(Classifier(labels, runtime), gated.validation_photos, options.photos, told)
     truth = dataset.targets[split.validation]
     groups = judged.chosen.on_validation.groups()
     band = choose_thresholds(

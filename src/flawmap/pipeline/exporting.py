@@ -78,8 +78,8 @@ def export(
         agreement = compare_models(base, others, check, options, progress)[to, precision]
     if not agreement.passes:
         raise AgreementError(
-            f"{to} in {precision} does not answer as {bundle.folder} does: {'; '.join(agreement.failures)} "
-            f"({agreement.text}). No folder was written. Choose another precision."
+            f"{to} in {precision} does not answer as {bundle.folder} does on {agreement.n_photos:,} photos: "
+            f"{'; '.join(agreement.failures)}. No folder was written. {_remedy(precision)}"
         )
     measured = {
         "form": {**to_plain(agreement), "n_calibration": len(calibration.photos) if calibration else 0}
@@ -94,6 +94,15 @@ def export(
     if spec.masks is None and not is_dense(spec.form):
         lines += ("  inspect shows it crops that overlap by half: findings in large photos are coarser",)
     return Exported(lines=lines, left_out=found.unreadable, folder=written.folder, agreement=agreement)
+
+
+def _remedy(precision: Precision) -> str:
+    """What may help where a file does not answer as its model does."""
+    compare = "'flawmap benchmark' (Python: flawmap.benchmark) compares every form and precision"
+    if precision == "int8":
+        more = f"Fit it to more photos like those to come with {option('--calibrate')}"
+        return f"{more}, or choose another precision; {compare}."
+    return f"Choose another precision or form; {compare}."
 
 
 def read_plain_bundle(model: Path | str) -> Bundle:

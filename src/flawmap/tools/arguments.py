@@ -31,7 +31,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         bound = signature.bind(*given, **named)
         for name, value in bound.arguments.items():
             parameter = signature.parameters[name]
-            if value is not parameter.default:
+            if value is not parameter.default and isinstance(parameter.annotation, str):
                 hint = _to_type(parameter.annotation, function.__module__)
                 bound.arguments[name] = to_value(hint, value, name, _READING)
         return function(*bound.args, **bound.kwargs)

@@ -134,19 +134,28 @@ def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
     return head
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a run folder with a model in it, or a model folder."""
+    return any((folder / SPEC).is_file() for folder in _folders(path))
+
+
 def find_bundle(path: Path) -> Path:
     """The model folder itself, given RUN or RUN/model. Raises BundleError."""
-    for folder in (path, path / "model"):
+    for folder in _folders(path):
         if (folder / SPEC).is_file():
             return folder
+    remedy = "Give a run folder of 'flawmap train', or its model folder."
     if not path.exists():
-        raise BundleError(
-            f"there is no folder {path}. Give a run folder of 'flawmap train', or its model folder."
-        )
+        raise BundleError(f"there is no folder {path}. {remedy}")
+    if path.is_file():
+        raise BundleError(f"{path} is a file; a model's folder was wanted in its place. {remedy}")
     raise BundleError(
-        f"{path} holds no model: wanted {SPEC} in it or in {path / 'model'}. "
-        "Give a run folder of 'flawmap train', or its model folder."
+        f"{path} holds no model, which is named first: wanted {SPEC} in it or in {path / 'model'}. {remedy}"
     )
+
+
+def _folders(path: Path) -> tuple[Path, Path]:
+    return path, path / "model"
 
 
 def read_bundle(path: Path | str) -> Bundle:

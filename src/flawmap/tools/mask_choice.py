@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,9 +61,6 @@ class CleaningOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.criterion not in (None, *get_args(Criterion)):
-            known = ", ".join(get_args(Criterion))
-            raise OptionError(f"criterion is '{self.criterion}'; give one of {known}")
         if not all(0 < share < 1 for share in (*self.low_shares, *self.high_shares)):
             raise OptionError(
                 f"low_shares {self.low_shares} and high_shares {self.high_shares} have to lie between 0 and 1"

@@ -107,6 +107,8 @@ def _to_one_of(inner: tuple[Any, ...], hint: Any, value: Any, where: str, readin
     if value is None and type(None) in inner:
         return None
     choices = [choice for choice in inner if choice is not type(None)]
+    if type(value) in choices:
+        return value  # an address stays the text that it is where a path could be given too
     if len(choices) == 1:
         return to_value(choices[0], value, where, reading)  # whose message says what is wrong with it
     for choice in choices:
@@ -150,10 +152,10 @@ def _describe(hint: Any) -> str:
     """What a type asks for, in words."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
-        return " or ".join(repr(choice) for choice in inner)
+        return _either([repr(choice) for choice in inner])
     if origin in (typing.Union, types.UnionType):
         choices = [one for one in inner if one is not type(None) and not (one is str and Path in inner)]
-        return " or ".join(_describe(one) for one in choices)
+        return _either([_describe(one) for one in choices])
     if origin is tuple and inner[-1] is not Ellipsis:
         return f"a list of {len(inner)}: {', '.join(_describe(one) for one in inner)}"
     if origin in (tuple, Sequence):
@@ -163,6 +165,10 @@ def _describe(hint: Any) -> str:
     if is_dataclass(hint):
         return f"{typing.cast(type, hint).__name__}({_names(hint)})"
     return _WORDS.get(hint) or getattr(hint, "__name__", str(hint))
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _names(kind: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -55,12 +55,6 @@ class EmbedOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.runtime not in get_args(EmbedRuntime):
-            raise OptionError(
-                f"runtime is {self.runtime!r}; choose one of {', '.join(get_args(EmbedRuntime))}"
-            )
-        if self.engine not in get_args(Engine):
-            raise OptionError(f"engine is {self.engine!r}; choose one of {', '.join(get_args(Engine))}")
         if self.n_threads is not None and self.n_threads < 1:
             raise OptionError(f"n_threads is {self.n_threads}; give 1 or more")
 

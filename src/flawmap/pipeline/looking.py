@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flawmap.errors import DatasetError, PhotoError, require_extra
+from flawmap.errors import DatasetError, OptionError, PhotoError, require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.preparing import (
     Prepared,
@@ -89,6 +89,7 @@ def rank(
 ) -> Ranked:
     """Score every candidate and choose one; ranking.csv and the charts go to `out`."""
     options = (options or RunOptions()).resolved()
+    _check_count("top", top)
     if out is not None:
         check_folder(Path(out))
     candidates = select_candidates(options, progress)
@@ -130,6 +131,7 @@ def similar(
     from flawmap.tools.photos import read_photo
 
     options = (options or RunOptions()).resolved()
+    _check_count("count", count)
     try:
         query = read_photo(Path(photo), str(photo), options.photos)
     except PhotoError as error:
@@ -194,6 +196,7 @@ def draw_sample(
     return (
         f"{drawn.n_tiles:,} tiles of {drawn.n_photos:,} photos "
         f"({drawn.n_positive:,} flawed, {drawn.n_negative:,} good): {drawn.photos_folder}",
+        f"the photos that they were cut from, whole, to inspect: {Path(out) / 'site'}",
         f"what is true of them (masks, widths, sources): {drawn.truth_folder}",
     )
 
@@ -238,6 +241,11 @@ def convert(
     labels = ", ".join(read.labels)
     line = f"{len(read):,} photos ({flawed:,} flawed: {labels}) from {read.layout} to {to}: {out}"
     return Outcome(lines=(line,), left_out=read.unreadable)
+
+
+def _check_count(name: str, n: int) -> None:
+    if n < 1:
+        raise OptionError(f"{name} is {n}; 1 or more was wanted")
 
 
 def _lines(prepared: Prepared) -> tuple[str, ...]:

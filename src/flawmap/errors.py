@@ -54,6 +54,7 @@ class MissingExtraError(FlawmapError):
 _IN_PYTHON = {
     "--archive": "archive=…",
     "--backbones": "options.backbones",
+    "--cache": "options.embed.cache",
     "--calibrate": "options.forms.calibrate",
     "--cascade": "options.cascade",
     "--distance-m": "scale=ScaleOptions(distance_m=…)",

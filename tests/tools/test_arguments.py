@@ -55,6 +55,14 @@ def test_every_parameter_of_every_public_function_is_checked(name: str) -> None:
         (lambda: flawmap.RunOptions(task="segmentatoin"), "did you mean 'segmentation'"),  # type: ignore[arg-type]
         (lambda: replace(flawmap.RunOptions().rank, n_folds="x"), "RankOptions.n_folds: wanted a whole"),
         (lambda: flawmap.CompareOptions(max_distance_m=-1), "max_distance_m above 0"),
+        (lambda: flawmap.RunOptions(seed=-5), "seed is -5; 0 to 4294967295 was wanted"),
+        (
+            lambda: replace(flawmap.RunOptions().audit, group_by="(("),
+            "not a regular expression for --group-by",
+        ),
+        (lambda: flawmap.similar("a.jpg", "photos", count=0), "count is 0; 1 or more"),
+        (lambda: flawmap.measure_profile([]), "no file given"),
+        (lambda: flawmap.inspect("m", [], "s"), "no photos given"),
     ],
 )
 def test_a_slip_is_one_line(call: Any, message: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.errors import OptionError
-from flawmap.tools.files import check_files, check_folder, write_file
+from flawmap.tools.files import cache_folder, check_files, check_folder, write_file
 
 
 def test_names_that_cannot_be_files(tmp_path: Path) -> None:
@@ -26,6 +26,15 @@ def test_names_that_cannot_be_files(tmp_path: Path) -> None:
     for path in (tmp_path / "a.jpg", tmp_path / "folder" / ".." / "a.jpg", tmp_path / "link.jpg"):
         with pytest.raises(OptionError, match="it is read here"):
             check_files(path, inputs=[None, tmp_path / "a.jpg"])
+
+
+def test_a_file_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").touch()
+    monkeypatch.setenv("FLAWMAP_CACHE", str(tmp_path / "a.jpg"))
+    for given in (None, tmp_path / "a.jpg"):
+        with pytest.raises(OptionError, match=r"the cache .*a\.jpg is a file; name a folder with --cache"):
+            cache_folder(given)
+    assert cache_folder(tmp_path) == tmp_path
 
 
 def test_names_that_can_be_files_are_only_looked_at(tmp_path: Path) -> None:

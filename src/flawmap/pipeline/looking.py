@@ -233,8 +233,11 @@ def convert(
     progress: Progress = no_progress,
 ) -> Outcome:
     """Write photos and their masks in another layout, exact to the pixel; photos are copied."""
+    from flawmap.stages.convert import check_place
     from flawmap.stages.convert import convert as write_converted
 
+    if Path(dataset).is_dir():
+        check_place(Path(dataset), Path(out), overwrite)
     read = read_labelled(Path(dataset), (options or RunOptions()).resolved(), progress)
     write_converted(read, Path(out), to, overwrite=overwrite, progress=progress)
     flawed = int(read.is_flawed.sum())

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, option
 from flawmap.tools.plain import to_plain
 
 
@@ -76,9 +76,15 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def cache_folder(given: Path | None = None) -> Path:
-    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache."""
-    if given is not None:
-        return given
-    if named := os.environ.get("FLAWMAP_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawmap"
+    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache.
+
+    Raises OptionError where that is a file.
+    """
+    named = given or os.environ.get("FLAWMAP_CACHE")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(named) if named else user / "flawmap"
+    if folder.is_file():
+        raise OptionError(
+            f"the cache {folder} is a file; name a folder with {option('--cache')} or $FLAWMAP_CACHE"
+        )
+    return folder

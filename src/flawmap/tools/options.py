@@ -19,6 +19,8 @@ from flawmap.tools.plain import Reading, to_plain, to_record, to_value
 
 T = TypeVar("T")
 _READING = Reading(OptionError, key="option", record="a table of options")
+_SEEDS = 2**32
+"""How many there are that every library takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Options:
         for name, hint in _hints(type(self)).items():
             where = f"{type(self).__name__}.{name}"
             object.__setattr__(self, name, to_value(hint, getattr(self, name), where, _READING))
+        seed = getattr(self, "seed", None)
+        if seed is not None and not 0 <= seed < _SEEDS:
+            raise OptionError(f"seed is {seed}; 0 to {_SEEDS - 1} was wanted")
 
 
 @functools.cache

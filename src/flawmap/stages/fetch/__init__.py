@@ -15,7 +15,7 @@ from flawmap.records import Progress, no_progress
 from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
 from flawmap.stages.fetch.transfer import Transfer, download, file_digest
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_folder, write_file
 from flawmap.tools.options import Options
 
 
@@ -152,6 +152,7 @@ def fetch(
     entry, options, out = find_entry(name), options or FetchOptions(), Path(out)
     if out.exists() and not out.is_dir():
         raise OptionError(f"{out} is a file; name a folder for the data set")
+    check_folder(out)
     store = out / "archive"
     record = store / f"{entry.file_name}.sha256"
     wanted, origin = _wanted_digest(entry, options, record)

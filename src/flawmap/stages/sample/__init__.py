@@ -19,6 +19,7 @@ from pathlib import Path
 from flawmap.errors import OptionError, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.sample.photo import DrawnPhoto, draw_photo
+from flawmap.tools.files import check_folder
 from flawmap.tools.options import Options
 
 POSITIVE, NEGATIVE = "Positive", "Negative"
@@ -46,7 +47,6 @@ class SampleOptions(Options):
             ("n_photos", 1, 100_000),
             ("tiles_per_photo", 2, 64),
             ("tile_px", 64, 1024),
-            ("seed", 0, 2**63),
         ):
             if not low <= (value := getattr(self, name)) <= high:
                 raise OptionError(f"{name} is {value}; it has to be between {low} and {high}")
@@ -105,6 +105,7 @@ def _prepare(out: Path, options: SampleOptions) -> None:
     parts = ("photos", "site", "truth")
     if out.is_file():
         raise OptionError(f"{out} is a file; name a folder to draw the sample in")
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()):
         is_ours = (out / "truth" / "sample.json").is_file()
         if not (options.overwrite and is_ours):

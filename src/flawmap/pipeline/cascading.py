@@ -16,7 +16,7 @@ from flawmap.pipeline.mask_evaluating import evaluate_mask_model
 from flawmap.pipeline.mask_judging import JudgedMasks
 from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.masking import Masked, make_masks
-from flawmap.pipeline.preparing import Prepared, Timings, choose
+from flawmap.pipeline.preparing import Prepared, Timings, choose, select_candidates
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
@@ -52,7 +52,7 @@ def train_cascade(
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
     gated = replace(prepared, dataset=to_gate(prepared.dataset))
-    chosen = choose(gated, _for_gate(options), timings, progress)
+    chosen = choose(gated, select_candidates(options, progress), _for_gate(options), timings, progress)
     with timings.measure("train"):
         gate = learn_labels(gated, chosen, options, run.work / "labels", progress)
     with timings.measure("export"):

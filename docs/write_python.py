@@ -31,6 +31,7 @@ from flawmap.stages.measure import LocatedCrack, MeasureOptions, ProfileOptions
 from flawmap.stages.predict import PredictionRow
 from flawmap.stages.survey import Change
 from flawmap.tools import bundle, cascade, grading, runtime, scale, segmenting
+from flawmap.tools.options import Options
 
 TARGET = Path(__file__).with_name("python.md")
 INTRO = """# Python
@@ -123,6 +124,9 @@ from dataclasses import replace
 options = flawmap.RunOptions(seed=1)
 options = replace(options, rank=replace(options.rank, prefer="size"))
 ```
+
+Where options are wanted, nested dictionaries do too: `{"seed": 1, "rank": {"prefer": "size"}}`. A value of
+another type and a name that there is not raise `FlawmapError`, as does every mistake that you can mend.
 """
 INSPECT_OPTIONS = """## Options of inspections and services
 
@@ -180,7 +184,7 @@ def _doc(thing: object) -> str:
 
 def _record(kind: type) -> str:
     """A class: its docstring, its fields as a table, its public methods and properties as a list."""
-    parents = [base.__name__ for base in kind.__bases__ if base is not object]
+    parents = [base.__name__ for base in kind.__bases__ if base not in (object, Options)]
     also = f" Also the fields of {parents[0]}." if parents else ""
     text = f"### {kind.__name__}\n\n{_doc(kind)}{also} (`{_home(kind)}.{kind.__name__}`)\n"
     rows = [f"| `{name}` | `{hint}` | {meaning} |" for name, hint, _, meaning in _fields(kind)]

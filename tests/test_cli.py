@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -175,3 +176,33 @@ def test_an_unreadable_photo_is_said_once(tiny_bundle: Bundle, photo_folder: Pat
         assert done.returncode == 1, done.stderr
         assert (done.stdout + done.stderr).count("broken.png") == 1
     assert "7 photos: 3 crack, 3 good, 1 not readable; 0 for a person to look at" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--backbones", "efficientnet_lite00"), "did you mean 'efficientnet_lite0'"),
+        (("--licence", "none"), "no backbone is left of 'bundled' .*its licence is"),
+        (("--decoder", "unett"), "did you mean 'unet'"),
+        (("--logger", "wandbb"), "--logger: wanted 'wandb' or 'mlflow'"),
+        (("--task", "classification", "--cascade"), "a cascade ends in masks"),
+    ],
+)
+def test_what_can_be_refused_at_once_is_refused_before_photos_are_read(
+    tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    pytest.importorskip("timm")
+    done = run_here("train", tmp_path / "nothing", "--out", tmp_path / "run", *words)
+    assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
+    assert "nothing" not in done.stderr and not (tmp_path / "run").exists()
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    for words in (
+        ("audit", tmp_path / "nothing", "--json", tmp_path),
+        ("train", tmp_path / "nothing", "--out", tmp_path / "a.jpg" / "run"),
+        ("explain", tmp_path / "nothing", tmp_path / "a.jpg", "--out", tmp_path / "a.jpg"),
+    ):
+        done = run_here(*words)
+        assert done.returncode == 2 and "cannot write" in done.stderr, done.stderr

@@ -85,13 +85,18 @@ _HOMES = {
     "tools.photos": ("read_image",),
     "tools.scale": ("ScaleOptions",),
 }
+_CHECK = "flawmap.tools.arguments"
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a name's module when it is first asked for, so that predicting needs nothing of training."""
+    """Loads a name's module when it is first asked for, so that predicting needs nothing of training.
+
+    A function comes with the check of what it is given.
+    """
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(import_module(f"flawmap.{module}"), name)
+            found = getattr(import_module(f"flawmap.{module}"), name)
+            return found if isinstance(found, type) else import_module(_CHECK).checked(found)
     raise AttributeError(f"module 'flawmap' has no attribute '{name}'")
 
 

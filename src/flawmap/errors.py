@@ -56,6 +56,7 @@ class MissingExtraError(FlawmapError):
 _IN_PYTHON = {
     "--archive": "archive=…",
     "--backbones": "options.backbones",
+    "--cache": "options.embed.cache",
     "--calibrate": "options.forms.calibrate",
     "--cascade": "options.cascade",
     "--distance-m": "scale=ScaleOptions(distance_m=…)",
@@ -97,13 +98,17 @@ def option(flag: str) -> str:
     return f"{flag} (Python: {_IN_PYTHON[flag]})"
 
 
-def require_extra(module: str, extra: str) -> None:
-    """Raise MissingExtraError, naming the install command, unless `module` can be imported."""
+def require_extra(module: str, extra: str | None = None) -> None:
+    """Raise MissingExtraError, naming the install command, unless `module` can be imported.
+
+    `extra` is the part of flawmap that brings it; None: none does, and the module is installed by its name.
+    """
     import importlib.util
     import sys
 
     # What another thread is just importing may have no specification yet, which find_spec() refuses.
     if sys.modules.get(module) is None and importlib.util.find_spec(module) is None:
+        wanted = module if extra is None else f"'flawmap[{extra}]'"
         raise MissingExtraError(
-            f"this needs '{module}', which is not installed. Install it with: pip install 'flawmap[{extra}]'"
+            f"this needs '{module}', which is not installed. Install it with: pip install {wanted}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import flawmap
 from commands import run_here
@@ -146,3 +147,14 @@ def test_options_from_a_file_and_overlays_are_checked(files: tuple[Path, Path], 
         flawmap.measure(mask, overlay=mask)
     with pytest.raises(OptionError, match=r"ends in \.png"):
         flawmap.measure(mask, overlay=tmp_path / "drawn.jpg")
+
+
+def test_cracks_come_widest_first_in_print_and_file_alike(tmp_path: Path) -> None:
+    pixels = np.zeros((120, 160), np.uint8)
+    for row, width in ((20, 3), (60, 9), (100, 5)):
+        pixels[row : row + width, 10:150] = 255
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    done = run_here("measure", tmp_path / "mask.png", "--json", tmp_path / "cracks.json")
+    widths = [crack["width_max_px"] for crack in json.loads((tmp_path / "cracks.json").read_text())["cracks"]]
+    printed = [float(line.split(" ±")[0]) for line in done.stdout.splitlines() if " wide at " in line]
+    assert widths == sorted(widths, reverse=True) and printed == pytest.approx(widths, abs=0.01)

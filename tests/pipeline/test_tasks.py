@@ -10,7 +10,7 @@ import pytest
 
 from flawmap.errors import DatasetError, OptionError
 from flawmap.pipeline.cascading import choose_skip, to_gate
-from flawmap.pipeline.tasks import resolve_task, to_labels
+from flawmap.pipeline.tasks import check_task, resolve_task, to_labels
 from flawmap.records import Dataset, Photo
 from flawmap.tools.masks import to_photo_mask
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_is_refused() -> None:
         with pytest.raises(DatasetError, match="every photo of set shows a flaw"):
             resolve_task(flawed, task, cascade)
     with pytest.raises(OptionError, match="ends in masks"):
-        resolve_task(ONE_KIND_EACH, "classification", True)
+        check_task("classification", True)
     with pytest.raises(DatasetError, match="several labels each"):
         resolve_task(labels, "classification")
 

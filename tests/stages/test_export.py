@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flawmap.errors import AgreementError, BundleError
+from flawmap.errors import AgreementError, BundleError, OptionError
 from flawmap.records import Cut, LinearHead, Photo, Preprocessing, TrainedModel
 from flawmap.stages import export as stage
 from flawmap.stages.export import (
@@ -246,7 +246,7 @@ def test_photos_for_the_check_are_spread_and_limited(network, spec, photos, tmp_
 
 
 def test_wrong_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="n_photos of 1 or more"):
+    with pytest.raises(OptionError, match="n_photos of 1 or more"):
         ExportOptions(n_photos=0)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flawmap.errors import AgreementError, BundleError
+from flawmap.errors import AgreementError, BundleError, OptionError
 from flawmap.records import Cleaning, Decoder, MaskSpec, ModelSpec, Photo, TrainedSegmenter
 from flawmap.stages.export import ExportOptions, agreement, export_segmenter, masks, runtimes_here
 from flawmap.stages.export.masks import check_masks
@@ -178,7 +178,7 @@ def test_answers_come_in_order_and_do_not_depend_on_company(
     together = list(segmenter.predict(images))
     for image, found in zip(images, together, strict=True):
         assert found.mask == segmenter.find(image).mask and found.mask.size_hw == image.shape[:2]
-    with pytest.raises(ValueError, match=r"need \(H, W, 3\) uint8 RGB"):
+    with pytest.raises(OptionError, match=r"need \(H, W, 3\) uint8 RGB"):
         segmenter.find(images[0].astype(np.float32))
 
 
@@ -295,7 +295,7 @@ def test_a_segmenter_is_no_classifier_and_the_reverse(bundle_folder: Path, tiny_
         ({"overlap_px": -1}, "overlap_px from 0 .* got -1"),
         ({"piece_px": 0}, "piece_px of 1 or more; got 0"),
         ({"multiple": 0}, "a multiple of 1 or more; got 0"),
-        ({"decoder": "segformer"}, "masks: decoder: wanted 'unet' or .* got 'segformer'"),
+        ({"decoder": "segformer"}, "masks: decoder: wanted 'unet', .* got 'segformer'"),
         ({"cleaning": Cleaning((0.5,))}, "masks: wanted 2 thresholds, one per label; got 1"),
         ({"cleaning": {"thresholds": [0.0, 2.0]}}, "masks: cleaning: thresholds are"),
     ],

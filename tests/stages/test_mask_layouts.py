@@ -163,6 +163,18 @@ def test_what_has_no_counterpart_is_listed(tmp_path: Path) -> None:
     }
 
 
+def test_a_file_that_is_no_photo_is_not_called_one_without_a_mask(tmp_path: Path) -> None:
+    write_images(tmp_path, make_truth())
+    (tmp_path / "images" / "text.jpg").write_text("site visit of May\n")
+    (tmp_path / "images" / "empty.png").touch()
+    reasons = {
+        "images/empty.png": "not a photo: the file is empty (0 bytes)",
+        "images/text.jpg": "not a photo: text",
+    }
+    for options in (DatasetOptions(), DatasetOptions(unmasked_good=True)):
+        assert left_out(read_dataset(tmp_path, options)) == reasons
+
+
 def test_masks_of_no_photo_are_refused(tmp_path: Path) -> None:
     write_images(tmp_path, make_truth())
     for path in (tmp_path / "masks").iterdir():

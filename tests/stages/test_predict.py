@@ -214,3 +214,18 @@ def test_a_photo_on_its_side_is_read_upright(
         classifier, [str(tmp_path / "upright.png"), str(tmp_path / "turned.png")]
     )
     assert upright.probabilities == turned.probabilities
+
+
+def test_a_folder_without_photos_says_what_it_holds(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for found, message in (
+        (tiny_bundle.folder.parent, "which holds a model: the model is named first"),
+        (raw, rf"no photos in {raw}\. Give"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            list_photos([found])
+    (raw / "a.cr2").touch()
+    (raw / "b.txt").touch()
+    with pytest.raises(OptionError, match=r"it holds a\.cr2 \(camera raw .*export it.*\) and 1 more file"):
+        list_photos([raw])

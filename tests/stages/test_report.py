@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flawmap.errors import OptionError
 from flawmap.stages.report import (
     RandomSplit,
     ReportFacts,
@@ -207,7 +208,7 @@ def test_words() -> None:
 
 
 def test_options_and_claims_are_checked() -> None:
-    with pytest.raises(ValueError, match="n_mistakes"):
+    with pytest.raises(OptionError, match="n_mistakes"):
         ReportOptions(n_mistakes=-1)
     with pytest.raises(ValueError, match="honest_f1"):
         RandomSplit(0.9, 1.9, 10)

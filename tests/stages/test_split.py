@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Audit, Dataset, Photo, Split
 from flawmap.stages.split import SplitOptions, split, write_splits
 
@@ -147,5 +147,5 @@ def test_training_photos_that_stand_in_another_part_are_left_out(tmp_path: Path)
 
 
 def test_shares_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="test_share"):
+    with pytest.raises(OptionError, match="test_share"):
         SplitOptions(test_share=0.7)

@@ -106,13 +106,13 @@ def test_a_folder_without_a_model_says_what_was_wanted(tmp_path: Path, there: bo
         ({"format_version": 2}, "made by a newer flawmap.*pip install --upgrade"),
         ({"format_version": "1"}, "no format_version"),
         ({"lables": []}, "unknown key 'lables'; did you mean 'labels'"),
-        ({"labels": "crack"}, r"labels: wanted tuple\[str, \.\.\.\]; got 'crack'"),
+        ({"labels": "crack"}, r"labels: wanted a list, each a text; got 'crack'"),
         ({"labels": ["crack", "crack"]}, "different labels"),
-        ({"labels": ["crack", 3]}, "labels: wanted str; got 3"),
+        ({"labels": ["crack", 3]}, "labels: wanted a text; got 3"),
         ({"good_labels": ["fine"]}, "not all among the labels"),
-        ({"task": "detection"}, "task: wanted 'classification' or 'multilabel'"),
+        ({"task": "detection"}, "task: wanted 'classification', 'multilabel'"),
         ({"tile_hw": [1, 2, 3]}, "tile_hw: wanted"),
-        ({"tile_hw": [True, 2]}, "tile_hw: wanted int; got True"),
+        ({"tile_hw": [True, 2]}, "tile_hw: wanted a whole number; got True"),
         ({"cut": {"depth": 1}}, "cut: .*pooling"),
         ({"cut": {"depth": 1, "pooling": "median"}}, "cut: pooling: wanted 'average'"),
         ({"cut": 5}, "cut: wanted an object"),
@@ -300,3 +300,29 @@ def test_the_card_without_figures_says_so(tiny: SimpleNamespace) -> None:
     card = " ".join(to_card(tiny.make_spec(task="multilabel", good_labels=()), tiny.make_head()).split())
     assert "Not measured on held-back photos." in card and "model-index" not in card
     assert "sigmoid" in card and "A photo may carry several labels" in card
+
+
+def test_a_model_is_never_written_over_files_that_are_none(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").touch()
+    head = tiny_bundle.head
+    content = tiny_bundle.model_path.read_bytes()
+    with pytest.raises(BundleError, match="holds files that are no model"):
+        bundles.write_bundle(photos, tiny_bundle.spec, content, head, overwrite=True)
+    assert [path.name for path in photos.iterdir()] == ["a.jpg"]
+    bundles.write_bundle(tmp_path / "model", tiny_bundle.spec, content, head)
+    with pytest.raises(BundleError, match="exists already"):
+        bundles.write_bundle(tmp_path / "model", tiny_bundle.spec, content, head)
+    bundles.write_bundle(tmp_path / "model", tiny_bundle.spec, content, head, overwrite=True)
+
+
+def test_what_is_named_in_place_of_a_model_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    for path, message in (
+        (tmp_path / "a.jpg", "a.jpg is a file; a model's folder was wanted"),
+        (tmp_path, "holds no model, which is named first"),
+        (tmp_path / "none", "there is no folder"),
+    ):
+        with pytest.raises(BundleError, match=message):
+            bundles.read_bundle(path)

@@ -83,3 +83,15 @@ def test_tables_that_cannot_be_used(
         table = str(tmp_path / table)
     with pytest.raises(OptionError, match=said):
         read_grading(GradingOptions(table, exposure))
+
+
+def test_a_table_is_named_by_a_text_alone_and_a_file_that_is_missing_is_called_so(tmp_path: Path) -> None:
+    assert read_grading("bre-251") == read_grading(GradingOptions("bre-251"))
+    for name, message in (
+        ("bre251", "did you mean 'bre-251'"),
+        ("ours.toml", r"the grading table ours\.toml does not exist; name your TOML file, or one of: aci"),
+        (str(tmp_path / "ours"), "does not exist"),
+        (str(tmp_path), "is no file"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            read_grading(name)

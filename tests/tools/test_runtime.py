@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flawmap.errors import BundleError, MissingExtraError
+from flawmap.errors import BundleError, MissingExtraError, OptionError
 from flawmap.records import LinearHead, Thresholds
 from flawmap.tools.bundle import Bundle, write_bundle
 from flawmap.tools.files import cache_folder
@@ -83,7 +83,7 @@ def test_no_images(tiny_bundle: Bundle) -> None:
 
 
 def test_a_wrong_array_is_refused_with_a_remedy(tiny_bundle: Bundle) -> None:
-    with pytest.raises(ValueError, match=r"need \(H, W, 3\) uint8 RGB"):
+    with pytest.raises(OptionError, match=r"need \(H, W, 3\) uint8 RGB"):
         Classifier(tiny_bundle).predict([np.zeros((3, 64, 64), np.float32)])
 
 
@@ -122,7 +122,7 @@ def test_openvino_that_is_not_installed_is_named(
 
 @pytest.mark.parametrize("values", [{"runtime": "tensorrt"}, {"n_threads": 0}])
 def test_wrong_options_are_refused(values: dict) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(OptionError, match="wanted"):
         RuntimeOptions(**values)
 
 

@@ -48,8 +48,7 @@ def test_exif_tells_the_lens(tmp_path: Path) -> None:
     ("given", "said"),
     [
         ({"mm_per_px": 0.0}, "number above 0"),
-        ({"mm_per_px": 1.0, "marker_mm": 50.0}, "both given"),
-        ({"focal_mm": 50.0}, "--distance-m"),
+        ({"focal_mm": 50.0}, "a lens gives no scale by itself; give --distance-m"),
     ],
     ids=str,
 )
@@ -144,3 +143,20 @@ def test_markers_that_cannot_be_printed(
 ) -> None:
     with pytest.raises(OptionError, match=said):
         write_marker(tmp_path / name, size_mm, number)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mm_per_px": 0.1, "marker_mm": 50}, r"--mm-per-px \(Python: .*\) and --marker-mm .* are given"),
+        (
+            {"mm_per_px": 0.1, "focal_mm": 5},
+            r"--focal-mm .* goes with --distance-m .* --mm-per-px .* already",
+        ),
+        ({"marker_mm": -5}, "--marker-mm .* is -5; a number above 0"),
+        ({"distance_m": 2, "focal_mm": float("nan")}, "--focal-mm .* is nan; a number above 0"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(given: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        ScaleOptions(**given)

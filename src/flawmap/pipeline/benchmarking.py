@@ -26,7 +26,7 @@ from flawmap.stages.export.agreement import Agreement
 from flawmap.stages.export.forms import Prepared, find_obstacle, has_converter, prepare_calibration, to_form
 from flawmap.tools.bundle import Bundle, write_files
 from flawmap.tools.devices import Device
-from flawmap.tools.files import write_json
+from flawmap.tools.files import check_files, write_json
 from flawmap.tools.photos import read_images
 from flawmap.tools.plain import to_plain
 from flawmap.tools.runtime import RUNTIME_OF, Runtime, RuntimeOptions, n_usable_cores
@@ -84,6 +84,7 @@ def benchmark(
     range of the rounds tells.
     """
     options = (options or RunOptions()).resolved()
+    check_files(json_file, inputs=[dataset])
     bundle = read_plain_bundle(model)
     found = read_check_photos(Path(dataset), bundle.spec, options, progress)
     machine = _describe_machine(options, device)

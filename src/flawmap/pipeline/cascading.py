@@ -16,12 +16,12 @@ from flawmap.pipeline.mask_evaluating import evaluate_mask_model
 from flawmap.pipeline.mask_judging import JudgedMasks
 from flawmap.pipeline.mask_results import write_mask_results
 from flawmap.pipeline.masking import Masked, make_masks
-from flawmap.pipeline.preparing import Prepared, Timings, choose
+from flawmap.pipeline.preparing import Prepared, Timings, choose, select_candidates
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import ANY_FLAW
-from flawmap.records import CascadeSpec, Cleaning, Dataset, Progress, Thresholds
+from flawmap.records import CascadeSpec, Cleaning, Dataset, Progress, Thresholds, within
 from flawmap.stages.evaluate import choose_thresholds
 from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
 from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, write_spec
@@ -52,7 +52,7 @@ def train_cascade(
 ) -> Masked:
     """Everything after the split. Raises FlawmapError for what the user has to change."""
     gated = replace(prepared, dataset=to_gate(prepared.dataset))
-    chosen = choose(gated, _for_gate(options), timings, progress)
+    chosen = choose(gated, select_candidates(options, progress), _for_gate(options), timings, progress)
     with timings.measure("train"):
         gate = learn_labels(gated, chosen, options, run.work / "labels", progress)
     with timings.measure("export"):
@@ -120,7 +120,8 @@ def _choose(
     """The skip threshold, the labels' thresholds and the rule, each from validation photos."""
     dataset, split = gated.dataset, gated.split
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
-    logits = run_logits(Classifier(labels, runtime), gated.validation_photos, options.photos, progress)
+    told = within(progress, "choosing what to skip")
+    logits = run_logits(Classifier(labels, runtime), gated.validation_photos, options.photos, told)
     truth = dataset.targets[split.validation]
     groups = judged.chosen.on_validation.groups()
     band = choose_thresholds(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flawmap.pipeline.using import Outcome
 from flawmap.stages.survey import LIMITS, Change, CompareOptions, compare_surveys, read_survey
-from flawmap.tools.files import write_json
+from flawmap.tools.files import check_files, write_json
 
 _KINDS = ("new", "grown", "unchanged", "not found again", "not comparable")
 
@@ -33,6 +33,7 @@ def compare(
     Photos are paired by name, else by position, and only where the pictures themselves can be aligned.
     """
     options = options or CompareOptions()
+    check_files(json_file, inputs=[path for survey in (old, new) for path in Path(survey).glob("*")])
     changes = compare_surveys(read_survey(Path(old)), read_survey(Path(new)), options)
     counts = Counter(change.kind for change in changes)
     n = {kind: counts[kind] for kind in _KINDS}

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.errors import OptionError, option, require_extra
-from flawmap.pipeline.preparing import audit_entry, read_labelled, select_entries
+from flawmap.pipeline.preparing import audit_entry, read_labelled, select_candidates
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Dataset, Embeddings, Progress, no_progress
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_files, write_file
 
 _SUFFIXES = (".npz", ".parquet")
 
@@ -44,13 +44,12 @@ def embed(
 
     if Path(out).suffix.lower() not in _SUFFIXES:
         raise OptionError(f"{option('--out')} is {out}; give a name that ends in {' or '.join(_SUFFIXES)}")
+    check_files(out, inputs=[dataset])
     options = (options or RunOptions()).resolved()
     is_plain = options.backbones == "bundled" and not options.weights
-    entries = (audit_entry(),) if is_plain else select_entries(options, progress)[0]
-    if not entries:
-        raise OptionError(f"no backbone is left of '{options.backbones}'; widen {option('--backbones')}")
+    entry = audit_entry() if is_plain else select_candidates(options, progress)[0][0]
     found = read_labelled(Path(dataset), options, progress)
-    embeddings = embed_photos(found.photos, entries[0], options.embed, progress)
+    embeddings = embed_photos(found.photos, entry, options.embed, progress)
     write_embeddings(found, embeddings, Path(out))
     n_new = embeddings.n_computed
     line = f"{len(found):,} photos through {embeddings.backbone_id}, {n_new:,} of them anew: {out}"

@@ -15,7 +15,7 @@ from flawmap.pipeline.using import Outcome, load
 from flawmap.records import FileKind, Precision, Progress, no_progress
 from flawmap.stages.export.agreement import Agreement
 from flawmap.stages.export.forms import choose_rows, prepare_calibration, require_form, to_form
-from flawmap.tools.bundle import Bundle, files_of, read_bundle, write_files
+from flawmap.tools.bundle import Bundle, check_place, files_of, read_bundle, write_files
 from flawmap.tools.classifier_maps import is_dense, looks_as_chosen
 from flawmap.tools.photos import read_images
 from flawmap.tools.plain import to_plain
@@ -60,8 +60,9 @@ def export(
     options = (options or RunOptions()).resolved()
     bundle = read_plain_bundle(model)
     require_form(to, precision, bundle.spec)
-    if Path(out).exists() and not overwrite:
-        raise BundleError(f"{out} exists already. Choose another folder, or pass {option('--overwrite')}.")
+    check_place(Path(out), overwrite)
+    if Path(out).resolve() == bundle.folder.resolve():
+        raise BundleError(f"{out} is the model that is read here. Choose another folder.")
     is_reduced = precision != "float32"
     found = find_check_photos(model, bundle.spec, is_reduced, options, progress)
     calibration, check = divide(found, bundle, [precision], options)
@@ -77,8 +78,8 @@ def export(
         agreement = compare_models(base, others, check, options, progress)[to, precision]
     if not agreement.passes:
         raise AgreementError(
-            f"{to} in {precision} does not answer as {bundle.folder} does: {'; '.join(agreement.failures)} "
-            f"({agreement.text}). No folder was written. Choose another precision."
+            f"{to} in {precision} does not answer as {bundle.folder} does on {agreement.n_photos:,} photos: "
+            f"{'; '.join(agreement.failures)}. No folder was written. {_remedy(precision)}"
         )
     measured = {
         "form": {**to_plain(agreement), "n_calibration": len(calibration.photos) if calibration else 0}
@@ -96,6 +97,15 @@ def export(
             how = "for predict alone: inspect can only show it crops, for which its limits were not chosen"
         lines += (f"  {how}",)
     return Exported(lines=lines, left_out=found.unreadable, folder=written.folder, agreement=agreement)
+
+
+def _remedy(precision: Precision) -> str:
+    """What may help where a file does not answer as its model does."""
+    compare = "'flawmap benchmark' (Python: flawmap.benchmark) compares every form and precision"
+    if precision == "int8":
+        more = f"Fit it to more photos like those to come with {option('--calibrate')}"
+        return f"{more}, or choose another precision; {compare}."
+    return f"Choose another precision or form; {compare}."
 
 
 def read_plain_bundle(model: Path | str) -> Bundle:

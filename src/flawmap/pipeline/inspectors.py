@@ -19,20 +19,20 @@ from flawmap.stages.report import SurveyReportOptions
 from flawmap.stages.survey import Look, SurveyOptions
 from flawmap.tools.bundle import Bundle, digest_of
 from flawmap.tools.grading import GradingOptions
-from flawmap.tools.options import to_mapping
+from flawmap.tools.options import Options, to_mapping
 from flawmap.tools.plain import to_plain
 from flawmap.tools.scale import ScaleOptions
 
 
 @dataclass(frozen=True)
-class InspectOptions:
+class InspectOptions(Options):
     """What an inspection may be told. Keys of a TOML file: a table for each of these."""
 
     inspection: LookOptions = field(default_factory=LookOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
     scale: ScaleOptions = field(default_factory=ScaleOptions)
-    grading: GradingOptions | None = None
-    """A table of grades by width; None: nothing is graded."""
+    grading: GradingOptions | str | None = None
+    """A table of grades by width, or its name; None: nothing is graded."""
     survey: SurveyOptions = field(default_factory=SurveyOptions)
     report: SurveyReportOptions = field(default_factory=SurveyReportOptions)
 

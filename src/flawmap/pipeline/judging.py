@@ -9,7 +9,16 @@ import numpy as np
 from flawmap.pipeline.preparing import Chosen, Prepared
 from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
-from flawmap.records import Evaluation, LinearHead, ModelSpec, Progress, Thresholds, TrainedModel, no_progress
+from flawmap.records import (
+    Evaluation,
+    LinearHead,
+    ModelSpec,
+    Progress,
+    Thresholds,
+    TrainedModel,
+    no_progress,
+    within,
+)
 from flawmap.stages.evaluate import Truth, choose_thresholds, evaluate
 from flawmap.stages.rank import fit_probe
 from flawmap.stages.report import RandomSplit
@@ -40,7 +49,8 @@ def judge(
     dataset, split = prepared.dataset, prepared.split
     classifier = Classifier(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
     rows = np.concatenate([split.validation, split.test])
-    logits = run_logits(classifier, [dataset.photos[row] for row in rows], options.photos, progress)
+    told = within(progress, "evaluating")
+    logits = run_logits(classifier, [dataset.photos[row] for row in rows], options.photos, told)
     on_validation, on_test = logits[: len(split.validation)], logits[len(split.validation) :]
     spec = replace(bundle.spec, thresholds=_thresholds(on_validation, prepared, options))
     validation = _evaluate(on_validation, split.validation, prepared, spec, options)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from flawmap.errors import DatasetError, PhotoError, require_extra
+from flawmap.errors import DatasetError, OptionError, PhotoError, require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.preparing import (
     Prepared,
@@ -16,12 +16,13 @@ from flawmap.pipeline.preparing import (
     choose,
     prepare,
     read_labelled,
+    select_candidates,
     select_entries,
 )
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_files, check_folder, write_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ def audit(
     from flawmap.stages.audit import audit_to_dict
     from flawmap.stages.split import write_splits
 
+    check_files(json_file, splits_file, inputs=[dataset])
     prepared = prepare(Path(dataset), (options or RunOptions()).resolved(), Timings(), progress)
     if json_file is not None:
         found = audit_to_dict(prepared.audit, prepared.dataset)
@@ -87,6 +89,10 @@ def rank(
 ) -> Ranked:
     """Score every candidate and choose one; ranking.csv and the charts go to `out`."""
     options = (options or RunOptions()).resolved()
+    _check_count("top", top)
+    if out is not None:
+        check_folder(Path(out))
+    candidates = select_candidates(options, progress)
     timings = Timings()
     prepared = prepare(Path(dataset), options, timings, progress)
     if prepared.dataset.has_masks and prepared.dataset.targets.all():
@@ -94,7 +100,7 @@ def rank(
             f"every photo of {dataset} shows every label: there is nothing to tell apart and no backbone to "
             "rank; masks are learnt by train, on the backbone that it is told"
         )
-    ranking = choose(prepared, options, timings, progress).ranking
+    ranking = choose(prepared, candidates, options, timings, progress).ranking
     lines = [*_lines(prepared), *texts.ranking_lines(ranking, top)]
     if out is not None:
         write_ranking_files(ranking, Path(out))
@@ -125,6 +131,7 @@ def similar(
     from flawmap.tools.photos import read_photo
 
     options = (options or RunOptions()).resolved()
+    _check_count("count", count)
     try:
         query = read_photo(Path(photo), str(photo), options.photos)
     except PhotoError as error:
@@ -161,6 +168,7 @@ def zoo(
         max_parameters_millions=max_parameters_millions,
         licences=licences,
     ).resolved()
+    check_files(json_file)
     entries, skipped = select_entries(options)
     if json_file is not None:
         table = {"backbones": [texts.entry_record(e) for e in entries]}
@@ -188,6 +196,7 @@ def draw_sample(
     return (
         f"{drawn.n_tiles:,} tiles of {drawn.n_photos:,} photos "
         f"({drawn.n_positive:,} flawed, {drawn.n_negative:,} good): {drawn.photos_folder}",
+        f"the photos that they were cut from, whole, to inspect: {Path(out) / 'site'}",
         f"what is true of them (masks, widths, sources): {drawn.truth_folder}",
     )
 
@@ -224,14 +233,22 @@ def convert(
     progress: Progress = no_progress,
 ) -> Outcome:
     """Write photos and their masks in another layout, exact to the pixel; photos are copied."""
+    from flawmap.stages.convert import check_place
     from flawmap.stages.convert import convert as write_converted
 
+    if Path(dataset).is_dir():
+        check_place(Path(dataset), Path(out), overwrite)
     read = read_labelled(Path(dataset), (options or RunOptions()).resolved(), progress)
     write_converted(read, Path(out), to, overwrite=overwrite, progress=progress)
     flawed = int(read.is_flawed.sum())
     labels = ", ".join(read.labels)
     line = f"{len(read):,} photos ({flawed:,} flawed: {labels}) from {read.layout} to {to}: {out}"
     return Outcome(lines=(line,), left_out=read.unreadable)
+
+
+def _check_count(name: str, n: int) -> None:
+    if n < 1:
+        raise OptionError(f"{name} is {n}; 1 or more was wanted")
 
 
 def _lines(prepared: Prepared) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from flawmap.pipeline.preparing import Prepared
 from flawmap.pipeline.running import run_photos
 from flawmap.pipeline.settings import RunOptions
-from flawmap.records import MaskEvaluation, Progress
+from flawmap.records import MaskEvaluation, Progress, within
 from flawmap.stages.evaluate_masks import CleaningChoice, MaskedPhoto, choose_cleaning, evaluate_masks
 from flawmap.tools.bundle import Bundle, write_spec
 from flawmap.tools.mask_scores import to_levels
@@ -103,7 +103,8 @@ def choose_masks(
     looks: dict[bool, Looked] = {}
     for flips in (False, True):
         segmenter = Segmenter(_with_masks(bundle, flips=flips), runtime)
-        looked = Looked(segmenter, prepared, split.validation, options, work / str(flips), progress)
+        told = within(progress, f"choosing the thresholds{', mirrored too' if flips else ''}")
+        looked = Looked(segmenter, prepared, split.validation, options, work / str(flips), told)
         choices[flips] = choose_cleaning(looked.pairs, labels, looked.groups(), cleaning_options)
         looks[flips] = looked
     figures = {flips: _main_figure(choice, cleaning_options.criterion) for flips, choice in choices.items()}
@@ -128,7 +129,8 @@ def judge_masks(
     labels, split, cleaning = prepared.dataset.labels, prepared.split, chosen.choice.cleaning
     runtime = RuntimeOptions(n_threads=options.embed.n_threads)
     bundle = _with_masks(bundle, flips=chosen.has_flips, cleaning=cleaning)
-    looked = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", progress)
+    told = within(progress, "evaluating")
+    looked = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", told)
     test = evaluate_masks(looked.masked(), labels, cleaning, looked.groups(), options.evaluate_masks)
     metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
     return JudgedMasks(prepared, write_spec(bundle, replace(bundle.spec, metrics=metrics)), chosen, test)

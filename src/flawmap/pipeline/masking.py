@@ -11,7 +11,7 @@ from flawmap.pipeline import texts
 from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.mask_judging import JudgedMasks, choose_masks, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
-from flawmap.pipeline.preparing import Prepared, Timings, select_entries
+from flawmap.pipeline.preparing import Candidates, Prepared, Timings
 from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import (
@@ -88,11 +88,11 @@ def make_masks(
     return final, judged
 
 
-def choose_entry(options: RunOptions, progress: Progress) -> BackboneEntry:
+def choose_entry(candidates: Candidates, options: RunOptions) -> BackboneEntry:
     """The backbone under the decoder: the one of the options, or the only one that --backbones names."""
+    entries, skipped = candidates
     if options.backbones == "bundled" and not options.weights:
         wanted = options.train_masks.backbone
-        entries, skipped = select_entries(options, progress)
         found = [entry for entry in entries if entry.id == wanted]
         if not found:
             reasons = [one.reason for one in skipped if one.path == wanted]
@@ -102,7 +102,6 @@ def choose_entry(options: RunOptions, progress: Progress) -> BackboneEntry:
                 f"here are: {known or 'none'}"
             )
         return found[0]
-    entries, skipped = select_entries(options, progress)
     usable = [entry for entry in entries if entry.is_convolutional]
     exact = [entry for entry in usable if entry.id == options.backbones]
     usable = exact or usable  # the name of one may begin those of others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from flawmap.stages.measure import (
     read_profiles,
     to_grey,
 )
-from flawmap.tools.files import write_file, write_json
+from flawmap.tools.files import check_files, write_file, write_json
 from flawmap.tools.grading import Exposure, Grade, GradingOptions, GradingTable, grade_width, read_grading
+from flawmap.tools.mask_images import MAX_CLASS_INDEX
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
 from flawmap.tools.scale import ScaleOptions, find_scale
@@ -48,7 +49,7 @@ class Measured(Outcome):
     """Outcome of `measure`."""
 
     cracks: tuple[LocatedCrack, ...]
-    """From the top of the photo down."""
+    """The widest first, as they are printed and written."""
     total: CrackMeasurement | None
     """All cracks together; None where the mask is empty."""
     grades: tuple[Grade | None, ...] = ()
@@ -60,7 +61,7 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     photo: Path | str | None = None,
     *,
     scale: ScaleOptions | None = None,
-    grading: GradingOptions | None = None,
+    grading: GradingOptions | str | None = None,
     mask_threshold: int | None = None,
     options: MeasureOptions | None = None,
     json_file: Path | str | None = None,
@@ -69,11 +70,13 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     """Length, width, direction and pattern of every crack in a mask image.
 
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
-    at their word. A grade needs a scale. `overlay` is a PNG file to draw centre lines and largest widths in.
+    at their word. A grade needs a scale; `grading` may be the table's name alone. `overlay` is a PNG file to
+    draw centre lines and largest widths in.
     """
     for module in ("skimage", "cv2"):
         require_extra(module, "inspect")
-    _check_overlay(overlay, (mask, photo))
+    _check_overlay(overlay)
+    check_files(overlay, json_file, inputs=(mask, photo))
     scale, options = scale or ScaleOptions(), options or MeasureOptions()
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():
@@ -85,6 +88,7 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     except PhotoError as error:
         raise PhotoError(f"{photo}: {error}") from None
     found = measure_cracks(pixels, None if image is None else to_grey(image), options, found_scale)
+    found = replace(found, cracks=tuple(sorted(found.cracks, key=lambda one: -one.measurement.width_max_px)))
     grades = () if table is None else tuple(_grade(crack.measurement, *table) for crack in found.cracks)
     if json_file is not None:
         write_json(Path(json_file), _to_json(found, grades, table))
@@ -94,14 +98,9 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     return Measured(lines=lines, cracks=found.cracks, total=found.total, grades=grades)
 
 
-def _check_overlay(overlay: Path | str | None, inputs: Sequence[Path | str | None]) -> None:
-    if overlay is None:
-        return
-    path = Path(overlay)
-    if path.suffix.lower() != ".png":
-        raise OptionError(f"{option('--overlay')} is {path}; a file name that ends in .png was wanted")
-    if any(given is not None and path.resolve() == Path(given).resolve() for given in inputs):
-        raise OptionError(f"{option('--overlay')} is {path}, which is read here; give another file name")
+def _check_overlay(overlay: Path | str | None) -> None:
+    if overlay is not None and Path(overlay).suffix.lower() != ".png":
+        raise OptionError(f"{option('--overlay')} is {overlay}; a file name that ends in .png was wanted")
 
 
 def _write_overlay(path: Path, picture: np.ndarray) -> None:
@@ -122,14 +121,16 @@ def _read_photo(path: Path) -> np.ndarray:
 def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
     """(H, W) bool, of the photo's size where there is one."""
     from flawmap.tools import rle
-    from flawmap.tools.mask_images import MAX_CLASS_INDEX, MaskImageOptions, read_value_runs
+    from flawmap.tools.mask_images import MaskImageOptions, read_value_runs
 
-    height, width = _read_photo(path).shape[:2]
+    shown = _read_photo(path)
+    height, width = shown.shape[:2]
     record = Photo(path, path.name, "", (height, width))
     try:
         runs = read_value_runs(path, record, MaskImageOptions(threshold), PhotoOptions(), MAX_CLASS_INDEX)
     except MaskError as error:
-        raise MaskError(f"{path}: {error}") from None
+        hint = _looks_like_photo(shown)
+        raise MaskError(f"{path}: {error}{hint}") from None
     if image is not None and image.shape[:2] != (height, width):
         photo = f"{image.shape[1]}×{image.shape[0]}"
         raise MaskError(f"{path}: the mask is {width}×{height}, the photo {photo}; the same size was wanted")
@@ -137,6 +138,14 @@ def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> n
     for one in runs.values():
         pixels |= rle.decode(one, (height, width))
     return pixels
+
+
+def _looks_like_photo(shown: np.ndarray) -> str:
+    """What is added where a mask that cannot be read is full of colours, as photos are."""
+    n_shown = len(np.unique(shown.reshape(-1, 3), axis=0))
+    if n_shown <= MAX_CLASS_INDEX:
+        return ""
+    return f". It looks like a photo, which goes to {option('--photo')}; its mask comes first"
 
 
 def _grade(found: CrackMeasurement, table: GradingTable, exposure: Exposure | None) -> Grade | None:
@@ -174,7 +183,6 @@ def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]
     if found.total is None:
         return ["no crack in this mask"]
     rows = list(zip(found.cracks, grades or (None,) * len(found.cracks), strict=True))
-    rows.sort(key=lambda row: -row[0].measurement.width_max_px)
     lines = [_crack_line(crack, grade) for crack, grade in rows[:_SHOWN]]
     if len(rows) > _SHOWN:
         lines.append(f"… and {len(rows) - _SHOWN} more, none of them wider")
@@ -238,6 +246,9 @@ def measure_profile(
     """
     check_scale(scale_mm_per_px)
     given = [files] if isinstance(files, str | Path) else files
+    if not given:
+        raise OptionError("no file given; CSV files of grey values were wanted")
+    check_files(json_file, inputs=given)
     profiles = [profile for file in given for profile in read_profiles(Path(file))]
     widths = measure_profiles(profiles, options, scale_mm_per_px)
     if json_file is not None:

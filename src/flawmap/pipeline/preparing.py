@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -152,9 +152,36 @@ def select_entries(
     return tuple(kept), tuple(skipped)
 
 
-def choose(prepared: Prepared, options: RunOptions, timings: Timings, progress: Progress) -> Chosen:
-    """Embed through every backbone that can be had, and rank them on the training and validation parts."""
+Candidates = tuple[tuple[BackboneEntry, ...], tuple[Unreadable, ...]]
+"""The backbones that a run may choose among, and those passed over."""
+
+
+def select_candidates(options: RunOptions, progress: Progress) -> Candidates:
+    """As select_entries(), before any photo is read. Raises BackboneError where none is left."""
     entries, skipped = select_entries(options, progress)
+    if not entries:
+        raise BackboneError(_none_left(options, skipped))
+    return entries, skipped
+
+
+def _none_left(options: RunOptions, skipped: Sequence[Unreadable]) -> str:
+    reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+    remedy = f"widen {option('--backbones')} or the limits"
+    return f"no backbone is left of '{options.backbones}' ({reasons}); {remedy}"
+
+
+def choose(
+    prepared: Prepared,
+    candidates: Candidates,
+    options: RunOptions,
+    timings: Timings,
+    progress: Progress,
+) -> Chosen:
+    """Embed through every backbone that can be had, and rank them on the training and validation parts.
+
+    Raises BackboneError where none of the candidates can be had.
+    """
+    entries, skipped = candidates
     by_id: dict[str, tuple[BackboneEntry, Embeddings]] = {}
     left_out = list(skipped)
     for entry in entries:
@@ -167,10 +194,7 @@ def choose(prepared: Prepared, options: RunOptions, timings: Timings, progress: 
         except BackboneError as error:
             left_out.append(Unreadable(entry.id, str(error)))
     if not by_id:
-        reasons = "; ".join(f"{item.path}: {item.reason}" for item in left_out[:3])
-        raise BackboneError(
-            f"no backbone is left of '{options.backbones}' ({reasons}); widen {option('--backbones')}"
-        )
+        raise BackboneError(_none_left(options, left_out))
     with timings.measure("rank"):
         ranking = rank(
             [embeddings for _, embeddings in by_id.values()],

@@ -16,7 +16,7 @@ from flawmap.stages.report import SurveyReportOptions
 from flawmap.stages.survey import SurveyOptions, name_parts, shrink
 from flawmap.tools.close_ups import cut_close_up
 from flawmap.tools.grading import GradingOptions, read_grading
-from flawmap.tools.options import to_mapping
+from flawmap.tools.options import Options, to_mapping
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import Reading, to_record
 from flawmap.tools.scale import ScaleOptions
@@ -37,7 +37,7 @@ class SeenFile:
 
 
 @dataclass(frozen=True)
-class TellingOptions:
+class TellingOptions(Options):
     """How the sizes of a survey that was looked at already are told."""
 
     scale: ScaleOptions = field(default_factory=ScaleOptions)
@@ -49,6 +49,7 @@ class TellingOptions:
     """As SurveyOptions.part_by."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scale.marker_mm is not None:
             raise OptionError("a marker gives its scale while photos are measured: inspect them with it")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.errors import OptionError, option
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_folder, write_file
 from flawmap.tools.plain import different_options
 
 MARK = "run.json"
@@ -71,6 +71,7 @@ def check_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: boo
     run = RunFolder(path)
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; {option('--out')} wants a folder that flawmap may make")
+    check_folder(path)
     if path.exists() and any(path.iterdir()):
         if not (path / MARK).is_file():
             raise OptionError(

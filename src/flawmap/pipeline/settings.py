@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flawmap.errors import OptionError
-from flawmap.pipeline.tasks import Task
+from flawmap.pipeline.tasks import Task, check_task
 from flawmap.stages.audit import AuditOptions
 from flawmap.stages.benchmark import BenchmarkOptions
 from flawmap.stages.dataset import DatasetOptions
@@ -20,13 +20,14 @@ from flawmap.stages.report import ReportOptions
 from flawmap.stages.split import SplitOptions
 from flawmap.stages.train.options import MaskTrainOptions, TrainOptions
 from flawmap.tools.files import cache_folder
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions
 
 _SEEDED = ("audit", "split", "rank", "train", "train_masks", "evaluate", "evaluate_masks", "cleaning")
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Options):
     """What a run may be told. Keys of a TOML file: these names, and a table for each stage."""
 
     seed: int | None = None
@@ -58,6 +59,7 @@ class RunOptions:
 
     def resolved(self) -> RunOptions:
         """With the seed, the cache folder and the way photos are read handed to every stage."""
+        check_task(self.task, self.cascade)
         if self.max_parameters_millions is not None and self.max_parameters_millions <= 0:
             raise OptionError(
                 f"max_parameters_millions is {self.max_parameters_millions}; give a number above 0"

@@ -49,6 +49,8 @@ def find_survey_photos(given: Sequence[Place]) -> dict[str, Place]:
     A photo that is not there becomes a row with an error. Raises OptionError for any other path that is
     not there, and for a folder, pattern or address without photos.
     """
+    if not given:
+        raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
     near = [item for item in given if not is_remote(item)]
     for item in map(str, near):
         if not (Path(item).exists() or glob.has_magic(item) or is_photo_name(item)):

@@ -15,6 +15,14 @@ GOOD = "good"
 ANY_FLAW = "flaw"
 
 
+def check_task(wanted: Task, is_cascade: bool) -> None:
+    """Raise OptionError for a cascade that is to end in labels."""
+    if is_cascade and wanted not in ("auto", "segmentation"):
+        raise OptionError(
+            f"a cascade ends in masks, and {option('--task')} is {wanted}; leave one of them out"
+        )
+
+
 def resolve_task(dataset: Dataset, wanted: Task, is_cascade: bool = False) -> tuple[Dataset, bool]:
     """The data set as the task sees it, and whether masks are to be learnt.
 
@@ -26,10 +34,6 @@ def resolve_task(dataset: Dataset, wanted: Task, is_cascade: bool = False) -> tu
         raise DatasetError(
             f"{dataset.root} holds labels ({dataset.layout}) and no masks, so no mask can be learnt; give "
             f"photos with masks, or leave out {option('--cascade' if is_cascade else '--task')}"
-        )
-    if is_cascade and wanted not in ("auto", "segmentation"):
-        raise OptionError(
-            f"a cascade ends in masks, and {option('--task')} is {wanted}; leave one of them out"
         )
     if dataset.has_masks:
         if is_cascade or wanted == "classification":

@@ -88,6 +88,9 @@ def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -
         if m.get(key) is not None:
             beside = f"   without any mask {empty[key]:.3f}" if empty.get(key) is not None else ""
             lines.append(f"  {name:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
+    ceilings = [f"{key} {m[key]:.3f}" for key in m.get("ceiling", ()) if m.get(key) is not None]
+    if ceilings:
+        lines.append(f"  {'ceilings':<18}{', '.join(ceilings)}")
     for label, figures in m["per_class"].items() if len(m["per_class"]) > 1 else ():
         dice = figures["flaw_dice"]
         said = "no photo shows it" if dice is None else f"flaw Dice {dice:.3f}"

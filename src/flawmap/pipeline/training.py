@@ -16,7 +16,7 @@ from flawmap.pipeline.labelling import export_labels, learn_shallow_or_deep
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import choose_entry, train_masks
 from flawmap.pipeline.photo_findings import choose_photo_findings
-from flawmap.pipeline.preparing import Timings, choose, prepare
+from flawmap.pipeline.preparing import Timings, choose, prepare, select_candidates
 from flawmap.pipeline.results import Finished, write_results
 from flawmap.pipeline.runfolder import check_run, start_run
 from flawmap.pipeline.settings import RunOptions
@@ -53,19 +53,23 @@ def train(
     """
     require_extra("torch", "train")
     given = options or RunOptions()
+    for logger in (given.train.logger, given.train_masks.logger):
+        if logger is not None:
+            require_extra(logger)
     asked = {"dataset": str(Path(dataset).resolve()), "options": to_mapping(given), "version": __version__}
     options = given.resolved()
     timings = Timings()
     run = check_run(Path(out), asked, overwrite=overwrite, resume=resume)
+    candidates = select_candidates(options, progress)
     prepared = prepare(Path(dataset), options, timings, progress)
-    entry = choose_entry(options, progress) if prepared.learns_masks else None
+    entry = choose_entry(candidates, options) if prepared.learns_masks else None
     start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
     if entry is not None:
         learn = train_cascade if options.cascade else train_masks
         masked = learn(prepared, entry, run, options, timings, command, progress)
         return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
-    ranked = choose(prepared, options, timings, progress)
+    ranked = choose(prepared, candidates, options, timings, progress)
     write_ranking_files(ranked.ranking, run.path)
     with timings.measure("train"):
         chosen, model = learn_shallow_or_deep(prepared, ranked, options, run.work, progress)

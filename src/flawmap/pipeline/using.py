@@ -30,13 +30,14 @@ from flawmap.stages.predict import (
     write_rows,
 )
 from flawmap.tools.bundle import read_bundle
+from flawmap.tools.files import check_files, check_folder
+from flawmap.tools.mask_files import Form, MaskWriter, open_mask_writer
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
     from flawmap.tools.cascade import Cascade
-    from flawmap.tools.mask_files import Form, MaskWriter
     from flawmap.tools.segmenting import Segmenter
 
 
@@ -112,6 +113,7 @@ def evaluate(
     from flawmap.pipeline.sources import find_groups
 
     options = (options or RunOptions()).resolved()
+    check_files(json_file, inputs=[dataset])
     loaded = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
     found = read_labelled(Path(dataset), options, progress)
     test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
@@ -218,18 +220,18 @@ def _table(out: Path | str | None, masks: Form | None) -> Path | None:
     if masks is None:
         if out is not None:
             check_output(Path(out))
+            check_files(out)
         return None if out is None else Path(out)
     if out is None or Path(out).is_file() or Path(out).suffix.lower() in (".csv", ".jsonl"):
         found = "none" if out is None else f"{out}"
         raise OptionError(
             f"{option('--masks')} writes files into a folder; {option('--out')} is {found}: name a folder"
         )
+    check_folder(Path(out))
     return Path(out) / "results.csv"
 
 
 def _open_writer(model: Classifier | Segmenter | Cascade, form: Form, folder: Path) -> MaskWriter:
-    from flawmap.tools.mask_files import open_mask_writer
-
     masks = model.spec.masks
     if masks is None:
         raise OptionError(
@@ -248,8 +250,10 @@ def explain(
     max_megapixels: float | None = None,
 ) -> tuple[str, ...]:
     """Write a picture of where the model saw what it says about one photo."""
-    from flawmap.stages.explain import explain_photo, write_explanation
+    from flawmap.stages.explain import check_picture, explain_photo, write_explanation
 
+    check_picture(Path(out))
+    check_files(out, inputs=[photo])
     classifier = load_classifier(model)
     try:
         image = read_image(Path(photo), to_photo_options(max_megapixels))

@@ -4,7 +4,7 @@ Photos are always in the order of `Dataset.photos` (sorted by name); every array
 row per photo in that order.
 """
 
-from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress
+from flawmap.records.basics import Decoder, Part, Pooling, Progress, no_progress, within
 from flawmap.records.choice import Candidate, Cut, CutCost, Embeddings, LinearHead, Preprocessing, Ranking
 from flawmap.records.data import Audit, Dataset, LabelSuspect, Photo, Split, Unreadable
 from flawmap.records.inspection import (
@@ -111,4 +111,5 @@ __all__ = [
     "WidthSource",
     "Window",
     "no_progress",
+    "within",
 ]

@@ -28,6 +28,11 @@ def no_progress(what: str, n_done: int, n_total: int) -> None:
     """The Progress that says nothing."""
 
 
+def within(progress: Progress, step: str) -> Progress:
+    """The Progress that names the step of a job before what is done in it."""
+    return lambda what, n_done, n_total: progress(f"{step}: {what}", n_done, n_total)
+
+
 def check(ok: bool, wanted: str, got: object) -> None:
     """Raise ValueError, saying what was wanted and what came, unless `ok`."""
     if not ok:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flawmap.errors import OptionError
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
-class ServeOptions:
+class ServeOptions(Options):
     """How a service listens, where it keeps things, and how much it takes."""
 
     host: str = "127.0.0.1"
@@ -44,6 +45,7 @@ class ServeOptions:
     """Where people reach the page, for the links that the webhook sends; None: the address listened on."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.port <= 65535:
             raise OptionError(f"port is {self.port}; 0 to 65535 was wanted")
         for name in ("max_photo_mb", "max_megapixels", "max_request_mb", "max_waiting", "watch_poll_s"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import Progress, no_progress
+from flawmap.tools.options import Options
 from flawmap.tools.runtime import map_ordered
 
 K = TypeVar("K")
@@ -19,7 +20,7 @@ Work = Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
+class BenchmarkOptions(Options):
     """How long is measured."""
 
     n_rounds: int = 5
@@ -27,6 +28,7 @@ class BenchmarkOptions:
     """Photos a round, the same for all; a quarter of them on one thread, for the time of one photo."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("n_rounds", "n_photos"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; give 1 or more")

@@ -23,7 +23,7 @@ from typing import Literal, get_args
 
 from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Dataset, Part, Progress, no_progress
-from flawmap.tools.files import make_parents
+from flawmap.tools.files import check_folder, make_parents
 from flawmap.tools.mask_files import Form, MaskWriter, open_mask_writer
 from flawmap.tools.mask_files.writers import write_class_names
 from flawmap.tools.places import place_of
@@ -56,7 +56,7 @@ def convert(
         raise OptionError(f"no layout '{to}'; {', '.join(LAYOUTS)} are known")
     if not dataset.has_masks:
         raise DatasetError(f"{dataset.root} holds labels ({dataset.layout}); masks were wanted")
-    _check_out(dataset.root, out, overwrite)
+    check_place(dataset.root, out, overwrite)
     with _whole_folder(out) as folder:
         _write(dataset, folder, to, progress)
         if to != "coco":  # at the top, whatever the parts
@@ -88,12 +88,14 @@ def _write(dataset: Dataset, folder: Path, to: Layout, progress: Progress) -> No
         raise
 
 
-def _check_out(root: Path, out: Path, overwrite: bool) -> None:
+def check_place(root: Path, out: Path, overwrite: bool) -> None:
+    """Raise OptionError unless a conversion of the data set at `root` may be written to `out`."""
     here, there = root.resolve(), out.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise OptionError(f"{out} and the data set {root} lie inside each other; name another folder")
     if out.is_file():
         raise OptionError(f"{out} is a file; name a folder to convert into")
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()):
         if not (out / _MARK).is_file():
             raise OptionError(f"{out} holds files already; name an empty or a new folder")

@@ -29,6 +29,7 @@ from flawmap.tools.figures import (
     true_label_scores,
 )
 from flawmap.tools.files import write_json
+from flawmap.tools.options import Options
 from flawmap.tools.plain import to_plain
 from flawmap.tools.thresholds import best_threshold, calibrated_threshold, fit_temperature, review_band
 
@@ -36,7 +37,7 @@ _CURVE_POINTS = 200
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Options):
     """Rates are shares, 0..1. Costs are per photo; where only one is given the other counts as 1."""
 
     max_miss_rate: float = 0.01
@@ -49,6 +50,7 @@ class EvaluateOptions:
     """Rates of misses and false alarms that a reader asks about; `max_miss_rate` is added."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.0 <= self.max_miss_rate < 1.0:
             raise OptionError(f"max_miss_rate is {self.max_miss_rate}; give a share from 0 to below 1")
         for name in ("cost_miss", "cost_false_alarm"):

@@ -22,6 +22,7 @@ from flawmap.tools.files import write_json
 from flawmap.tools.mask_choice import CleaningChoice, CleaningOptions, choose_cleaning
 from flawmap.tools.mask_cleaning import clean_masks
 from flawmap.tools.mask_scores import harmonic, photo_counts
+from flawmap.tools.options import Options
 from flawmap.tools.plain import to_plain
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class EvaluateMasksOptions:
+class EvaluateMasksOptions(Options):
     """`tolerance_px` is a Euclidean distance between pixel centres, for the tolerant figures."""
 
     tolerance_px: float = 2.0
@@ -48,6 +49,7 @@ class EvaluateMasksOptions:
     """How many of the best, the typical and the worst photos are named."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.tolerance_px <= 100:
             raise OptionError(f"tolerance_px is {self.tolerance_px}; give 0 to 100 pixels (2 is usual)")
         if self.n_resamples < 1:

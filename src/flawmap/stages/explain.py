@@ -190,13 +190,18 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
     return np.asarray(canvas)
 
 
+def check_picture(path: Path) -> None:
+    """Raise OptionError unless a picture can have this name."""
+    if path.suffix.lower() not in PICTURES or path.is_dir():
+        raise OptionError(f"cannot write a picture to {path}. Name it {' or '.join(PICTURES)}.")
+
+
 def write_explanation(image: np.ndarray, explanation: Explanation, path: Path | str) -> None:
     """Write the picture as PNG or JPEG. Raises OptionError for another extension or a folder."""
     from PIL import Image
 
     path = Path(path)
-    if path.suffix.lower() not in PICTURES or path.is_dir():
-        raise OptionError(f"cannot write a picture to {path}. Name it {' or '.join(PICTURES)}.")
+    check_picture(path)
     make_parents(path)
     unfinished = path.with_name(f".{path.name}.partial{path.suffix}")
     try:

@@ -15,9 +15,11 @@ import numpy as np
 
 from flawmap.errors import OptionError, PhotoError
 from flawmap.records import Answer, PhotoMask, Progress, no_progress
+from flawmap.tools.bundle import is_bundle
 from flawmap.tools.files import make_parents
 from flawmap.tools.mask_files import MaskWriter
-from flawmap.tools.photos import PhotoOptions, find_photos, read_images
+from flawmap.tools.options import Options
+from flawmap.tools.photos import Found, PhotoOptions, find_photos, read_images
 from flawmap.tools.runtime import Model, map_ordered
 
 COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
@@ -26,7 +28,7 @@ SUFFIXES = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(Options):
     """How photos are read for prediction."""
 
     photos: PhotoOptions = field(default_factory=PhotoOptions)
@@ -74,8 +76,11 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
     """
     paths: list[str] = []
     for item in [os.fspath(item) for item in given]:
+        why = ""
         if Path(item).is_dir():
-            found = [os.path.join(item, name) for _, name in find_photos(Path(item)).files]  # noqa: PTH118
+            listed = find_photos(Path(item))
+            found = [os.path.join(item, name) for _, name in listed.files]  # noqa: PTH118
+            why = _why_none(Path(item), listed)
         elif not Path(item).exists() and glob.has_magic(item):
             matches = glob.glob(item, recursive=True)  # noqa: PTH207 - pathlib would drop "./" and such
             found = sorted(match for match in matches if Path(match).is_file())
@@ -83,12 +88,23 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
             found = [item]
         if not found:
             raise OptionError(
-                f"no photos in {item}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
+                f"no photos in {item}{why}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
             )
         paths += found
     if not paths:
         raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
     return paths
+
+
+def _why_none(folder: Path, listed: Found) -> str:
+    """What a folder holds in place of photos, where that can be told."""
+    if is_bundle(folder):
+        return ", which holds a model: the model is named first, then the photos"
+    if listed.ignored:
+        first = listed.ignored[0]
+        others = f" and {len(listed.ignored) - 1} more files" if len(listed.ignored) > 1 else ""
+        return f"; it holds {first.path} ({first.reason}){others}"
+    return ""
 
 
 def name_photos(given: Iterable[str | Path]) -> dict[str, str]:

@@ -37,6 +37,7 @@ from flawmap.tools import scores
 from flawmap.tools.bootstrap import draw_groups
 from flawmap.tools.files import cache_folder, write_file
 from flawmap.tools.folds import assign_folds
+from flawmap.tools.options import Options
 from flawmap.tools.probe import ProbeFit, Problem, Scaling, fit_head, one_thread, to_axes, to_logits
 from flawmap.tools.thresholds import best_threshold
 
@@ -52,7 +53,7 @@ TOLERATED_LOSS = 0.005
 
 
 @dataclass(frozen=True)
-class RankOptions:
+class RankOptions(Options):
     """How candidates are scored and which of them is chosen."""
 
     prefer: Prefer = "balanced"
@@ -65,6 +66,7 @@ class RankOptions:
     """Folder for finished scores; None: $FLAWMAP_CACHE or the user's cache."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_folds < 2:
             raise OptionError(f"n_folds is {self.n_folds}; give 2 or more (5 is usual)")
         if self.max_depth is not None and self.max_depth < 0:

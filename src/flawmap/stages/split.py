@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.errors import DatasetError, option
+from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Audit, Dataset, Part, Split
 from flawmap.tools.files import write_file
+from flawmap.tools.options import Options
 
 _N_DEALS = 60
 _N_SWEEPS = 40
@@ -35,7 +36,7 @@ TRAINED_ON = ("train", "validation")
 
 
 @dataclass(frozen=True)
-class SplitOptions:
+class SplitOptions(Options):
     """Shares of all photos; the rest is for training."""
 
     seed: int = 0
@@ -43,9 +44,10 @@ class SplitOptions:
     validation_share: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("test_share", "validation_share"):
             if not 0 < getattr(self, name) < 0.5:
-                raise ValueError(f"{name} is {getattr(self, name)}; wanted a share above 0 and below 0.5")
+                raise OptionError(f"{name} is {getattr(self, name)}; wanted a share above 0 and below 0.5")
 
 
 def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -> Split:

@@ -36,7 +36,7 @@ from flawmap.errors import BundleError, option
 from flawmap.records import FileKind, LinearHead, ModelSpec
 from flawmap.tools.card import to_card
 from flawmap.tools.familiarity import HeldBack, Reference
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_folder, write_file
 from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
@@ -134,19 +134,28 @@ def _to_head(content: bytes, spec: ModelSpec, where: str) -> LinearHead:
     return head
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a run folder with a model in it, or a model folder."""
+    return any((folder / SPEC).is_file() for folder in _folders(path))
+
+
 def find_bundle(path: Path) -> Path:
     """The model folder itself, given RUN or RUN/model. Raises BundleError."""
-    for folder in (path, path / "model"):
+    for folder in _folders(path):
         if (folder / SPEC).is_file():
             return folder
+    remedy = "Give a run folder of 'flawmap train', or its model folder."
     if not path.exists():
-        raise BundleError(
-            f"there is no folder {path}. Give a run folder of 'flawmap train', or its model folder."
-        )
+        raise BundleError(f"there is no folder {path}. {remedy}")
+    if path.is_file():
+        raise BundleError(f"{path} is a file; a model's folder was wanted in its place. {remedy}")
     raise BundleError(
-        f"{path} holds no model: wanted {SPEC} in it or in {path / 'model'}. "
-        "Give a run folder of 'flawmap train', or its model folder."
+        f"{path} holds no model, which is named first: wanted {SPEC} in it or in {path / 'model'}. {remedy}"
     )
+
+
+def _folders(path: Path) -> tuple[Path, Path]:
+    return path, path / "model"
 
 
 def read_bundle(path: Path | str) -> Bundle:
@@ -181,8 +190,7 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
     """
     if set(files) != set(files_of(spec)):
         raise ValueError(f"wanted {files_of(spec)} for {spec.task}; got {sorted(files)}")
-    if folder.exists() and not overwrite:
-        raise BundleError(f"{folder} exists already. Choose another folder, or pass {option('--overwrite')}.")
+    check_place(folder, overwrite)
     digests = {name: digest_of(content) for name, content in files.items()}
     spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)
     head = _to_head(files[WEIGHTS], spec, WEIGHTS) if WEIGHTS in files else None
@@ -194,6 +202,18 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
         _sync_folder(unfinished)
         _put_in_place(unfinished, folder)
     return Bundle(folder, spec)
+
+
+def check_place(folder: Path, overwrite: bool) -> None:
+    """Raise BundleError unless a model folder may be written at `folder`: over another one only with
+    `overwrite`, over other files never. OptionError where no folder can be made there."""
+    check_folder(folder)
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not (folder / SPEC).is_file():
+        raise BundleError(f"{folder} holds files that are no model. Choose another folder.")
+    if not overwrite:
+        raise BundleError(f"{folder} exists already. Choose another folder, or pass {option('--overwrite')}.")
 
 
 def write_spec(

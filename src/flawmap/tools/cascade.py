@@ -17,7 +17,7 @@ from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.mask_cleaning import area_factor, clean_masks, keep_components
 from flawmap.tools.masks import to_photo_mask
-from flawmap.tools.preprocess import check_image, fit_image, to_batch
+from flawmap.tools.preprocess import check_image, check_images, fit_image, to_batch
 from flawmap.tools.runtime import DEFAULT_OPTIONS, RuntimeOptions, map_ordered, n_usable_cores, open_network
 from flawmap.tools.segmenting import Segmenter, stream_pieces
 
@@ -98,7 +98,7 @@ class Cascade:
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[Answer]:
         """Images as for find() → what it says of each, in order; computed ahead on threads."""
-        return map_ordered(self.find, images, self.n_threads)
+        return map_ordered(self.find, check_images(images), self.n_threads)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The image as it is: masks are of its size."""

@@ -5,23 +5,50 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, option
 from flawmap.tools.plain import to_plain
+
+
+def check_files(*paths: Path | str | None, inputs: Iterable[Path | str | None] = ()) -> None:
+    """Raise OptionError, before any work is done for them, where files of these names cannot be written.
+
+    None of them may be one of `inputs`, which are read. None stands for nothing asked for.
+    """
+    read = [Path(given) for given in inputs if given is not None]
+    for path in (Path(given) for given in paths if given is not None):
+        check_folder(path.parent, path)
+        if path.is_dir():
+            raise OptionError(f"cannot write {path}: it is a folder. Name a file.")
+        if path.exists() and not path.is_file():
+            raise OptionError(f"cannot write {path}: it is no ordinary file. Name another place.")
+        if path.exists() and any(given.exists() and path.samefile(given) for given in read):
+            raise OptionError(f"cannot write {path}: it is read here. Name another file.")
+
+
+def check_folder(folder: Path, path: Path | None = None) -> None:
+    """Raise OptionError where `folder` cannot be made or written, for `path` in it; nothing is made."""
+    there = next(place for place in (folder, *folder.parents, Path()) if place.exists())
+    if not there.is_dir():
+        raise OptionError(
+            f"cannot write {path or folder}: {there} is a file, not a folder. Name another place."
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OptionError(f"cannot write {path or folder}: no permission in {there}. Name another place.")
 
 
 def make_parents(path: Path) -> None:
     """Make the folder that `path` is to lie in. Raises OptionError where it cannot be made or written."""
+    check_folder(path.parent, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
             f"cannot write {path}: its folder cannot be made ({error.strerror}). Name another place."
         ) from error
-    if not os.access(path.parent, os.W_OK):
-        raise OptionError(f"cannot write {path}: no permission in {path.parent}. Name another place.")
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -29,6 +56,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
     Raises OptionError where the folder cannot be written.
     """
+    check_files(path)
     make_parents(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
@@ -48,9 +76,15 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def cache_folder(given: Path | None = None) -> Path:
-    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache."""
-    if given is not None:
-        return given
-    if named := os.environ.get("FLAWMAP_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawmap"
+    """Where things that can be made again are kept: `given`, else $FLAWMAP_CACHE, else the user's cache.
+
+    Raises OptionError where that is a file.
+    """
+    named = given or os.environ.get("FLAWMAP_CACHE")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(named) if named else user / "flawmap"
+    if folder.is_file():
+        raise OptionError(
+            f"the cache {folder} is a file; name a folder with {option('--cache')} or $FLAWMAP_CACHE"
+        )
+    return folder

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from flawmap.tools.mask_scores import (
     photo_counts,
     to_levels,
 )
+from flawmap.tools.options import Options
 from flawmap.tools.plain import to_plain
 
 Criterion = Literal["f1", "f1_tolerant", "flaw_dice", "severstal_score", "balanced"]
@@ -40,7 +41,7 @@ _SHOWN_EVERY = 16
 
 
 @dataclass(frozen=True)
-class CleaningOptions:
+class CleaningOptions(Options):
     """Which figure decides, and the grids that are tried. Areas are pixels of the photos as evaluated."""
 
     criterion: Criterion | None = None
@@ -59,9 +60,7 @@ class CleaningOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.criterion not in (None, *get_args(Criterion)):
-            known = ", ".join(get_args(Criterion))
-            raise OptionError(f"criterion is '{self.criterion}'; give one of {known}")
+        super().__post_init__()
         if not all(0 < share < 1 for share in (*self.low_shares, *self.high_shares)):
             raise OptionError(
                 f"low_shares {self.low_shares} and high_shares {self.high_shares} have to lie between 0 and 1"

@@ -18,6 +18,7 @@ from PIL import Image
 from flawmap.errors import MaskError, OptionError, PhotoError, option
 from flawmap.records import Photo
 from flawmap.tools import rle
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions, read_orientation_of, read_stored
 from flawmap.tools.photos.pixels import turn_upright
 
@@ -29,7 +30,7 @@ _LOSSY = {"JPEG", "JPEG 2000", "WebP", "AVIF", "HEIC"}
 
 
 @dataclass(frozen=True)
-class MaskImageOptions:
+class MaskImageOptions(Options):
     """`threshold`: pixels at or above it are flaw, whatever values there are; None: only exact values count.
     `resize`: a mask of another size than its photo is resized, each pixel taking its nearest."""
 
@@ -41,6 +42,7 @@ class MaskImageOptions:
     """Whether 255 may stand beside class numbers, for pixels that nobody labelled (as in Pascal VOC)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.threshold is not None and not 1 <= self.threshold <= 65535:
             raise OptionError(f"mask_threshold is {self.threshold}; 1 to 65535 was wanted, or none")
 

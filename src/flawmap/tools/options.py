@@ -7,6 +7,7 @@ silent default.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,29 @@ from flawmap.tools.plain import Reading, to_plain, to_record, to_value
 
 T = TypeVar("T")
 _READING = Reading(OptionError, key="option", record="a table of options")
+_SEEDS = 2**32
+"""How many there are that every library takes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What every table of options is: its values are of the types that its fields state when it is made.
+
+    A text is taken for a path and a list for a tuple; anything else of another type raises OptionError.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            where = f"{type(self).__name__}.{name}"
+            object.__setattr__(self, name, to_value(hint, getattr(self, name), where, _READING))
+        seed = getattr(self, "seed", None)
+        if seed is not None and not 0 <= seed < _SEEDS:
+            raise OptionError(f"seed is {seed}; 0 to {_SEEDS - 1} was wanted")
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def read_options(path: Path, kind: type[T]) -> T:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
+import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +20,18 @@ import numpy as np
 from flawmap.errors import FlawmapError, OptionError
 
 T = TypeVar("T")
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    Path: "a path",
+    typing.BinaryIO: "an open file",
+}
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+_NAMED = 6
+"""Fields of a record that a message names."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +62,11 @@ def to_plain(value: Any) -> Any:
 
 def to_record(kind: type[T], values: Any, where: str, reading: Reading) -> T:
     """A dataclass from plain values. `where` begins every message; raises `reading.error`."""
+    if isinstance(values, kind):
+        return values
     if not isinstance(values, Mapping):
-        raise reading.error(f"{where}: wanted {reading.record}; got {values!r}")
+        wanted = f"{reading.record}, {kind.__name__}({_names(kind)})"
+        raise reading.error(f"{where}: wanted {wanted}; got {describe_value(values)}")
     hints = typing.get_type_hints(kind)
     unknown = [key for key in values if key not in hints]
     if unknown:
@@ -59,62 +76,121 @@ def to_record(kind: type[T], values: Any, where: str, reading: Reading) -> T:
     filled = {key: to_value(hints[key], value, f"{where}: {key}", reading) for key, value in values.items()}
     try:
         return kind(**filled)
-    except OptionError as error:
-        if reading.error is OptionError:
-            raise
-        raise reading.error(f"{where}: {error}") from error
-    except (TypeError, ValueError) as error:
+    except (OptionError, TypeError, ValueError) as error:
         raise reading.error(f"{where}: {error}") from error
 
 
 def to_value(hint: Any, value: Any, where: str, reading: Reading) -> Any:
-    """`value` as the type that a record's field names. Raises `reading.error`."""
+    """`value` as the type that a record's field or a function's parameter names. Raises `reading.error`."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if is_dataclass(hint):
         return to_record(typing.cast(type, hint), value, where, reading)
     if origin in (typing.Union, types.UnionType):
         return _to_one_of(inner, hint, value, where, reading)
-    elif origin is tuple and isinstance(value, list | tuple):
+    if origin is tuple and isinstance(value, list | tuple):
         hints = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
         if len(hints) == len(value):
             return tuple(to_value(h, v, where, reading) for h, v in zip(hints, value, strict=True))
-    elif origin is dict and isinstance(value, dict):
+    elif origin is Sequence and is_several(value):
+        return tuple(to_value(inner[0], item, where, reading) for item in value)
+    elif origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: to_value(inner[1], item, f"{where}.{key}", reading) for key, item in value.items()}
     elif hint is float and value is None and reading.null_is_nan:
         return math.nan
     elif _fits(hint, value):
-        convert = {float: float, Path: Path}.get(hint)
+        convert = {float: float, int: int, Path: Path}.get(hint)
         return convert(value) if convert else value
-    raise reading.error(f"{where}: wanted {_describe(hint)}; got {value!r}")
+    raise reading.error(f"{where}: wanted {_describe(hint)}; got {describe_value(value)}{_near(hint, value)}")
 
 
 def _to_one_of(inner: tuple[Any, ...], hint: Any, value: Any, where: str, reading: Reading) -> Any:
-    records = [choice for choice in inner if is_dataclass(choice)]
-    if records and value is not None:
-        return to_value(records[0], value, where, reading)  # whose message says what is wrong with it
-    for choice in (type(None),) if value is None and type(None) in inner else inner:
+    if value is None and type(None) in inner:
+        return None
+    choices = [choice for choice in inner if choice is not type(None)]
+    if type(value) in choices:
+        return value  # an address stays the text that it is where a path could be given too
+    if len(choices) == 1:
+        return to_value(choices[0], value, where, reading)  # whose message says what is wrong with it
+    for choice in choices:
         try:
             return to_value(choice, value, where, reading)
         except reading.error:
-            continue
-    raise reading.error(f"{where}: wanted {_describe(hint)}; got {value!r}")
+            if _is_meant(choice, value):
+                raise
+    raise reading.error(f"{where}: wanted {_describe(hint)}; got {describe_value(value)}")
+
+
+def _is_meant(choice: Any, value: Any) -> bool:
+    """Whether a value that does not fit can only have been meant for this choice."""
+    if is_dataclass(choice):
+        return isinstance(value, Mapping)
+    return typing.get_origin(choice) in (tuple, Sequence) and is_several(value)
+
+
+def is_several(value: Any) -> bool:
+    """Whether a value stands for several others: a list, a tuple, what a search of a folder gives."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | os.PathLike)
 
 
 def _fits(hint: Any, value: Any) -> bool:
     """Whether a value needs no more than a conversion of its own kind: whole numbers are floats too."""
     if typing.get_origin(hint) is typing.Literal:
-        return value in typing.get_args(hint)
+        return isinstance(value, typing.Hashable) and value in typing.get_args(hint)
+    if typing.get_origin(hint) is Callable:
+        return callable(value)
     if hint in (int, float):
-        return isinstance(value, int | hint) and not isinstance(value, bool)
+        kind = numbers.Integral if hint is int else numbers.Real
+        return isinstance(value, kind) and not isinstance(value, bool)
     if hint is Path:
-        return isinstance(value, str | Path)
+        return isinstance(value, str | os.PathLike)
+    if hint is typing.BinaryIO:
+        return hasattr(value, "read")
     return hint is Any or (isinstance(hint, type) and isinstance(value, hint))
 
 
 def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(repr(choice) for choice in typing.get_args(hint))
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+    """What a type asks for, in words."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return _either([repr(choice) for choice in inner])
+    if origin in (typing.Union, types.UnionType):
+        choices = [one for one in inner if one is not type(None) and not (one is str and Path in inner)]
+        return _either([_describe(one) for one in choices])
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return f"a list of {len(inner)}: {', '.join(_describe(one) for one in inner)}"
+    if origin in (tuple, Sequence):
+        return f"a list, each {_describe(inner[0])}"
+    if origin is Callable:
+        return "a function"
+    if is_dataclass(hint):
+        return f"{typing.cast(type, hint).__name__}({_names(hint)})"
+    return _WORDS.get(hint) or getattr(hint, "__name__", str(hint))
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _names(kind: Any) -> str:
+    names = [f"{f.name}=…" for f in fields(kind)]
+    return ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])
+
+
+def describe_value(value: Any) -> str:
+    """A wrong value, as short as a message can bear."""
+    if isinstance(value, np.ndarray):
+        return f"an array {value.shape} {value.dtype}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _near(hint: Any, value: Any) -> str:
+    """The choice that was probably meant, where there are choices."""
+    if typing.get_origin(hint) is not typing.Literal or not isinstance(value, str):
+        return ""
+    choices = [choice for choice in typing.get_args(hint) if isinstance(choice, str)]
+    near = difflib.get_close_matches(value, choices, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -7,25 +7,35 @@ to the input's shape by repeating its mean colour, never stretched. Normalisatio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
+from flawmap.errors import OptionError
 from flawmap.records import Preprocessing
+from flawmap.tools.plain import describe_value, is_several
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def check_image(image: np.ndarray) -> np.ndarray:
-    """The image itself. Raises ValueError unless it is (H, W, 3) uint8 RGB."""
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"need (H, W, 3) uint8 RGB; got {image!r}. Load it with flawmap.read_image().")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f"need (H, W, 3) uint8 RGB; got {image.shape} {image.dtype}. Load it with flawmap.read_image()."
-        )
+    """The image itself. Raises OptionError unless it is (H, W, 3) uint8 RGB with a pixel or more."""
+    is_array = isinstance(image, np.ndarray)
+    if not is_array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        got = f"{image.shape} {image.dtype}" if is_array else describe_value(image)
+        raise OptionError(f"need (H, W, 3) uint8 RGB; got {got}. Load it with flawmap.read_image().")
     return image
+
+
+def check_images(images: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+    """The images themselves, none of them looked at. Raises OptionError for one alone, and for file names."""
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        raise OptionError(f"wanted a list of images; got one, {images.shape}. Give [image].")
+    if not is_several(images):
+        got = describe_value(images)
+        raise OptionError(f"wanted a list of images; got {got}. Give [flawmap.read_image(path)].")
+    return images
 
 
 def fit_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

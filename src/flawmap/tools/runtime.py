@@ -25,7 +25,8 @@ from flawmap.tools import scores
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.devices import Device, onnx_providers, openvino_device, openvino_hint
 from flawmap.tools.files import cache_folder
-from flawmap.tools.preprocess import fit_image, to_batch
+from flawmap.tools.options import Options
+from flawmap.tools.preprocess import check_images, fit_image, to_batch
 
 Runtime = Literal["onnxruntime", "openvino", "litert"]
 RUNTIME_OF: dict[FileKind, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert"}
@@ -37,7 +38,7 @@ _Run = Callable[[np.ndarray], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class RuntimeOptions:
+class RuntimeOptions(Options):
     """How a model file is run. In float32 no option changes an answer by more than the runtimes differ (about
     1e-5); a reduced precision is that of a model folder which was checked in it.
     """
@@ -54,12 +55,9 @@ class RuntimeOptions:
     """In which the file computes; for_bundle() takes it from the model folder."""
 
     def __post_init__(self) -> None:
-        if self.runtime not in (None, *RUNTIME_OF.values()):
-            raise ValueError(f"wanted runtime 'onnxruntime', 'openvino' or 'litert'; got {self.runtime!r}")
-        if self.device not in ("cpu", "gpu"):
-            raise ValueError(f"wanted device 'cpu' or 'gpu'; got {self.device!r}")
+        super().__post_init__()
         if self.n_threads is not None and self.n_threads < 1:
-            raise ValueError(f"wanted n_threads of 1 or more; got {self.n_threads}")
+            raise OptionError(f"n_threads is {self.n_threads}; 1 or more was wanted, or none")
 
     def for_bundle(self, bundle: Bundle) -> RuntimeOptions:
         """With the runtime and the precision of a model folder.
@@ -192,7 +190,7 @@ class Classifier:
 
     def predict(self, images: Iterable[np.ndarray]) -> Predictions:
         """Images as for run() → labels and calibrated scores."""
-        return to_predictions(self.logits(images), self.spec)
+        return to_predictions(self.logits(check_images(images)), self.spec)
 
     def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """work(item) for every item on the classifier's threads; results in order, items drawn as needed."""

@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import OptionError, PhotoError, option
-from flawmap.tools.surface import Scale, check_scale
+from flawmap.tools.options import Options
+from flawmap.tools.surface import Scale
 
 _FOCAL_TAG, _FOCAL_35_TAG = 0x920A, 0xA405
 _PLANE_RESOLUTION_TAG, _PLANE_UNIT_TAG = 0xA20E, 0xA210
 _EXIF_TAG = 0x8769
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 """Of FocalPlaneResolutionUnit: inch, centimetre, millimetre, micrometre (EXIF 2.32, tag 0xA210)."""
+_LENS = ("--focal-mm", "--sensor-width-mm")
 _DIAGONAL_35_MM = math.hypot(36, 24)
 
 
 @dataclass(frozen=True)
-class ScaleOptions:
+class ScaleOptions(Options):
     """Where a photo's scale comes from: one of these, or none at all."""
 
     mm_per_px: float | None = None
@@ -40,12 +42,32 @@ class ScaleOptions:
     """Width of the marker's black square that each photo shows."""
 
     def __post_init__(self) -> None:
-        check_scale(self.mm_per_px)
-        given = [name for name in ("mm_per_px", "distance_m", "marker_mm") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise OptionError(f"{' and '.join(given)} are both given; one source of the scale was wanted")
-        if self.distance_m is None and (self.focal_mm is not None or self.sensor_width_mm is not None):
+        super().__post_init__()
+        given = [flag for flag, value in self._flags() if value is not None]
+        for flag, value in self._flags():
+            if value is not None and not 0 < value < math.inf:
+                raise OptionError(f"{option(flag)} is {value:g}; a number above 0 was wanted")
+        sources = [flag for flag in given if flag not in _LENS]
+        if len(sources) > 1:
+            told = " and ".join(option(flag) for flag in sources)
+            raise OptionError(f"{told} are given; one source of the scale was wanted: leave out all but one")
+        lens = [flag for flag in given if flag in _LENS]
+        if lens and sources and sources != ["--distance-m"]:
+            raise OptionError(
+                f"{option(lens[0])} goes with {option('--distance-m')}, and {option(sources[0])} gives the "
+                "scale already: leave out one of them"
+            )
+        if lens and not sources:
             raise OptionError(f"a lens gives no scale by itself; give {option('--distance-m')} too")
+
+    def _flags(self) -> tuple[tuple[str, float | None], ...]:
+        return (
+            ("--mm-per-px", self.mm_per_px),
+            ("--distance-m", self.distance_m),
+            ("--marker-mm", self.marker_mm),
+            ("--focal-mm", self.focal_mm),
+            ("--sensor-width-mm", self.sensor_width_mm),
+        )
 
     @property
     def needs_photo(self) -> bool:

@@ -13,7 +13,7 @@ from flawmap.records import Answer, MaskSpec, ModelSpec, PhotoMask
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.mask_cleaning import clean_masks
 from flawmap.tools.masks import to_photo_mask
-from flawmap.tools.preprocess import check_image, to_batch
+from flawmap.tools.preprocess import check_image, check_images, to_batch
 from flawmap.tools.runtime import (
     DEFAULT_OPTIONS,
     MaskNetwork,
@@ -164,7 +164,7 @@ class Segmenter:
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[Answer]:
         """Images as for find() → what it says of each, in order; computed ahead on threads."""
-        return map_ordered(self.find, images, self.n_threads)
+        return map_ordered(self.find, check_images(images), self.n_threads)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The image as it is: masks are of its size."""

@@ -15,11 +15,12 @@ from flawmap.stages.audit.duplicates import all_pairs, exact_duplicates, leaks, 
 from flawmap.stages.audit.pictures import Pictures, read_pictures
 from flawmap.stages.audit.sources import Sources, find_sources
 from flawmap.stages.audit.suspects import label_suspects
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions
 
 
 @dataclass(frozen=True)
-class AuditOptions:
+class AuditOptions(Options):
     """What an audit may be told."""
 
     group_by: str | None = None
@@ -30,24 +31,26 @@ class AuditOptions:
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0.5 <= self.min_suspect_score <= 1:
-            raise ValueError(f"min_suspect_score is {self.min_suspect_score}; wanted 0.5 to 1")
+            raise OptionError(f"min_suspect_score is {self.min_suspect_score}; wanted 0.5 to 1")
+        try:
+            re.compile(self.group_by or "")
+        except re.error as error:
+            raise OptionError(
+                f"'{self.group_by}' is not a regular expression for {option('--group-by')}: {error}"
+            ) from None
 
 
 def given_groups(dataset: Dataset, options: AuditOptions) -> tuple[str, ...] | None:
     """The sources that the user gives, by pattern or by a manifest's column; None where none are given.
 
-    A photo that is given no source is one by itself. Raises OptionError for a pattern that is not valid or
-    matches no name.
+    A photo that is given no source is one by itself. Raises OptionError for a pattern that matches no
+    name.
     """
     names = [photo.name for photo in dataset.photos]
     if options.group_by is not None:
-        try:
-            pattern = re.compile(options.group_by)
-        except re.error as error:
-            raise OptionError(
-                f"'{options.group_by}' is not a regular expression for {option('--group-by')}: {error}"
-            ) from None
+        pattern = re.compile(options.group_by)
         matches = [pattern.search(name) for name in names]
         if not any(matches):
             example = f", such as '{names[0]}'" if names else ""

@@ -27,7 +27,7 @@ from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, N
 from flawmap.stages.dataset.voc import LISTS, read_lists
 from flawmap.tools import rle
 from flawmap.tools.mask_images import MAX_CLASS_INDEX, VOID, MaskImageOptions, read_value_runs
-from flawmap.tools.photos import Found, PhotoOptions
+from flawmap.tools.photos import Found, PhotoOptions, read_photos
 from flawmap.tools.places import Place, place_of
 
 _SUFFIX = re.compile(r"(?i)(?<=.)[ ._-](masks?|labels?|gt|ground_?truth|seg|segmentation|annotation)$")
@@ -78,16 +78,20 @@ def list_mask_folders(
             "masks/crack/a.png or masks/a.png"
         )
     unreadable = [Unreadable(mask.name, "a mask without a photo") for mask in orphans]
-    entries, mask_paths = [], {}
+    entries, mask_paths, unmasked = [], {}, []
     for picture in pictures:
         own = matches.get(picture.name, [])
-        reason = _refusal(own, unmasked_good)
+        if not own and not unmasked_good:
+            unmasked.append(picture)
+            continue
+        reason = _refusal(own)
         if reason:
             unreadable.append(Unreadable(picture.name, reason))
             continue
         part = picture.place.part or listed.get(picture.stem)
         entries.append(Entry(picture.path, picture.name, (), part))
         mask_paths[picture.name] = tuple((match.label, match.mask.path) for match in own)
+    unreadable += _refuse_unmasked(unmasked, photos)
     names, images = _read_names(root, masks, images)
     listing = Listing(
         root,
@@ -167,10 +171,16 @@ def _without_shared(matches: dict[str, list[_Match]]) -> dict[str, list[_Match]]
     }
 
 
-def _refusal(own: Sequence[_Match], unmasked_good: bool) -> str:
+def _refuse_unmasked(pictures: Sequence[_File], photos: PhotoOptions) -> list[Unreadable]:
+    """Why files without a mask are left out: most as photos without one, some because they are no photos."""
+    _, broken = read_photos([(picture.path, picture.name) for picture in pictures], photos)
+    reasons = {one.path: one.reason for one in broken}
+    usual = f"no mask; {option('--unmasked-good')} takes such photos as good"
+    return [Unreadable(picture.name, reasons.get(picture.name, usual)) for picture in pictures]
+
+
+def _refusal(own: Sequence[_Match]) -> str:
     """Why a photo with these masks is left out; "" where it is not."""
-    if not own:
-        return "" if unmasked_good else f"no mask; {option('--unmasked-good')} takes such photos as good"
     labels = [match.label for match in own]
     if len(set(labels)) == len(labels):
         return ""

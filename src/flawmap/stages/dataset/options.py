@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from flawmap.tools.mask_images import MaskImageOptions
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions
 
 
 @dataclass(frozen=True)
-class DatasetOptions:
+class DatasetOptions(Options):
     """How labels and masks are understood."""
 
     good: tuple[str, ...] | None = None
@@ -23,6 +24,7 @@ class DatasetOptions:
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.mask_images()  # checks the threshold
 
     def mask_images(self) -> MaskImageOptions:

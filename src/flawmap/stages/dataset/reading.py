@@ -12,7 +12,7 @@ from flawmap.errors import DatasetError
 from flawmap.records import Dataset, Progress, no_progress
 from flawmap.stages.dataset.coco import find_coco, list_coco
 from flawmap.stages.dataset.cvat import find_cvat, is_cvat, list_cvat
-from flawmap.stages.dataset.entries import Listing, MaskListing
+from flawmap.stages.dataset.entries import Entry, Listing, MaskListing
 from flawmap.stages.dataset.folders import has_class_folders, has_labels, list_folder
 from flawmap.stages.dataset.good_labels import guess_good_labels
 from flawmap.stages.dataset.labelme import find_labelme, list_labelme
@@ -44,6 +44,8 @@ def read_dataset(
                 f"{path} marks flaws by masks, so that none of its labels can be good; leave out good labels"
             )
         return read_masked(Path(path), listing, options.photos, progress)
+    if options.good:  # refused before photos are read, where the listing tells
+        _good_labels(_labels(listing, listing.entries), options.good)
     photos, unreadable = read_photos(
         [(entry.path, entry.name) for entry in listing.entries], options.photos, progress
     )
@@ -53,7 +55,7 @@ def read_dataset(
         raise DatasetError(f"none of the {len(unreadable)} photos of {path} can be used{first}")
     entry_of = {entry.name: entry for entry in listing.entries}
     kept = [entry_of[photo.name] for photo in photos]
-    labels = tuple(sorted({label for entry in kept for label in entry.labels} | set(listing.labels)))
+    labels = _labels(listing, kept)
     _refuse_too_few_labels(path, listing, labels)
     targets = np.array([[label in entry.labels for label in labels] for entry in kept], np.uint8)
     return Dataset(
@@ -128,6 +130,11 @@ def _list_drawn(path: Path, found: Found, options: DatasetOptions) -> MaskListin
     if yolo := find_yolo(path):
         return list_yolo(yolo, found, options)
     return None
+
+
+def _labels(listing: Listing, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """What these entries carry, and what the layout names besides; sorted."""
+    return tuple(sorted({label for entry in entries for label in entry.labels} | set(listing.labels)))
 
 
 def _refuse_too_few_labels(path: Path | str, listing: Listing, labels: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from flawmap.stages.embed.runners import Runner, choose_runner
 from flawmap.stages.embed.spread import BatchWork
 from flawmap.tools.execute import Engine, Execution, map_unordered
 from flawmap.tools.files import cache_folder
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.preprocess import fit_image
 from flawmap.tools.runtime import map_ordered, n_usable_cores
@@ -39,7 +40,7 @@ _N_CHECKED = 16
 
 
 @dataclass(frozen=True)
-class EmbedOptions:
+class EmbedOptions(Options):
     """How photos are run through a backbone, and where the results are kept."""
 
     cache: Path | None = None
@@ -53,12 +54,7 @@ class EmbedOptions:
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
-        if self.runtime not in get_args(EmbedRuntime):
-            raise OptionError(
-                f"runtime is {self.runtime!r}; choose one of {', '.join(get_args(EmbedRuntime))}"
-            )
-        if self.engine not in get_args(Engine):
-            raise OptionError(f"engine is {self.engine!r}; choose one of {', '.join(get_args(Engine))}")
+        super().__post_init__()
         if self.n_threads is not None and self.n_threads < 1:
             raise OptionError(f"n_threads is {self.n_threads}; give 1 or more")
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from flawmap.errors import OptionError
 from flawmap.records import Photo, Preprocessing
+from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions, read_images
 from flawmap.tools.runtime import Runtime
 
@@ -21,7 +23,7 @@ Axes = Mapping[str, tuple[str | None, ...]]
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Options):
     """How a model folder is written."""
 
     n_photos: int = 64
@@ -30,8 +32,9 @@ class ExportOptions:
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_photos < 1:
-            raise ValueError(f"wanted n_photos of 1 or more; got {self.n_photos}")
+            raise OptionError(f"wanted n_photos of 1 or more; got {self.n_photos}")
 
 
 DEFAULT_OPTIONS = ExportOptions()

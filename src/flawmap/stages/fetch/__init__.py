@@ -15,7 +15,8 @@ from flawmap.records import Progress, no_progress
 from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
 from flawmap.stages.fetch.transfer import Transfer, download, file_digest
-from flawmap.tools.files import write_file
+from flawmap.tools.files import check_folder, write_file
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ ENTRIES: dict[str, FetchEntry] = {
 
 
 @dataclass(frozen=True)
-class FetchOptions:
+class FetchOptions(Options):
     """Where to take the archive from, and how patiently."""
 
     url: str | None = None
@@ -100,6 +101,7 @@ class FetchOptions:
     """Broken connections in a row, without a byte gained, before it gives up."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sha256 is not None:
             digest = self.sha256.lower().removeprefix("sha256:")
             if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
@@ -150,6 +152,7 @@ def fetch(
     entry, options, out = find_entry(name), options or FetchOptions(), Path(out)
     if out.exists() and not out.is_dir():
         raise OptionError(f"{out} is a file; name a folder for the data set")
+    check_folder(out)
     store = out / "archive"
     record = store / f"{entry.file_name}.sha256"
     wanted, origin = _wanted_digest(entry, options, record)

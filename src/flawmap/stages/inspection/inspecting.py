@@ -14,6 +14,7 @@ from flawmap.stages.inspection.one_window import draw_window
 from flawmap.tools.bundle import Bundle, read_bundle
 from flawmap.tools.classifier_maps import DenseClassifier, looks_as_chosen
 from flawmap.tools.close_ups import cut_close_up
+from flawmap.tools.options import Options
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.regions import check_region, find_region
@@ -24,7 +25,7 @@ MOST_HEAT_CELLS = 1024
 
 
 @dataclass(frozen=True)
-class InspectOptions:
+class InspectOptions(Options):
     """How photos are inspected."""
 
     least_score: float | None = None

@@ -18,6 +18,7 @@ from flawmap.records import CrackMeasurement, CrackPattern
 from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, label_pieces
 from flawmap.stages.measure.pooling import learn_look
 from flawmap.stages.measure.profiles import CrackLook, ProfileOptions, Widths, measure_widths
+from flawmap.tools.options import Options
 from flawmap.tools.surface import Scale
 
 _SURFACE_PX = 14
@@ -43,7 +44,7 @@ _MASK_LOOK = CrackLook(dark_ratio=0.0, blur_px=(_MASK_BLUR_PX**2 + 1 / 12) ** 0.
 
 
 @dataclass(frozen=True)
-class MeasureOptions:
+class MeasureOptions(Options):
     """How cracks are measured."""
 
     along_px: int = 5
@@ -56,6 +57,7 @@ class MeasureOptions:
     profile: ProfileOptions = field(default_factory=ProfileOptions)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("along_px", "least_area_px", "map_loops"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; 1 or more was wanted")

@@ -20,6 +20,7 @@ from functools import cache
 import numpy as np
 
 from flawmap.errors import OptionError
+from flawmap.tools.options import Options
 
 _CLEARANCE_PX = 2.0
 """Beyond the edges, where blur still darkens the surface."""
@@ -39,7 +40,7 @@ _SEEN_AT, _SEEN_SHARE = 3.0, 0.04
 
 
 @dataclass(frozen=True)
-class ProfileOptions:
+class ProfileOptions(Options):
     """How grey values across a crack become a width."""
 
     search_px: float = 8.0
@@ -52,6 +53,7 @@ class ProfileOptions:
     """Widths under this are told apart: they rest on `dark_ratio` alone."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.dark_ratio < 1:
             raise OptionError(f"dark_ratio is {self.dark_ratio}; 0 to below 1 was wanted")
         for name in ("search_px", "most_blur_px", "resolved_px"):

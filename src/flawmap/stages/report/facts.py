@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flawmap.errors import OptionError
 from flawmap.records import (
     Audit,
     Dataset,
@@ -19,6 +20,7 @@ from flawmap.records import (
     Split,
 )
 from flawmap.records.basics import check
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class MaskReportFacts(RunFacts):
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Options):
     """How much is shown, and how large the file may grow."""
 
     n_samples_per_class: int = 6
@@ -133,6 +135,7 @@ class ReportOptions:
     """All pictures together, before base64 makes a third more of them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("n_samples_per_class", "n_mistakes", "n_suspects", "n_examples", "n_listed"):
             if getattr(self, name) < 0:
-                raise ValueError(f"wanted {name} of 0 or more; got {getattr(self, name)}")
+                raise OptionError(f"wanted {name} of 0 or more; got {getattr(self, name)}")

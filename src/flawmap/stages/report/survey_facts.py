@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flawmap.errors import OptionError
 from flawmap.records import Finding, Survey, SurveyPart, SurveyRow
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class SurveyFacts:
 
 
 @dataclass(frozen=True)
-class SurveyReportOptions:
+class SurveyReportOptions(Options):
     """How much the reports of a survey show."""
 
     n_worst: int = 12
@@ -49,6 +51,7 @@ class SurveyReportOptions:
     """All pictures of report.html together, before base64 makes a third more of them."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("n_worst", "n_listed"):
             if getattr(self, name) < 0:
-                raise ValueError(f"wanted {name} of 0 or more; got {getattr(self, name)}")
+                raise OptionError(f"wanted {name} of 0 or more; got {getattr(self, name)}")

@@ -19,6 +19,8 @@ from pathlib import Path
 from flawmap.errors import OptionError, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.sample.photo import DrawnPhoto, draw_photo
+from flawmap.tools.files import check_folder
+from flawmap.tools.options import Options
 
 POSITIVE, NEGATIVE = "Positive", "Negative"
 _COLUMNS: list[str] = [
@@ -28,7 +30,7 @@ _COLUMNS: list[str] = [
 
 
 @dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(Options):
     """How much to draw. Every value changes the pixels; equal options give equal bytes."""
 
     n_photos: int = 60
@@ -40,11 +42,11 @@ class SampleOptions:
     """Replace an earlier sample in the same folder; anything else there is never touched."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, low, high in (
             ("n_photos", 1, 100_000),
             ("tiles_per_photo", 2, 64),
             ("tile_px", 64, 1024),
-            ("seed", 0, 2**63),
         ):
             if not low <= (value := getattr(self, name)) <= high:
                 raise OptionError(f"{name} is {value}; it has to be between {low} and {high}")
@@ -103,6 +105,7 @@ def _prepare(out: Path, options: SampleOptions) -> None:
     parts = ("photos", "site", "truth")
     if out.is_file():
         raise OptionError(f"{out} is a file; name a folder to draw the sample in")
+    check_folder(out)
     if out.is_dir() and any(out.iterdir()):
         is_ours = (out / "truth" / "sample.json").is_file()
         if not (options.overwrite and is_ours):

@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flawmap.errors import OptionError
 from flawmap.stages.survey.aligning import Alignment, align_photos
 from flawmap.stages.survey.earlier import EarlierSurvey
 from flawmap.stages.survey.outlines import distance_m, fill_outline, to_shares
+from flawmap.tools.options import Options
 
 Kind = Literal["new", "grown", "unchanged", "not found again", "not comparable"]
 LIMITS = (
@@ -29,7 +31,7 @@ LIMITS = (
 
 
 @dataclass(frozen=True)
-class CompareOptions:
+class CompareOptions(Options):
     """When two findings are the same one, and when it has grown."""
 
     max_distance_m: float = 10.0
@@ -42,9 +44,10 @@ class CompareOptions:
     """Of two outlines of a classifier (intersection over union), for their sizes to be compared."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("max_distance_m", "least_overlap", "least_growth", "least_agreement"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"wanted {name} above 0; got {getattr(self, name)}")
+                raise OptionError(f"wanted {name} above 0; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ class EarlierSurvey:
 
 def read_survey(folder: Path) -> EarlierSurvey:
     """Raises OptionError for a folder that holds no finished survey."""
+    if folder.is_file():
+        raise OptionError(f"{folder} is a file; the folder that 'flawmap inspect' wrote was wanted")
     try:
         with (folder / "findings.json").open(encoding="utf-8") as file:
             document = json.load(file)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flawmap.errors import OptionError
 from flawmap.tools.execute import Engine, Execution
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
-class SurveyOptions:
+class SurveyOptions(Options):
     """How the photos are gone through and what is written. Nothing here changes a finding."""
 
     n_threads: int | None = None
@@ -32,8 +34,9 @@ class SurveyOptions:
         return Execution(self.engine, self.n_threads)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n_threads is not None and self.n_threads < 1:
-            raise ValueError(f"wanted n_threads of 1 or more; got {self.n_threads}")
+            raise OptionError(f"wanted n_threads of 1 or more; got {self.n_threads}")
         for name in ("max_close_ups", "match_neighbours"):
             if getattr(self, name) < 0:
-                raise ValueError(f"wanted {name} of 0 or more; got {getattr(self, name)}")
+                raise OptionError(f"wanted {name} of 0 or more; got {getattr(self, name)}")

@@ -18,13 +18,13 @@ def make_loggers(name: str | None, folder: Path, phase: str) -> list[Logger]:
     logs = folder / "logs"
     loggers: list[Logger] = [TensorBoardLogger(logs, name=phase, version="", default_hp_metric=False)]
     if name == "wandb":
-        require_extra("wandb", "wandb")
+        require_extra("wandb")
         from lightning.pytorch.loggers import WandbLogger
 
         logs.mkdir(parents=True, exist_ok=True)
         loggers.append(WandbLogger(name=phase, save_dir=logs, project="flawmap", group=folder.name))
     if name == "mlflow":
-        require_extra("mlflow", "mlflow")
+        require_extra("mlflow")
         import os
 
         from lightning.pytorch.loggers import MLFlowLogger

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from flawmap.errors import OptionError
 from flawmap.records import Decoder
+from flawmap.tools.options import Options
 
 
 @dataclass(frozen=True)
-class AugmentOptions:
+class AugmentOptions(Options):
     """Each photo draws its changes evenly from ranges: factors 1 ± brightness, contrast, saturation; hue
     turned by at most ± `hue` of a full turn. `turns` adds quarter turns, for surfaces without up or grain.
     """
@@ -24,6 +25,7 @@ class AugmentOptions:
     turns: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("brightness", "contrast", "saturation"):
             value = getattr(self, name)
             if not 0 <= value < 1:
@@ -33,17 +35,10 @@ class AugmentOptions:
 
 
 MaskLoss = Literal["dice+bce", "focal", "tversky+bce", "cldice"]
-_CHOICES: dict[str, tuple[str | None, ...]] = {
-    "decoder": get_args(Decoder),
-    "loss": get_args(MaskLoss),
-    "logger": (None, "wandb", "mlflow"),
-    "accelerator": ("auto", "cpu", "gpu"),
-    "precision": ("auto", "float32", "bfloat16"),
-}
 
 
 @dataclass(frozen=True)
-class MaskTrainOptions:
+class MaskTrainOptions(Options):
     """How masks are learnt. Nothing here depends on the clock: equal options give equal bits."""
 
     seed: int = 0
@@ -92,6 +87,7 @@ class MaskTrainOptions:
     """Decoded photos are held in memory up to this size; beyond it each is read when it is needed."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             "teramacs",
             "patience",
@@ -117,7 +113,6 @@ class MaskTrainOptions:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
         if (self.epochs or 0) < 0:
             raise OptionError("epochs must not be negative")
-        _check_choices(self)
 
     def n_epochs(self, n_crops: int, macs: int) -> int:
         """Epochs for that many crops at that many multiply-accumulates each."""
@@ -126,15 +121,8 @@ class MaskTrainOptions:
         return min(100, max(15, round(self.teramacs * 1e12 / max(1, n_crops * macs))))
 
 
-def _check_choices(options: MaskTrainOptions) -> None:
-    for name, allowed in _CHOICES.items():
-        if getattr(options, name) not in allowed:
-            wanted = ", ".join(str(value) for value in allowed if value is not None)
-            raise OptionError(f"{name} is {getattr(options, name)!r}; it must be one of {wanted}")
-
-
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Options):
     """How a classifier is trained. Nothing here depends on the clock: equal options give equal bits."""
 
     seed: int = 0
@@ -168,6 +156,7 @@ class TrainOptions:
     """Decoded photos are held in memory up to this size, and beyond it in one file beside the checkpoints."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("head_epochs", "teramacs", "patience", "memory_gb", "weight_decay"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must not be negative")
@@ -181,8 +170,6 @@ class TrainOptions:
             raise OptionError(f"balance is {self.balance}; it must lie between 0 and 1")
         if (self.epochs or 0) < 0 or (self.frozen_stages or 0) < 0:
             raise OptionError("epochs and frozen_stages must not be negative")
-        if self.logger not in (None, "wandb", "mlflow"):
-            raise OptionError(f"logger is {self.logger!r}; it must be 'wandb' or 'mlflow', or left out")
 
     def n_epochs(self, n_photos: int, macs: int) -> int:
         """Epochs of fine-tuning for that many training photos at that many multiply-accumulates each."""

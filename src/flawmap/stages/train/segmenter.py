@@ -110,10 +110,11 @@ def refit_segmenter(
         score, _ = run_phase(learner, out, progress)
     if score.f1 <= model.validation_f1:
         return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
+    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs} epochs"
     return replace(
         model,
         network=network.eval().requires_grad_(False),
-        note=f"{model.note}; at last {n_epochs} epochs on training and validation photos together",
+        note=f"{model.note}; at last {epochs} on training and validation photos together",
     )
 
 

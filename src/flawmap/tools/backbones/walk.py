@@ -6,6 +6,7 @@ device, without weights, for the entries that are asked for, and kept in the cac
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import json
 from collections.abc import Iterable
@@ -140,6 +141,9 @@ def _match(patterns: str) -> list[BackboneEntry]:
             where = (
                 f"; its weights come with the package {missing.source.partition(':')[2]}" if missing else ""
             )
+            known = ["bundled", "all", *(e.id for e in everything)]
+            near = difflib.get_close_matches(pattern, known, n=1)
+            where += f"; did you mean '{near[0]}'?" if near and not missing else ""
             raise OptionError(
                 f"no backbone is named '{pattern}'{where}; list them with: flawmap zoo --backbones all "
                 "(Python: flawmap.zoo('all'))"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.errors import OptionError, option
+from flawmap.tools.options import Options
 from flawmap.tools.plain import Reading, to_record
 
 _HERE = Path(__file__).parent
@@ -79,15 +80,19 @@ class Grade:
 
 
 @dataclass(frozen=True)
-class GradingOptions:
+class GradingOptions(Options):
     """Which table, by name or as a TOML file of the same form; and the exposure that some of them need."""
 
     table: str = "bre-251"
     exposure: str | None = None
 
 
-def read_grading(options: GradingOptions) -> tuple[GradingTable, Exposure | None]:
-    """The table, and the exposure where it has them. Raises OptionError for what is not there."""
+def read_grading(options: GradingOptions | str) -> tuple[GradingTable, Exposure | None]:
+    """The table, and the exposure where it has them; a text is the table's name or file.
+
+    Raises OptionError for what is not there.
+    """
+    options = GradingOptions(options) if isinstance(options, str) else options
     table = read_table(options.table)
     return table, _find_exposure(table, options)
 
@@ -96,16 +101,24 @@ def read_table(name: str) -> GradingTable:
     """One of TABLES, or a TOML file of the same form. Raises OptionError for what is not there."""
     path = _HERE / f"{name}.toml" if name in TABLES else Path(name)
     if not path.is_file():
-        near = difflib.get_close_matches(name, TABLES, n=1)
-        hint = (
-            f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(TABLES)}; or name a TOML file"
-        )
-        raise OptionError(f"no grading table '{name}'; {hint}")
+        raise OptionError(_missing(name, path))
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} is not valid TOML: {error}") from error
     return to_record(GradingTable, values, str(path), _READING)
+
+
+def _missing(name: str, path: Path) -> str:
+    """What is said of a name that is neither a table nor a file."""
+    known = ", ".join(TABLES)
+    if path.exists() or path.suffix or path.name != name:
+        found = "is no file" if path.exists() else "does not exist"
+        return f"the grading table {name} {found}; name your TOML file, or one of: {known}"
+    near = difflib.get_close_matches(name, TABLES, n=1)
+    return f"no grading table '{name}'; " + (
+        f"did you mean '{near[0]}'?" if near else f"known are: {known}; or name a TOML file"
+    )
 
 
 def _find_exposure(table: GradingTable, options: GradingOptions) -> Exposure | None:

@@ -34,6 +34,7 @@ from PIL import (
 )
 
 from flawmap.errors import OptionError, PhotoError
+from flawmap.tools.options import Options
 from flawmap.tools.photos.containers import Container, check_png_rows, read_orientation
 
 _USUAL_BITS = (8, 10, 12, 14, 16)
@@ -65,7 +66,7 @@ _EXIF_FROM_DECODER = {"WebP", "AVIF"}
 
 
 @dataclass(frozen=True)
-class PhotoOptions:
+class PhotoOptions(Options):
     """How photos are read.
 
     `max_megapixels` is checked in the header, before anything is decoded. `significant_bits` (8 to 16) is the
@@ -80,6 +81,7 @@ class PhotoOptions:
     n_threads: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.max_megapixels > 0:
             raise OptionError(f"max_megapixels is {self.max_megapixels}; a number above 0 was wanted")
         if self.significant_bits is not None and not 8 <= self.significant_bits <= 16:

@@ -26,6 +26,7 @@ from flawmap.tools.photos.containers import (
     check_extension,
     open_container,
 )
+from flawmap.tools.photos.finding import is_photo_name
 from flawmap.tools.photos.memo import Memo, Verdict
 from flawmap.tools.photos.pixels import PhotoOptions, decode, decode_stored, read_size
 
@@ -223,7 +224,8 @@ def _read_bytes(path: Path, options: PhotoOptions) -> bytes:
         status = path.stat()
         mode = status.st_mode
         if stat.S_ISDIR(mode):
-            raise PhotoError("a folder, though its name ends like a photo's")
+            though = ", though its name ends like a photo's" if is_photo_name(path.name) else ""
+            raise PhotoError(f"a folder{though}; one image file was wanted")
         if not stat.S_ISREG(mode):
             raise PhotoError("a pipe, socket or device, not a file")
         cap = options.max_megapixels

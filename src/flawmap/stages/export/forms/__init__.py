@@ -28,6 +28,7 @@ from flawmap.tools.bundle import (
     files_of,
     in_form,
 )
+from flawmap.tools.options import Options
 from flawmap.tools.preprocess import fit_image
 from flawmap.tools.segmenting import first_piece
 
@@ -59,7 +60,7 @@ MIN_UNSEEN = 100
 
 
 @dataclass(frozen=True)
-class FormOptions:
+class FormOptions(Options):
     """How a model folder is turned into another form, and on how many photos it is checked."""
 
     calibrate: Path | None = None
@@ -72,6 +73,7 @@ class FormOptions:
     """Photos on which another form in float32 is compared, at most."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("n_calibration", "n_check", "n_check_float32"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}; give 1 or more")

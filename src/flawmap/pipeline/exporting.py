@@ -86,17 +86,23 @@ def export(
     }
     spec = replace(spec, agreement={**bundle.spec.agreement, **measured})
     written = write_files(Path(out), spec, files, overwrite=overwrite)
+    before = f"(before: {size_mb(bundle):.1f} MB)"
     lines = (
-        f"wrote {written.folder}: {to} in {precision}, {size_mb(written):.1f} MB (before: "
-        f"{size_mb(bundle):.1f} MB)",
+        f"wrote {written.folder}: {to} in {precision}, {size_mb(written):.1f} MB {before}",
         f"  {agreement.text}",
+        *_crop_lines(written),
     )
-    if spec.masks is None and not spec.form.is_plain and not is_dense(written.model_path):
-        how = "inspect shows it crops that overlap by half: findings in large photos are coarser"
-        if not looks_as_chosen(spec, is_dense=False):
-            how = "for predict alone: inspect can only show it crops, for which its limits were not chosen"
-        lines += (f"  {how}",)
     return Exported(lines=lines, left_out=found.unreadable, folder=written.folder, agreement=agreement)
+
+
+def _crop_lines(written: Bundle) -> tuple[str, ...]:
+    """What a classifier's file means for `inspect` where that can only show it crops."""
+    spec = written.spec
+    if spec.masks is not None or spec.form.is_plain or is_dense(written.model_path):
+        return ()
+    if not looks_as_chosen(spec, is_dense=False):
+        return ("  for predict alone: inspect can only show it crops, for which its limits were not chosen",)
+    return ("  inspect shows it crops that overlap by half: findings in large photos are coarser",)
 
 
 def _remedy(precision: Precision) -> str:

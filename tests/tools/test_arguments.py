@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Anything:
 def test_every_parameter_of_every_public_function_is_checked(name: str) -> None:
     function = getattr(flawmap, name)
     assert function is getattr(flawmap, name), "the same each time"
+    assert pickle.loads(pickle.dumps(function)) is function, "other processes can be given it"
     for parameter in inspect.signature(function).parameters.values():
         hint = _to_type(parameter.annotation, function.__module__)
         with pytest.raises(OptionError, match=rf"^{parameter.name}: wanted .*; got <.*Anything"):

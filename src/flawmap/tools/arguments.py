@@ -36,6 +36,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
                 bound.arguments[name] = to_value(hint, value, name, _READING)
         return function(*bound.args, **bound.kwargs)
 
+    check_and_call.__module__ = "flawmap"  # where pickle, and so other processes, find it again
     return check_and_call
 
 

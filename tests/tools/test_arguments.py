@@ -31,7 +31,7 @@ def test_every_parameter_of_every_public_function_is_checked(name: str) -> None:
     assert function is getattr(flawmap, name), "the same each time"
     assert pickle.loads(pickle.dumps(function)) is function, "other processes can be given it"
     for parameter in inspect.signature(function).parameters.values():
-        hint = _to_type(parameter.annotation, function.__module__)
+        hint = _to_type(parameter.annotation, inspect.unwrap(function).__module__)
         with pytest.raises(OptionError, match=rf"^{parameter.name}: wanted .*; got <.*Anything"):
             to_value(hint, Anything(), parameter.name, READING)
 

@@ -96,7 +96,7 @@ def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
             found = getattr(import_module(f"flawmap.{module}"), name)
-            return found if isinstance(found, type) else import_module(_CHECK).checked(found)
+            return found if isinstance(found, type) else import_module(_CHECK).checked(found, __getattr__)
     raise AttributeError(f"module 'flawmap' has no attribute '{name}'")
 
 

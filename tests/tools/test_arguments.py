@@ -13,7 +13,7 @@ import pytest
 
 import flawmap
 from flawmap.errors import OptionError
-from flawmap.tools.arguments import _to_type, checked
+from flawmap.tools.arguments import checked, to_type
 from flawmap.tools.options import Options
 from flawmap.tools.plain import Reading, to_value
 
@@ -31,7 +31,7 @@ def test_every_parameter_of_every_public_function_is_checked(name: str) -> None:
     assert function is getattr(flawmap, name), "the same each time"
     assert pickle.loads(pickle.dumps(function)) is function, "other processes can be given it"
     for parameter in inspect.signature(function).parameters.values():
-        hint = _to_type(parameter.annotation, inspect.unwrap(function).__module__)
+        hint = to_type(parameter.annotation, inspect.unwrap(function).__module__, flawmap.__getattr__)
         with pytest.raises(OptionError, match=rf"^{parameter.name}: wanted .*; got <.*Anything"):
             to_value(hint, Anything(), parameter.name, READING)
 
@@ -89,7 +89,7 @@ def test_plain_values_are_taken_where_their_meaning_is_plain(tmp_path: Path) -> 
     address: Any = "s3://bucket/photos"
     assert to_value(Path | str, address, "photos", READING) is address
     (tmp_path / "a.jpg").touch()
-    assert checked(count)(tmp_path.glob("*.jpg")) == 1
+    assert checked(count, flawmap.__getattr__)(tmp_path.glob("*.jpg")) == 1
 
 
 def test_every_table_of_options_is_of_the_kind_that_checks_itself() -> None:

@@ -19,9 +19,10 @@ _READING = Reading(OptionError, key="option", record="options")
 
 
 @functools.cache
-def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+def checked(function: Callable[..., Any], public: Callable[[str], Any]) -> Callable[..., Any]:
     """`function`, which first holds what it is given against its annotations.
 
+    `public` finds a public name, or raises AttributeError: a module knows some names only to type checkers.
     What searches a folder (`Path.glob`) is taken for a list. Raises OptionError for another type.
     """
     signature = inspect.signature(function)
@@ -32,7 +33,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, value in bound.arguments.items():
             parameter = signature.parameters[name]
             if value is not parameter.default and isinstance(parameter.annotation, str):
-                hint = _to_type(parameter.annotation, function.__module__)
+                hint = to_type(parameter.annotation, function.__module__, public)
                 bound.arguments[name] = to_value(hint, value, name, _READING)
         return function(*bound.args, **bound.kwargs)
 
@@ -40,17 +41,20 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return check_and_call
 
 
-def _to_type(annotation: str, module: str) -> Any:
+def to_type(annotation: str, module: str, public: Callable[[str], Any]) -> Any:
     """The type that an annotation's text means in the module that it stands in."""
-    return eval(annotation, vars(sys.modules[module]), _PublicNames())
+    return eval(annotation, vars(sys.modules[module]), _PublicNames(public))
 
 
 class _PublicNames(dict[str, Any]):
-    """flawmap's own names, loaded when they are asked for: a module knows some only to type checkers."""
+    """Names that are looked for when they are asked for."""
+
+    def __init__(self, find: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._find = find
 
     def __missing__(self, name: str) -> Any:
-        import flawmap
-
-        if name not in flawmap.__all__:
-            raise KeyError(name)
-        return getattr(flawmap, name)
+        try:
+            return self._find(name)
+        except AttributeError:
+            raise KeyError(name) from None

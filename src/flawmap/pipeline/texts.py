@@ -267,6 +267,7 @@ def training_lines(
         split_line(prepared.split),
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
+        *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
         f"shipped: {model.winner} (validation F1: {contenders})",
         *evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",

@@ -123,6 +123,13 @@ def test_predicted_masks_in_every_form(trained, masked: Path, tmp_path: Path, fo
     assert "person" not in done.lines[0]
 
 
+def test_masks_that_somebody_drew_are_not_replaced(trained, masked: Path) -> None:
+    before = {path: path.read_bytes() for path in (masked / "masks").rglob("*.png")}
+    with pytest.raises(OptionError, match="may hold masks that somebody drew"):
+        flawmap.predict(trained.run, masked / "images" / "00.png", out=masked, masks="png")
+    assert before and all(path.read_bytes() == content for path, content in before.items())
+
+
 def test_evaluating_what_was_seen_says_so(trained, masked: Path, cache: Path, tmp_path: Path) -> None:
     done = flawmap.evaluate(trained.run, masked, quick_options(cache), json_file=tmp_path / "f.json")
     found = json.loads((tmp_path / "f.json").read_text())

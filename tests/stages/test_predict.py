@@ -17,6 +17,7 @@ from flawmap.stages.predict import (
     COLUMNS,
     PredictionRow,
     PredictOptions,
+    check_output,
     list_photos,
     predict_photos,
     write_rows,
@@ -168,7 +169,8 @@ def test_a_folder_is_no_output(tmp_path: Path) -> None:
 
 
 def test_a_run_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
-    (tmp_path / "out.csv").write_text("old")
+    old = ",".join(COLUMNS) + "\nold\n"
+    (tmp_path / "out.csv").write_text(old)
 
     def rows():
         yield PredictionRow(path="a", label="good", score=1.0)
@@ -176,7 +178,16 @@ def test_a_run_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_rows(rows(), tmp_path / "out.csv")
-    assert (tmp_path / "out.csv").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / "out.csv").read_text() == old and len(list(tmp_path.iterdir())) == 1
+
+
+def test_another_table_is_not_replaced(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,label\na.jpg,good\n")
+    with pytest.raises(OptionError, match="it is another table, which would be lost"):
+        check_output(manifest)
+    manifest.write_text(",".join(COLUMNS) + "\n")
+    check_output(manifest)
 
 
 def test_progress_counts_every_photo(classifier: Classifier, photo_folder: Path) -> None:

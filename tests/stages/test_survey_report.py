@@ -76,6 +76,11 @@ def test_a_grade_that_may_be_another_is_marked_and_explained() -> None:
     survey = survey_of(replace(CRACKED, findings=(unsure, finding(severity_is_certain=True), bare)))
     text = next(one["text"] for one in caveats(SurveyFacts(survey)) if one["title"] == "Grades")
     assert "1 of 2 grades may be the next one as well" in text and "1 finding not graded" in text
+    assert "has no scale" not in text, "every photo has one"
+    without = survey_of(replace(CRACKED, findings=(unsure, finding(scale=None, severity=None))))
+    assert "or the photo has no scale" in next(
+        one["text"] for one in caveats(SurveyFacts(without)) if one["title"] == "Grades"
+    )
     assert "severe (?)" in words.widest_sentence(survey_of(replace(CRACKED, findings=(unsure,))))
 
 

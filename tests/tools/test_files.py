@@ -28,6 +28,17 @@ def test_names_that_cannot_be_files(tmp_path: Path) -> None:
             check_files(path, inputs=[None, tmp_path / "a.jpg"])
 
 
+def test_a_picture_is_replaced_by_pictures_only(tmp_path: Path) -> None:
+    for name, start in (("a.json", b"\x89PNG\r\n"), ("b.jpg", b"\xff\xd8\xff\xe0")):
+        path = tmp_path / name
+        path.write_bytes(start)
+        with pytest.raises(OptionError, match="it is a picture, which would be lost"):
+            check_files(path)
+        check_files(path, are_pictures=True)
+    (tmp_path / "c.json").write_text("{}")
+    check_files(tmp_path / "c.json")
+
+
 def test_a_file_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jpg").touch()
     monkeypatch.setenv("FLAWMAP_CACHE", str(tmp_path / "a.jpg"))

@@ -76,7 +76,8 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     for module in ("skimage", "cv2"):
         require_extra(module, "inspect")
     _check_overlay(overlay)
-    check_files(overlay, json_file, inputs=(mask, photo))
+    check_files(overlay, inputs=(mask, photo), are_pictures=True)
+    check_files(json_file, inputs=(mask, photo))
     scale, options = scale or ScaleOptions(), options or MeasureOptions()
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():

@@ -312,10 +312,8 @@ def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -
 
 
 def _why_ungraded(survey: Survey) -> str:
-    found = [one.measurement for row in survey.rows for one in row.inspection.findings]
-    has_scale = any(one is not None and one.scale_mm_per_px is not None for one in found)
-    if has_scale:
-        return ", too short or too broad for a crack, or without a scale"
+    if any(survey.has_scale):
+        return ", too short or too broad for a crack" + (", or without a scale" * (not all(survey.has_scale)))
     return f": a grade needs widths in mm, and no photo has a scale; give {option('--mm-per-px')}"
 
 

@@ -31,8 +31,9 @@ from flawmap.stages.predict import (
 )
 from flawmap.tools.bundle import read_bundle
 from flawmap.tools.files import check_files, check_folder
-from flawmap.tools.mask_files import Form, MaskWriter, open_mask_writer
+from flawmap.tools.mask_files import PLACES, Form, MaskWriter, open_mask_writer
 from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.places import IMAGE_FOLDER
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ def predict(
     given = [photos] if isinstance(photos, str | Path) else photos
     table = _table(out, masks)
     paths = list_photos(given)
+    if masks is not None and out is not None:
+        _check_no_dataset(Path(out) / PLACES[masks], paths)
     loaded = load(model, runtime_options)
     rows = predict_photos(loaded, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
     if masks is not None:
@@ -228,7 +231,24 @@ def _table(out: Path | str | None, masks: Form | None) -> Path | None:
             f"{option('--masks')} writes files into a folder; {option('--out')} is {found}: name a folder"
         )
     check_folder(Path(out))
-    return Path(out) / "results.csv"
+    table = Path(out) / "results.csv"
+    check_output(table)
+    return table
+
+
+def _check_no_dataset(place: Path, photos: Sequence[str]) -> None:
+    """Raise OptionError where masks written to `place` could replace those of a data set."""
+    if not place.exists():
+        return
+    folder = place.parent.resolve()
+    holds_photos = any(folder in Path(photo).resolve().parents for photo in photos)
+    images = [p.name for p in folder.iterdir() if p.is_dir() and IMAGE_FOLDER.fullmatch(p.name.lower())]
+    if holds_photos or images:
+        found = f"the data set's {images[0]}/" if images else "the photos that are read"
+        raise OptionError(
+            f"cannot write {place}: it stands beside {found} and may hold masks that somebody drew. Name "
+            f"another folder with {option('--out')}."
+        )
 
 
 def _open_writer(model: Classifier | Segmenter | Cascade, form: Form, folder: Path) -> MaskWriter:
@@ -253,7 +273,7 @@ def explain(
     from flawmap.stages.explain import check_picture, explain_photo, write_explanation
 
     check_picture(Path(out))
-    check_files(out, inputs=[photo])
+    check_files(out, inputs=[photo], are_pictures=True)
     classifier = load_classifier(model)
     try:
         image = read_image(Path(photo), to_photo_options(max_megapixels))

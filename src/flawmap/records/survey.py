@@ -109,6 +109,12 @@ class Survey:
         same = self.overlaps.same if self.overlaps else ()
         return self.n_findings - sum(len(group) - 1 for group in same)
 
+    @property
+    def has_scale(self) -> tuple[bool, ...]:
+        """Of every measured finding, whether its photo has a scale."""
+        sizes = (one.measurement for row in self.rows for one in row.inspection.findings)
+        return tuple(one.scale_mm_per_px is not None for one in sizes if one is not None)
+
     def number_flaws(self) -> dict[tuple[str, int], int]:
         """(photo's name, index of the finding) → number of the flaw, from 1, which matched ones share."""
         first = {one: group[0] for group in (self.overlaps.same if self.overlaps else ()) for one in group}

@@ -197,6 +197,14 @@ def check_output(path: Path) -> None:
         raise OptionError(f"cannot tell the format of {path}. Name it .csv, or .jsonl for every probability.")
     if path.is_dir():
         raise OptionError(f"{path} is a folder. Name a .csv or .jsonl file.")
+    if path.suffix.lower() == ".csv" and path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = file.readline().strip()
+        if head and head != ",".join(COLUMNS):
+            raise OptionError(
+                f"cannot write {path}: it is another table, which would be lost (its first line is "
+                f"'{head[:60]}'). Name another file."
+            )
 
 
 def to_record(row: PredictionRow) -> dict[str, Any]:

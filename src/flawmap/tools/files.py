@@ -12,11 +12,17 @@ from typing import Any
 from flawmap.errors import OptionError, option
 from flawmap.tools.plain import to_plain
 
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
+"""How files of pictures begin."""
 
-def check_files(*paths: Path | str | None, inputs: Iterable[Path | str | None] = ()) -> None:
+
+def check_files(
+    *paths: Path | str | None, inputs: Iterable[Path | str | None] = (), are_pictures: bool = False
+) -> None:
     """Raise OptionError, before any work is done for them, where files of these names cannot be written.
 
-    None of them may be one of `inputs`, which are read. None stands for nothing asked for.
+    None of them may be one of `inputs`, which are read, or, unless they are pictures themselves, replace a
+    picture. None stands for nothing asked for.
     """
     read = [Path(given) for given in inputs if given is not None]
     for path in (Path(given) for given in paths if given is not None):
@@ -27,6 +33,15 @@ def check_files(*paths: Path | str | None, inputs: Iterable[Path | str | None] =
             raise OptionError(f"cannot write {path}: it is no ordinary file. Name another place.")
         if path.exists() and any(given.exists() and path.samefile(given) for given in read):
             raise OptionError(f"cannot write {path}: it is read here. Name another file.")
+        if not are_pictures and path.exists() and _is_picture(path):
+            raise OptionError(
+                f"cannot write {path}: it is a picture, which would be lost. Name another file."
+            )
+
+
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8).startswith(_PICTURES)
 
 
 def check_folder(folder: Path, path: Path | None = None) -> None:
@@ -56,7 +71,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
     Raises OptionError where the folder cannot be written.
     """
-    check_files(path)
+    check_files(path, are_pictures=True)
     make_parents(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:

@@ -111,8 +111,10 @@ def _trust(model: SurveyModel) -> list[dict[str, str]]:
         text += f", and {percent(1 - test['precision'])} of what it called flawed was not"
     text += (
         ". Those were photos like the ones that it was trained on; on other surfaces, cameras and light it "
-        "may miss more. No finding is not the same as no flaw."
+        "may miss more, and take joints, edges and stains for flaws. No finding is not the same as no flaw."
     )
+    if unit == "flawed pixels":
+        text += " A model of masks does not notice that a photo is unlike its training photos."
     level = "warn" if test.get("intervals_reliable", True) else "grave"
     return [{"level": level, "title": "How far to trust it", "text": text}]
 
@@ -160,9 +162,10 @@ def _grade_limits(survey: Survey) -> str:
             "crack is too thin for the photo."
         )
     if n_without:
+        unscaled = "" if all(survey.has_scale) else ", or the photo has no scale"
         told.append(
             f"{plural(n_without, 'finding')} not graded: no line long and thin enough to be a crack was "
-            "found in it, or the photo has no scale."
+            f"found in it{unscaled}."
         )
     return " ".join(told)
 

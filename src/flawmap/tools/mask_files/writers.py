@@ -22,7 +22,13 @@ from flawmap.tools.masks import to_class_indices
 
 Form = Literal["png", "rle", "coco", "geojson"]
 FORMS: tuple[Form, ...] = get_args(Form)
-_FILE_NAMES = {"rle": "submission.csv", "coco": "annotations.json", "geojson": "masks.geojson"}
+PLACES: dict[Form, str] = {
+    "png": "masks",
+    "rle": "submission.csv",
+    "coco": "annotations.json",
+    "geojson": "masks.geojson",
+}
+"""What masks are written to, in the folder that is named: a folder for png, else a file."""
 
 
 class MaskWriter(Protocol):
@@ -47,8 +53,8 @@ def open_mask_writer(
     """A writer into `folder`, which is made. `file_name` is another than the form's usual one; for png,
     another folder than masks/. Raises MaskError for a label that the form cannot hold."""
     if form == "png":
-        return _PngWriter(folder, labels, overlap, file_name or "masks")
-    path = folder / (file_name or _FILE_NAMES[form])
+        return _PngWriter(folder, labels, overlap, file_name or PLACES[form])
+    path = folder / (file_name or PLACES[form])
     kinds = {"rle": _RunsWriter, "coco": _CocoWriter, "geojson": _GeoJsonWriter}
     return kinds[form](path, labels)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from flawmap.pipeline.judging import to_probe
 from flawmap.pipeline.preparing import Chosen, Prepared
 from flawmap.pipeline.settings import RunOptions
-from flawmap.records import ModelSpec, Progress, Thresholds, TrainedModel
+from flawmap.records import ModelSpec, Progress, Thresholds, TrainedModel, within
 from flawmap.stages.rank import TOLERATED_LOSS
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import to_mapping
@@ -46,11 +46,8 @@ def learn_shallow_or_deep(
     deeper = chosen.deeper
     if deeper is None or options.train.epochs == 0:
         return chosen, model
-
-    def tell(what: str, n_done: int, n_total: int) -> None:
-        progress(f"{what} (a deeper cut)", n_done, n_total)
-
-    other = learn_labels(prepared, deeper, options, work / "deeper", tell)
+    told = within(progress, "a deeper cut")
+    other = learn_labels(prepared, deeper, options, work / "deeper", told)
     f1, deep_f1 = (one.contenders[one.winner]["f1"] for one in (model, other))
     least = TOLERATED_LOSS if options.rank.prefer == "balanced" else 0.0
     is_better = deep_f1 > f1 and deep_f1 - f1 >= least

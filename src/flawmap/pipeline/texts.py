@@ -312,8 +312,10 @@ def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -
 
 
 def _why_ungraded(survey: Survey) -> str:
-    if any(survey.has_scale):
-        return ", too short or too broad for a crack" + (", or without a scale" * (not all(survey.has_scale)))
+    if any(survey.which_have_scale):
+        return ", too short or too broad for a crack" + (
+            ", or without a scale" * (not all(survey.which_have_scale))
+        )
     return f": a grade needs widths in mm, and no photo has a scale; give {option('--mm-per-px')}"
 
 

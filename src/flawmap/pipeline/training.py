@@ -73,7 +73,8 @@ def train(
     write_ranking_files(ranked.ranking, run.path)
     with timings.measure("train"):
         chosen, model = learn_shallow_or_deep(prepared, ranked, options, run.work, progress)
-    write_ranking_files(chosen.ranking, run.path)
+    if chosen is not ranked:
+        write_ranking_files(chosen.ranking, run.path)
     with timings.measure("export"):
         bundle = export_labels(prepared, chosen, model, options, run.model, progress)
     with timings.measure("evaluate"):

@@ -110,7 +110,7 @@ class Survey:
         return self.n_findings - sum(len(group) - 1 for group in same)
 
     @property
-    def has_scale(self) -> tuple[bool, ...]:
+    def which_have_scale(self) -> tuple[bool, ...]:
         """Of every measured finding, whether its photo has a scale."""
         sizes = (one.measurement for row in self.rows for one in row.inspection.findings)
         return tuple(one.scale_mm_per_px is not None for one in sizes if one is not None)

@@ -162,7 +162,7 @@ def _grade_limits(survey: Survey) -> str:
             "crack is too thin for the photo."
         )
     if n_without:
-        unscaled = "" if all(survey.has_scale) else ", or the photo has no scale"
+        unscaled = "" if all(survey.which_have_scale) else ", or the photo has no scale"
         told.append(
             f"{plural(n_without, 'finding')} not graded: no line long and thin enough to be a crack was "
             f"found in it{unscaled}."

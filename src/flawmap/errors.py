@@ -4,7 +4,7 @@ Everything here is one line: what was found, what was wanted, how to mend it. An
 ours and keeps its traceback.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class FlawmapError(Exception):
@@ -91,6 +91,14 @@ def some_of(names: Sequence[str], most: int, between: str = ", ") -> str:
     """The first names, and how many follow: "a, b and 7 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return between.join(names[:most]) + more
+
+
+def nearest_hint(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Such as "; did you mean 'x'?", where a known name is spelled much like this one; else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def option(flag: str) -> str:

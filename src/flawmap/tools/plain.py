@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flawmap.errors import FlawmapError, OptionError
+from flawmap.errors import FlawmapError, OptionError, nearest_hint
 
 T = TypeVar("T")
 _WORDS: dict[Any, str] = {
@@ -189,8 +189,7 @@ def _near(hint: Any, value: Any) -> str:
     if typing.get_origin(hint) is not typing.Literal or not isinstance(value, str):
         return ""
     choices = [choice for choice in typing.get_args(hint) if isinstance(choice, str)]
-    near = difflib.get_close_matches(value, choices, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return nearest_hint(value, choices)
 
 
 def different_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, nearest_hint
 from flawmap.records import Dataset, Progress, no_progress
 from flawmap.stages.dataset.coco import find_coco, list_coco
 from flawmap.stages.dataset.cvat import find_cvat, is_cvat, list_cvat
@@ -151,7 +150,6 @@ def _good_labels(labels: Sequence[str], wanted: tuple[str, ...] | None) -> tuple
         return guess_good_labels(labels)
     for name in wanted:
         if name not in labels:
-            near = difflib.get_close_matches(name, labels, n=1, cutoff=0.5)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = nearest_hint(name, labels, cutoff=0.5)
             raise DatasetError(f"good label '{name}' is not among the labels {', '.join(labels)}{hint}")
     return tuple(label for label in labels if label in wanted)

@@ -6,7 +6,6 @@ device, without weights, for the entries that are asked for, and kept in the cac
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import json
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ import timm
 import torch
 from torch import nn
 
-from flawmap.errors import BackboneError, OptionError, option
+from flawmap.errors import BackboneError, OptionError, nearest_hint, option
 from flawmap.records import Preprocessing, Progress, Unreadable, no_progress
 from flawmap.tools.backbones.networks import count_depths, cut_backbone
 from flawmap.tools.backbones.weights import build_network, is_fetched
@@ -142,8 +141,7 @@ def _match(patterns: str) -> list[BackboneEntry]:
                 f"; its weights come with the package {missing.source.partition(':')[2]}" if missing else ""
             )
             known = ["bundled", "all", *(e.id for e in everything)]
-            near = difflib.get_close_matches(pattern, known, n=1)
-            where += f"; did you mean '{near[0]}'?" if near and not missing else ""
+            where += "" if missing else nearest_hint(pattern, known)
             raise OptionError(
                 f"no backbone is named '{pattern}'{where}; list them with: flawmap zoo --backbones all "
                 "(Python: flawmap.zoo('all'))"

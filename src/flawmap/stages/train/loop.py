@@ -26,6 +26,7 @@ from torch import nn
 
 from flawmap.records import Epoch, Progress, no_progress
 from flawmap.stages.train.loggers import make_loggers
+from flawmap.stages.train.memory import kept_memory
 from flawmap.stages.train.objective import Judge, Score
 from flawmap.stages.train.sources import Batch, Loader, generator_for
 from flawmap.tools.files import write_file
@@ -289,7 +290,7 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
         for module in learner.modules():
             module.training = True  # lightning warns about others; on_train_epoch_start sets what is meant
         resumed = str(last_file) if last_file.is_file() else None
-        with _interruptible():
+        with _interruptible(), kept_memory():
             trainer.fit(learner, ckpt_path=resumed, weights_only=True)
     learner.cpu()
     learnt = load(best_file.read_bytes())

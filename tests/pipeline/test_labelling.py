@@ -7,13 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flawmap.pipeline import labelling
-from flawmap.pipeline.labelling import learn_shallow_or_deep
+from flawmap.pipeline.labelling import learn_shallow_or_deep, refit_labels
 from flawmap.pipeline.preparing import Chosen
 from flawmap.pipeline.settings import RunOptions
-from flawmap.records import Candidate, Cut, CutCost, Ranking, no_progress
+from flawmap.records import Candidate, Cut, CutCost, LinearHead, Ranking, TrainedModel, no_progress
 from flawmap.stages.rank import Prefer, RankOptions
 from flawmap.stages.train import TrainOptions
 
@@ -77,6 +78,28 @@ def test_its_cost_has_to_be_worth_it(
     assert taken.ranking.why.startswith(
         "trained, it reached" if is_deep else "the cheapest of two; net, depth 5"
     )
+
+
+def test_a_probe_that_won_is_fitted_to_both_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[list[int]] = []
+
+    class Network:
+        head = "of the training part"
+
+        def set_head(self, head: str) -> None:
+            self.head = head
+
+    def to_probe(prepared: Any, chosen: Chosen, rows: np.ndarray) -> str:
+        fitted.append(rows.tolist())
+        return "of both parts"
+
+    monkeypatch.setattr(labelling, "to_probe", to_probe)
+    prepared: Any = SimpleNamespace(split=SimpleNamespace(development=np.arange(5)))
+    head = LinearHead(np.zeros((2, 3), np.float32), np.zeros(2, np.float32))
+    model = TrainedModel(Network(), "probe", {}, head, (), (1.0, 1.0))
+    final = refit_labels(prepared, CHOSEN, model, RunOptions(), Path("work"), no_progress)
+    assert (final.network.head, model.network.head) == ("of both parts", "of the training part")
+    assert fitted == [list(range(5))] and final.refit == "by fitting the probe to both parts"
 
 
 def test_without_fine_tuning_only_the_choice_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:

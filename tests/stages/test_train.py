@@ -17,8 +17,17 @@ import pytest
 from PIL import Image
 
 from flawmap.errors import MissingExtraError, OptionError, PhotoError
-from flawmap.records import Cut, Dataset, LinearHead, Photo, Split, TrainedModel
-from flawmap.stages.train import AugmentOptions, TrainOptions, train_classifier
+from flawmap.records import (
+    PHASE_OF_CONTENDER,
+    Cut,
+    Dataset,
+    LinearHead,
+    Photo,
+    Split,
+    TrainedModel,
+    no_progress,
+)
+from flawmap.stages.train import AugmentOptions, TrainOptions, refit_classifier, train_classifier
 from flawmap.tools.zoo import BackboneEntry, bundled_entries
 
 SIDE = 64
@@ -104,6 +113,71 @@ def test_every_contender_is_judged_and_the_best_ships(trained: tuple[Path, Train
     assert model.contenders["fine-tuned"]["loss"] < model.contenders["untrained"]["loss"]
     assert model.winner in model.note
     assert model.untrained_head.weight.shape == (2, N_CHANNELS)
+
+
+def refit(
+    folder: Path, model: TrainedModel, options: TrainOptions, out: str, *, is_multilabel: bool = False
+) -> TrainedModel:
+    dataset, split = draw_dataset(folder / "photos", is_multilabel=is_multilabel)
+    return refit_classifier(model, dataset, split, small_entry(), CUT, options, folder / out)
+
+
+def test_features_that_are_known_are_not_computed_again(trained: tuple[Path, TrainedModel]) -> None:
+    from flawmap.stages.train import contest
+
+    folder, model = trained
+    dataset, split = draw_dataset(folder / "photos")
+    parts = (dataset, split, small_entry(), CUT)
+    looked = contest.Contest(*parts, QUICK, folder / "looked", no_progress)
+    features = np.zeros((len(dataset), N_CHANNELS), np.float32)
+    features[split.development] = looked.views[:, 0].numpy()
+    told: list[int] = []
+
+    def progress(what: str, n_done: int | None = None, n_total: int | None = None) -> None:
+        if what == "training: looking at every photo" and n_total is not None:
+            told.append(n_total)
+
+    known = contest.Contest(*parts, QUICK, folder / "known", progress, features=features)
+    assert set(told) == {QUICK.head_views * len(split.train)}
+    assert known.views.numpy().tobytes() == looked.views.numpy().tobytes()
+    again = train_classifier(*parts, zero_probe(), QUICK, folder / "again", features=features)
+    assert same_bits(again, model)
+
+
+@pytest.mark.parametrize("winner", ["head", pytest.param("fine-tuned", marks=pytest.mark.slow)])
+def test_what_won_goes_on_with_the_validation_photos_too(tmp_path: Path, winner: str) -> None:
+    n_epochs = 0 if winner == "head" else 2
+    options = dataclasses.replace(QUICK, epochs=n_epochs, head_epochs=3, head_learning_rate=1e-2)
+    model = run(tmp_path, options)
+    assert model.winner == winner
+    before = state_of(model)
+    n_own = sum(epoch.phase == PHASE_OF_CONTENDER[winner] for epoch in model.history)
+    longer = dataclasses.replace(options, refit_share=2.0)
+    final = refit(tmp_path, model, longer, "refit")
+    assert final.refit == f"for {2 * n_own} epochs at half the rates"
+    assert (final.winner, final.history, final.contenders) == (winner, model.history, model.contenders)
+    assert not final.network.training and not any(p.requires_grad for p in final.network.parameters())
+    after, unchanged = state_of(final), state_of(model)
+    assert all(before[name].tobytes() == unchanged[name].tobytes() for name in before)
+    changed = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    assert {"head.weight", "head.bias"} <= changed
+    assert any(name.startswith("backbone.") for name in changed) == (winner == "fine-tuned")
+    assert same_bits(final, refit(tmp_path, model, longer, "refit")), "goes on from its own checkpoints"
+
+
+def test_without_epochs_of_its_own_a_winner_stays_as_it_is(trained: tuple[Path, TrainedModel]) -> None:
+    folder, model = trained
+    assert refit(folder, model, dataclasses.replace(QUICK, refit_share=0.0), "none") is model
+    probe = dataclasses.replace(model, winner="probe")
+    assert refit(folder, probe, QUICK, "probe") is probe
+
+
+@pytest.mark.slow
+def test_learning_more_that_fits_worse_is_not_kept(trained: tuple[Path, TrainedModel]) -> None:
+    folder, model = trained
+    wild = dataclasses.replace(QUICK, learning_rate=5.0, head_learning_rate=5.0, refit_share=1.0)
+    final = refit(folder, model, wild, "wild")
+    assert same_bits(final, model) and "learning the validation photos too was no gain" in final.note
 
 
 def test_the_network_that_ships_has_the_figures_of_the_winner(trained: tuple[Path, TrainedModel]) -> None:

@@ -109,7 +109,7 @@ def test_at_last_the_validation_photos_are_learnt_too(trained: tuple[Path, Train
         return refit_segmenter(model, dataset, split, options, folder / f"refit-{share}")
 
     final = refit(3.0)
-    assert "6 epochs on training and validation photos together" in final.note
+    assert final.refit == "for 6 epochs at half the rates"
     assert state_of(model) == before != state_of(final)
     assert final.history == model.history and final.validation_f1 == model.validation_f1
     assert not any(p.requires_grad for p in final.network.parameters())

@@ -11,7 +11,7 @@ import numpy as np
 
 from flawmap.pipeline import texts
 from flawmap.pipeline.held_back import keep_held_back
-from flawmap.pipeline.labelling import export_labels, learn_labels
+from flawmap.pipeline.labelling import export_labels, learn_labels, refit_labels
 from flawmap.pipeline.mask_evaluating import evaluate_mask_model
 from flawmap.pipeline.mask_judging import JudgedMasks
 from flawmap.pipeline.mask_results import write_mask_results
@@ -61,6 +61,12 @@ def train_cascade(
     model, judged = make_masks(prepared, entry, work, work / "model", options, timings, progress)
     with timings.measure("evaluate"):
         chosen_chain = _choose(labels, judged, gated, options, progress)
+    with timings.measure("train"):
+        final = refit_labels(gated, chosen, gate, options, run.work / "labels" / "refit", progress)
+    if final.network is not gate.network:
+        with timings.measure("export"):
+            labels = export_labels(gated, chosen, final, options, labels.folder, progress)
+    with timings.measure("evaluate"):
         judged = _join(labels, judged, chosen_chain, run, options, progress)
         kept = keep_held_back(judged.bundle, prepared, options, progress)
         judged = replace(judged, bundle=kept)

@@ -37,29 +37,43 @@ class Judged:
     before_training: Evaluation
 
 
+def choose_limits(
+    bundle: Bundle, prepared: Prepared, options: RunOptions, progress: Progress = no_progress
+) -> tuple[Bundle, Evaluation]:
+    """The thresholds, by what the file says of the validation photos; what it is worth on these with them."""
+    rows = prepared.split.validation
+    logits = _run(bundle, prepared, rows, options, within(progress, "choosing the thresholds"))
+    spec = replace(bundle.spec, thresholds=_thresholds(logits, prepared, options))
+    return write_spec(bundle, spec), _evaluate(logits, rows, prepared, spec, options)
+
+
 def judge(
     bundle: Bundle,
+    validation: Evaluation,
     prepared: Prepared,
     chosen: Chosen,
     model: TrainedModel,
     options: RunOptions,
     progress: Progress = no_progress,
 ) -> Judged:
-    """Choose the thresholds, evaluate both parts, and write thresholds and figures into the model folder."""
-    dataset, split = prepared.dataset, prepared.split
-    classifier = Classifier(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
-    rows = np.concatenate([split.validation, split.test])
-    told = within(progress, "evaluating")
-    logits = run_logits(classifier, [dataset.photos[row] for row in rows], options.photos, told)
-    on_validation, on_test = logits[: len(split.validation)], logits[len(split.validation) :]
-    spec = replace(bundle.spec, thresholds=_thresholds(on_validation, prepared, options))
-    validation = _evaluate(on_validation, split.validation, prepared, spec, options)
-    test = _evaluate(on_test, split.test, prepared, spec, options)
+    """Read the test part, once, with the thresholds chosen on `validation`; all figures go into the model
+    folder."""
+    split = prepared.split
+    on_test = _run(bundle, prepared, split.test, options, within(progress, "evaluating"))
+    test = _evaluate(on_test, split.test, prepared, bundle.spec, options)
     before = _probe_logits(chosen, model.untrained_head)
-    before_spec = replace(spec, thresholds=_thresholds(before[split.validation], prepared, options))
+    before_spec = replace(bundle.spec, thresholds=_thresholds(before[split.validation], prepared, options))
     before_training = _evaluate(before[split.test], split.test, prepared, before_spec, options)
-    spec = replace(spec, metrics={"test": test.metrics, "validation": validation.metrics})
+    spec = replace(bundle.spec, metrics={"test": test.metrics, "validation": validation.metrics})
     return Judged(write_spec(bundle, spec), test, validation, before_training)
+
+
+def _run(
+    bundle: Bundle, prepared: Prepared, rows: np.ndarray, options: RunOptions, progress: Progress
+) -> np.ndarray:
+    """(n, n_labels) logits of some photos, through the file."""
+    classifier = Classifier(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
+    return run_logits(classifier, [prepared.dataset.photos[row] for row in rows], options.photos, progress)
 
 
 def to_probe(prepared: Prepared, chosen: Chosen, rows: np.ndarray) -> LinearHead:

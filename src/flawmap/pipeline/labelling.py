@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +23,17 @@ def learn_labels(
     """Train the chosen backbone; the best contender."""
     from flawmap.stages.train import train_classifier
 
+    cut = chosen.ranking.chosen.cut
     return train_classifier(
         prepared.dataset,
         prepared.split,
         chosen.entry,
-        chosen.ranking.chosen.cut,
+        cut,
         to_probe(prepared, chosen, prepared.split.train),
         options.train,
         work,
         progress,
+        chosen.embeddings.features(cut),
     )
 
 
@@ -60,6 +63,28 @@ def learn_shallow_or_deep(
     then = f"{shallow} {chosen.ranking.why}, reached {f1:.3f}"
     why = f"trained, it reached a validation F1 of {deep_f1:.3f}; {then}"
     return replace(deeper, ranking=replace(deeper.ranking, why=why)), other
+
+
+def refit_labels(
+    prepared: Prepared,
+    chosen: Chosen,
+    model: TrainedModel,
+    options: RunOptions,
+    work: Path,
+    progress: Progress,
+) -> TrainedModel:
+    """The model, gone on with the validation photos too once they have decided all; itself where that is no
+    gain."""
+    from flawmap.stages.train import refit_classifier
+
+    if model.winner == "probe" and options.train.refit_share:
+        network = copy.deepcopy(model.network)
+        network.set_head(to_probe(prepared, chosen, prepared.split.development))
+        return replace(model, network=network, refit="by fitting the probe to both parts")
+    cut, told = chosen.ranking.chosen.cut, within(progress, "validation photos too")
+    return refit_classifier(
+        model, prepared.dataset, prepared.split, chosen.entry, cut, options.train, work, told
+    )
 
 
 def export_labels(

@@ -40,6 +40,7 @@ def write_mask_results(
             choice_rows=judged.chosen.choice.compared,
             choice_figures=judged.chosen.choice.figures,
             history=model.history,
+            refit=model.refit,
             training_note=model.note,
             pictures=_draw(judged, options),
             cascade=judged.cascade,
@@ -91,6 +92,7 @@ def _to_metrics(
             "validation_f1": model.validation_f1,
             "history": [asdict(epoch) for epoch in model.history],
             "note": model.note,
+            "refit": model.refit,
         },
         "cleaning": {
             "chosen": judged.chosen.choice.cleaning,

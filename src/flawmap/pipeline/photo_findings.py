@@ -5,7 +5,7 @@ What surfaces look like comes from the training part, every limit from the valid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +13,11 @@ import numpy as np
 from flawmap.errors import PhotoError
 from flawmap.pipeline.preparing import Prepared
 from flawmap.pipeline.settings import RunOptions
-from flawmap.records import Progress, no_progress
+from flawmap.records import ModelSpec, Progress, no_progress
 from flawmap.stages.inspection import ValidationTile, choose_findings, choose_rows, learn_reference
 from flawmap.tools.bundle import Bundle, write_spec
 from flawmap.tools.classifier_maps import DenseClassifier
+from flawmap.tools.familiarity import Reference
 from flawmap.tools.photos import read_images
 from flawmap.tools.runtime import RuntimeOptions, n_usable_cores
 
@@ -28,28 +29,54 @@ def choose_photo_findings(
     a good one."""
     if not bundle.spec.good_labels and not bundle.spec.is_multilabel:
         return bundle
+    reference = _learn_reference(bundle, prepared, options, progress)
     dataset, split = prepared.dataset, prepared.split
-    is_flawed = [bool(dataset.is_flawed[row]) for row in split.validation]
-    rows = [int(split.validation[i]) for i in choose_rows(is_flawed)]
-    training = [
-        int(split.train[i]) for i in choose_rows([bool(dataset.is_flawed[row]) for row in split.train])
-    ]
-
-    def read(rows: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        images = read_images([dataset.photos[row].path for row in rows], options.photos)
-        for row, image in zip(rows, images, strict=True):
-            if isinstance(image, PhotoError):
-                name = dataset.photos[row].name
-                raise PhotoError(f"{name} could be read before, and now cannot: {image}")
-            yield row, image
-
-    n_threads = options.embed.n_threads or n_usable_cores()
-    classifier = DenseClassifier(bundle, RuntimeOptions(n_threads=1))
-    shown = (image for _, image in read(training))
-    reference = learn_reference(classifier, shown, len(training), n_threads, progress)
-    classifier.reference = reference
+    rows = _choose(prepared, split.validation)
     tiles = (
-        ValidationTile(image, bool(dataset.is_flawed[row]), split.groups[row]) for row, image in read(rows)
+        ValidationTile(image, bool(dataset.is_flawed[row]), split.groups[row])
+        for row, image in _read(prepared, rows, options)
     )
+    n_threads = options.embed.n_threads or n_usable_cores()
+    classifier = DenseClassifier(bundle, RuntimeOptions(n_threads=1), reference)
     findings = choose_findings(classifier, tiles, len(rows), n_threads, progress)
     return write_spec(bundle, replace(bundle.spec, findings=findings), reference)
+
+
+def keep_limits(
+    bundle: Bundle,
+    chosen: ModelSpec,
+    prepared: Prepared,
+    options: RunOptions,
+    progress: Progress = no_progress,
+) -> Bundle:
+    """The folder of a model that went on learning, all limits as they were `chosen` before; what surfaces
+    look like is learnt through its own file."""
+    findings = chosen.findings
+    has_reference = findings is not None and findings.most_distance is not None
+    reference = _learn_reference(bundle, prepared, options, progress) if has_reference else None
+    spec = replace(bundle.spec, thresholds=chosen.thresholds, findings=findings)
+    return write_spec(bundle, spec, reference)
+
+
+def _learn_reference(
+    bundle: Bundle, prepared: Prepared, options: RunOptions, progress: Progress
+) -> Reference:
+    rows = _choose(prepared, prepared.split.train)
+    classifier = DenseClassifier(bundle, RuntimeOptions(n_threads=1))
+    shown = (image for _, image in _read(prepared, rows, options))
+    n_threads = options.embed.n_threads or n_usable_cores()
+    return learn_reference(classifier, shown, len(rows), n_threads, progress)
+
+
+def _choose(prepared: Prepared, part: np.ndarray) -> list[int]:
+    """Rows of a part to look at."""
+    return [int(part[i]) for i in choose_rows([bool(prepared.dataset.is_flawed[row]) for row in part])]
+
+
+def _read(prepared: Prepared, rows: Sequence[int], options: RunOptions) -> Iterator[tuple[int, np.ndarray]]:
+    """(row, image), one after the other."""
+    photos = prepared.dataset.photos
+    for row, image in zip(rows, read_images([photos[row].path for row in rows], options.photos), strict=True):
+        if isinstance(image, PhotoError):
+            raise PhotoError(f"{photos[row].name} could be read before, and now cannot: {image}")
+        yield row, image

@@ -61,6 +61,7 @@ def _to_facts(finished: Finished, options: RunOptions) -> ReportFacts:
         validation=judged.validation,
         before_training=judged.before_training,
         history=model.history,
+        refit=model.refit,
         contenders=model.contenders,
         class_weights=model.class_weights,
         random_split=finished.random_split,
@@ -101,6 +102,7 @@ def _to_metrics(finished: Finished) -> dict[str, Any]:
             "history": [asdict(epoch) for epoch in model.history],
             "class_weights": model.class_weights,
             "note": model.note,
+            "refit": model.refit,
         },
         "model": {
             "backbone": spec.backbone_id,

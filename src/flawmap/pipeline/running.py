@@ -33,7 +33,7 @@ def run_photos(
             if isinstance(image, PhotoError):
                 raise PhotoError(f"{photo.name} could be read before, and now cannot: {image}")
             yield image
-            progress("running the model", n_done, len(photos))
+            progress("running the model on photos", n_done, len(photos))
 
     return map_ordered(work, images(), n_threads)
 

@@ -130,12 +130,17 @@ def mask_training_lines(
     return (
         *dataset_lines(prepared.dataset, prepared.audit),
         split_line(prepared.split),
-        f"trained: {model.decoder} on {model.backbone_id} cut at depth {model.depth}; {model.note}",
+        f"trained: {model.decoder} on {model.backbone_id} cut at depth {model.depth}; {model.note}"
+        f"{_refit_words(model)}",
         *mask_evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {changed:.1g} of the pixels change sides against the "
         f"network, on {agreement['n_photos']} photos)",
         f"report: {run / 'report.html'}",
     )
+
+
+def _refit_words(model: TrainedModel | TrainedSegmenter) -> str:
+    return f"; then it learnt the validation photos too, {model.refit}" if model.refit else ""
 
 
 def prediction_lines(rows: Sequence[PredictionRow]) -> tuple[str, ...]:
@@ -153,7 +158,9 @@ def prediction_lines(rows: Sequence[PredictionRow]) -> tuple[str, ...]:
 
 def prediction_summary_lines(summary: PredictSummary, out: Path | str) -> tuple[str, ...]:
     """Photos per label, and how many a person should look at."""
-    counts = [f"{n:,} {label or '(no label)'}" for label, n in sorted(summary.counts.items())]
+    counts = [f"{n:,} {label}" for label, n in sorted(summary.counts.items()) if label]
+    if summary.counts.get(""):
+        counts.append(f"{summary.counts['']:,} without a label")
     if summary.errors:
         counts.append(f"{len(summary.errors):,} not readable")
     review = "" if summary.n_review is None else f"; {summary.n_review:,} for a person to look at"
@@ -268,7 +275,7 @@ def training_lines(
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
-        f"shipped: {model.winner} (validation F1: {contenders})",
+        f"shipped: {model.winner} (validation F1: {contenders}){_refit_words(model)}",
         *evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
         f"report: {run / 'report.html'}",
@@ -337,7 +344,7 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
         n = len(row.inspection.findings)
         lines.append(f"{row.name} has {n:,} findings: the model is probably not made for such photos")
     n_of = survey.count_grades()
-    if survey.grades:
+    if n_of and survey.grades:
         told = [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
         lines += ["flaws by grade, of their width alone:", *told]
         lines += [f"  not graded: {n_of['']}{_why_ungraded(survey)}"] if n_of.get("") else []

@@ -11,17 +11,17 @@ from flawmap.errors import require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.cascading import train_cascade
 from flawmap.pipeline.held_back import keep_held_back
-from flawmap.pipeline.judging import Judged, judge, judge_random_split
-from flawmap.pipeline.labelling import export_labels, learn_shallow_or_deep
+from flawmap.pipeline.judging import Judged, choose_limits, judge, judge_random_split
+from flawmap.pipeline.labelling import export_labels, learn_shallow_or_deep, refit_labels
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import choose_entry, train_masks
-from flawmap.pipeline.photo_findings import choose_photo_findings
-from flawmap.pipeline.preparing import Timings, choose, prepare, select_candidates
+from flawmap.pipeline.photo_findings import choose_photo_findings, keep_limits
+from flawmap.pipeline.preparing import Chosen, Prepared, Timings, choose, prepare, select_candidates
 from flawmap.pipeline.results import Finished, write_results
-from flawmap.pipeline.runfolder import check_run, start_run
+from flawmap.pipeline.runfolder import RunFolder, check_run, start_run
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
-from flawmap.records import Progress, no_progress
+from flawmap.records import Progress, TrainedModel, no_progress
 from flawmap.stages.split import write_splits
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.options import to_mapping
@@ -71,6 +71,24 @@ def train(
         return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
     ranked = choose(prepared, candidates, options, timings, progress)
     write_ranking_files(ranked.ranking, run.path)
+    chosen, model, judged = _make_classifier(prepared, ranked, run, options, timings, progress)
+    with timings.measure("evaluate"):
+        random_split = judge_random_split(prepared, chosen, options)
+    finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
+    metrics = write_results(finished, run, options)
+    lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)
+    return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
+
+
+def _make_classifier(
+    prepared: Prepared,
+    ranked: Chosen,
+    run: RunFolder,
+    options: RunOptions,
+    timings: Timings,
+    progress: Progress,
+) -> tuple[Chosen, TrainedModel, Judged]:
+    """Learn, decide on validation, learn the validation photos too, and judge what ships on the test part."""
     with timings.measure("train"):
         chosen, model = learn_shallow_or_deep(prepared, ranked, options, run.work, progress)
     if chosen is not ranked:
@@ -78,12 +96,19 @@ def train(
     with timings.measure("export"):
         bundle = export_labels(prepared, chosen, model, options, run.model, progress)
     with timings.measure("evaluate"):
-        judged: Judged = judge(bundle, prepared, chosen, model, options, progress)
-        random_split = judge_random_split(prepared, chosen, options)
+        bundle, validation = choose_limits(bundle, prepared, options, progress)
     with timings.measure("choose findings"):
-        with_findings = choose_photo_findings(judged.bundle, prepared, options, progress)
-        judged = replace(judged, bundle=keep_held_back(with_findings, prepared, options, progress))
-    finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
-    metrics = write_results(finished, run, options)
-    lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)
-    return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
+        bundle = choose_photo_findings(bundle, prepared, options, progress)
+    with timings.measure("train"):
+        final = refit_labels(prepared, chosen, model, options, run.work / "refit", progress)
+    if final.network is not model.network:
+        limits = bundle.spec
+        with timings.measure("export"):
+            bundle = export_labels(prepared, chosen, final, options, run.model, progress)
+        with timings.measure("choose findings"):
+            bundle = keep_limits(bundle, limits, prepared, options, progress)
+    with timings.measure("evaluate"):
+        judged = judge(bundle, validation, prepared, chosen, final, options, progress)
+    with timings.measure("choose findings"):
+        kept = keep_held_back(judged.bundle, prepared, options, progress)
+    return chosen, final, replace(judged, bundle=kept)

@@ -30,6 +30,7 @@ from flawmap.records.masks import (
     PhotoMask,
 )
 from flawmap.records.model import (
+    PHASE_OF_CONTENDER,
     Answer,
     Epoch,
     Evaluation,
@@ -55,6 +56,7 @@ from flawmap.records.survey import (
 
 __all__ = [
     "CROWDED",
+    "PHASE_OF_CONTENDER",
     "Answer",
     "Audit",
     "Candidate",

@@ -123,6 +123,10 @@ class Epoch:
     elapsed_s: float
 
 
+PHASE_OF_CONTENDER = {"head": "head", "fine-tuned": "fine-tuning"}
+"""The phase of training that a contender comes from; the others are not trained in epochs."""
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A network that maps (n, 3, h, w) float32 RGB 0..255 to (features, logits), and how it came to be."""
@@ -137,6 +141,8 @@ class TrainedModel:
     history: tuple[Epoch, ...]
     class_weights: tuple[float, ...]
     note: str = ""
+    refit: str = ""
+    """How it learnt the validation photos too, after all that they decided; empty where it did not."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,8 @@ class TrainedSegmenter:
     macs_per_px: float
     n_parameters: int
     note: str = ""
+    refit: str = ""
+    """As of TrainedModel."""
 
 
 @dataclass(frozen=True)

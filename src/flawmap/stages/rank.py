@@ -134,7 +134,7 @@ def rank(
     for one, cuts in tasks:
         kept = _Kept.read(one, trial, options)
         for cut in cuts:
-            progress("ranking", n_done, n_all)
+            progress("ranking cuts of backbones", n_done, n_all)
             if cut.key not in kept.scores:
                 with one_thread():
                     kept.scores[cut.key] = _score(one.features(cut)[trial.rows], trial)
@@ -143,7 +143,7 @@ def rank(
             )
             n_done += 1
         kept.write()
-    progress("ranking", n_all, n_all)
+    progress("ranking cuts of backbones", n_all, n_all)
     return _choose(found, trial, options)
 
 
@@ -366,7 +366,7 @@ def nearest(asked: Embeddings, store: Embeddings, count: int = 10) -> tuple[np.n
     return rows, likeness[rows]
 
 
-_COLUMNS = (
+RANKING_COLUMNS = (
     "backbone", "depth", "pooling", "parameters", "bytes", "MACs", "ms per photo", "F1", "standard error",
     "seconds spent", "C", "chosen", "note",
 )  # fmt: skip
@@ -379,7 +379,7 @@ def write_ranking(ranking: Ranking, path: Path) -> None:
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
+    table.writerow(RANKING_COLUMNS)
     for one in ranking.candidates:
         row = (
             one.backbone_id,

@@ -84,7 +84,7 @@ def choose_findings(
         if maps.distances is not None and maps.remoteness is not None:
             height, width = maps.distances.shape
             away[tile.source].append((float(maps.distances[height // 2, width // 2]), maps.remoteness))
-        progress("choosing what counts as a finding", i + 1, n_tiles)
+        progress("choosing what counts as a finding, tiles", i + 1, n_tiles)
     limits: dict[str, Any] = {
         "least_sharpness": float(np.quantile(sharp, LEAST_QUANTILE)) if sharp else None,
         "by_crops": not classifier.is_dense,
@@ -132,7 +132,7 @@ def learn_reference(
         near.append(own_near)
         far.append(own_far)
         found += own
-        progress("learning what the surfaces look like", i + 1, n_tiles)
+        progress("learning what the surfaces look like, tiles", i + 1, n_tiles)
     return fit_reference(np.array(found), np.array(near), np.array(far))
 
 

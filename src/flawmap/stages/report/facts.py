@@ -52,6 +52,8 @@ class RunFacts:
     split: Split
     spec: ModelSpec
     history: tuple[Epoch, ...] = ()
+    refit: str = ""
+    """How the validation photos were learnt too, after all that they decided; empty where they were not."""
     file_sizes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of each file of the model folder, by name."""
     timings: Mapping[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flawmap.stages.report.facts import MaskReportFacts
+from flawmap.stages.report.training import refit_words
 from flawmap.stages.report.training_curves import epoch_name, epochs_chart
 from flawmap.stages.report.wording import (
     is_number,
@@ -51,6 +52,7 @@ def mask_training_section(facts: MaskReportFacts) -> dict[str, Any]:
         "n_validation": plural(len(facts.split.validation), "photo"),
         "several": len(facts.dataset.labels) > 1,
         "note": facts.training_note,
+        "refit": refit_words(facts),
     }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flawmap.records import Epoch
-from flawmap.stages.report.facts import ReportFacts
+from flawmap.records import PHASE_OF_CONTENDER, Epoch
+from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.training_curves import epoch_name, epochs_chart, phase_words
 from flawmap.stages.report.wording import is_number, listed, number, plural
 from flawmap.tools.scores import state_rank
@@ -17,8 +17,6 @@ CONTENDERS = {
     "head": "Head trained with augmentation",
     "fine-tuned": "Fine-tuned",
 }
-PHASE_OF = {"head": "head", "fine-tuned": "fine-tuning"}
-"""The phase of training that a contender comes from; the others were not trained in epochs."""
 
 _NEARLY_EVEN = 1.1
 """Class weights whose ratio is no larger are not worth a sentence."""
@@ -42,19 +40,30 @@ def training_section(facts: ReportFacts) -> dict[str, Any]:
         "contenders": contenders,
         "winner": CONTENDERS.get(winner, winner),
         "tie": _tie(facts.contenders, winner),
-        "won_untouched": bool(facts.history) and winner not in PHASE_OF,
+        "won_untouched": bool(facts.history) and winner not in PHASE_OF_CONTENDER,
         "n_validation": plural(len(facts.split.validation), "photo"),
         "epochs": plural(len(facts.history), "epoch"),
         "phases": ", then ".join(dict.fromkeys(phase_words(e.phase) for e in facts.history)),
         "kept": "" if kept is None else epoch_name(facts.history, kept),
         "weights": _weights(facts),
+        "refit": refit_words(facts),
     }
+
+
+def refit_words(facts: RunFacts) -> str:
+    """What came after everything was chosen on the validation part; empty where nothing did."""
+    if not facts.refit:
+        return ""
+    return (
+        f"Once everything was chosen on the validation part, these photos were learnt too, {facts.refit}: "
+        "that is what shipped and what the test part judges. Validation figures are of the state before."
+    )
 
 
 def kept_epoch(history: Sequence[Epoch], winner: str) -> int | None:
     """Place in the history of the epoch that shipped: the best of the winner's own phase, the earliest of
     equals; None where what shipped was not trained in epochs."""
-    own = [i for i, epoch in enumerate(history) if epoch.phase == PHASE_OF.get(winner)]
+    own = [i for i, epoch in enumerate(history) if epoch.phase == PHASE_OF_CONTENDER.get(winner)]
     return max(
         own, key=lambda i: state_rank(history[i].validation_f1, history[i].validation_loss), default=None
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,20 @@ from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.zoo import BackboneEntry
 
+KEPT = "kept"
+"""The contender that an earlier contest left."""
 DECODED = "photos.npy"
 """Among the checkpoints: the photos of a set too large for memory; gone once training is done."""
 
+_N_SPREAD = 256
+"""Photos that tell how features spread."""
 _VIEWS_SEED, _HEAD_SEED, _TUNING_SEED = 1, 2, 3
 
 
 class Contest:
     """Rows are counted within the development part (training and validation photos together) throughout."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the ranking chose comes in two parts
         self,
         dataset: Dataset,
         split: Split,
@@ -37,11 +42,17 @@ class Contest:
         options: TrainOptions,
         out: Path,
         progress: Progress,
+        start: TrainedModel | None = None,
+        features: np.ndarray | None = None,
     ) -> None:
+        """Contenders start from the pretrained backbone and learn the training photos; or from the winner of
+        an earlier contest, and learn the validation photos too. `features` as of train_classifier()."""
         self.entry, self.cut, self.options, self.out, self.progress = entry, cut, options, out, progress
         rows = split.development
         self.targets = dataset.targets[rows]
-        self.train_rows = np.searchsorted(rows, split.train)
+        self.train_rows = np.searchsorted(rows, rows if start else split.train)
+        needs_all = start is None or options.head_epochs > 0
+        self.seen_rows = np.arange(0, len(rows), 1 if needs_all else -(-len(rows) // _N_SPREAD))
         self.validation_rows = np.searchsorted(rows, split.validation)
         self.photos = [dataset.photos[row] for row in rows]
         weights = class_weights(self.targets[self.train_rows], dataset.is_multilabel, options.balance)
@@ -49,14 +60,21 @@ class Contest:
         self.objective = Objective(
             torch.from_numpy(weights), is_flaw, dataset.is_multilabel, options.label_smoothing
         )
-        self.network = ClassifierNetwork(entry, cut, len(dataset.labels), options.dropout)
+        self.network = (
+            copy.deepcopy(start.network)
+            if start
+            else ClassifierNetwork(entry, cut, len(dataset.labels), options.dropout)
+        )
         self.untrained_head = self.network.get_head()
         self.pixels = self._read_pixels()
-        self.views = self._look()
+        self.views = self._look(None if features is None else torch.from_numpy(features[rows]))
         self.scores: dict[str, Score] = {}
         self.heads: dict[str, LinearHead] = {}
         self.history: tuple[Epoch, ...] = ()
         self.tuned: TunedNetwork | None = None
+        if start:
+            self.heads[KEPT] = self.untrained_head
+            self.scores[KEPT] = Score(**start.contenders[start.winner])
 
     def enter(self, name: str, head: LinearHead) -> None:
         """Judge a head on the frozen backbone."""
@@ -66,10 +84,10 @@ class Contest:
         self.heads[name] = head
 
     def train_head(self) -> None:
-        """A head with dropout on features of augmented views, from the probe on."""
+        """A head with dropout on features of augmented views, from the probe, or what was kept, on."""
         if self.options.head_epochs == 0:
             return
-        head = self._standard_head("probe")
+        head = self._standard_head(self._best("probe", KEPT))
         phase = self._phase("head", self.options.head_epochs, (("", self.options.head_learning_rate),))
         _, history = run_phase(self._learner(head, Views(self.views), phase), self.out, self.progress)
         self.history += history
@@ -81,7 +99,7 @@ class Contest:
         n_epochs = self.options.n_epochs(len(self.train_rows), costs[self.cut.depth].macs)
         if n_epochs == 0:
             return
-        head = self._standard_head(self._best("probe", "head"))
+        head = self._standard_head(self._best("probe", "head", KEPT))
         tuned = TunedNetwork(self.network, head, self.options.n_frozen(self.cut.depth))
         rates = (("head.", self.options.head_learning_rate), ("backbone.", self.options.learning_rate))
         phase = self._phase("fine-tuning", n_epochs, rates)
@@ -137,7 +155,7 @@ class Contest:
         )
 
     def _standard_head(self, start: str) -> StandardHead:
-        features = self.views[self.train_rows, 0]
+        features = self.views[np.intersect1d(self.train_rows, self.seen_rows), 0]
         head = StandardHead(features, self.targets.shape[1], self.options.dropout)
         head.set(self.heads[start])
         return head
@@ -157,10 +175,11 @@ class Contest:
         decoding = PhotoOptions(max_megapixels=largest / 1e6 + 1)
         return read_pixels(self.photos, preprocessing, file, decoding, self.progress)
 
-    def _look(self) -> torch.Tensor:
+    def _look(self, known: torch.Tensor | None) -> torch.Tensor:
         """(n, 1 + n_views, d): pooled features of every photo and of augmented views of training photos.
 
-        Validation photos are seen as they are only; their other views are empty. Kept beside the checkpoints.
+        Validation photos are seen as they are only; their other views are empty. Where an earlier winner is
+        tuned further, `seen_rows` is a sample: how features spread. Kept beside the checkpoints.
         """
         file = self.out / "checkpoints" / "views.safetensors"
         if file.is_file():
@@ -169,12 +188,15 @@ class Contest:
         source = Pixels(self.pixels, self.options.augment)
         views = torch.zeros(len(self.photos), 1 + n_views, self.network.head.in_features)
         size = self.options.batch_size
-        everything = torch.arange(len(self.photos))
-        n_done, n_total = 0, len(everything) + n_views * len(self.train_rows)
+        everything = torch.from_numpy(self.seen_rows)
+        first = 0 if known is None else 1
+        if known is not None:
+            views[:, 0] = known
+        n_done, n_total = 0, (1 - first) * len(everything) + n_views * len(self.train_rows)
         self.network.freeze(len(self.network.stages))
         backbone = quickened(self.network.backbone)
         with torch.inference_mode():
-            for view in range(1 + n_views):
+            for view in range(first, 1 + n_views):
                 rows = everything if view == 0 else torch.from_numpy(self.train_rows)
                 for step, part in enumerate(rows.split(size)):
                     stored = source.fetch(part)

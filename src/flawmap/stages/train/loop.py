@@ -258,7 +258,7 @@ class _Report(Callback):
     ) -> None:
         if trainer.is_global_zero and isinstance(pl_module, Learner):
             n_steps = int(trainer.estimated_stepping_batches)
-            self.progress(f"training: {pl_module.phase.name}", trainer.global_step, n_steps)
+            self.progress(f"training: {pl_module.phase.name}, steps", trainer.global_step, n_steps)
 
 
 def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score, tuple[Epoch, ...]]:
@@ -299,6 +299,11 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
             value.copy_(learnt[name])
     last = _read_checkpoint(last_file)
     return _best_of(last), tuple(Epoch(**values) for values in last["history"])
+
+
+def refit_words(n_epochs: int) -> str:
+    """How a model learns its validation photos too."""
+    return f"for {n_epochs} epoch{'s' * (n_epochs != 1)} at half the rates"
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ class TrainOptions(Options):
     head_learning_rate: float = 1e-3
     epochs: int | None = None
     """Of fine-tuning; 0 leaves that contender out. None: what `teramacs` allows, 4 to 40."""
-    teramacs: float = 4.5
+    teramacs: float = 3.5
     """Where `epochs` is None: epochs × photos × multiply-accumulates of one forward pass, in 10^12."""
     frozen_stages: int | None = None
     """Early stages that fine-tuning leaves as they are. None: all but the last two."""
@@ -144,6 +144,9 @@ class TrainOptions(Options):
     label_smoothing: float = 0.0
     patience: int = 10
     """Epochs without a better validation score after which a phase ends."""
+    refit_share: float = 0.5
+    """When all that validation decides is decided, what won goes on with the validation photos too, for this
+    share of its epochs; 0: it does not."""
     batch_size: int = 32
     balance: float = 0.5
     """Photos of a class weigh (mean class size / class size) ** balance in the loss: 0 all photos alike,
@@ -157,7 +160,7 @@ class TrainOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("head_epochs", "teramacs", "patience", "memory_gb", "weight_decay"):
+        for name in ("head_epochs", "teramacs", "patience", "memory_gb", "weight_decay", "refit_share"):
             if getattr(self, name) < 0:
                 raise OptionError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name in ("head_views", "batch_size", "head_learning_rate", "learning_rate"):

@@ -94,7 +94,7 @@ def refit_segmenter(
     only where it then fits the validation photos, now its own, better than before; `model` is left as it is.
     Resumes like train_segmenter(); raises what it raises.
     """
-    from flawmap.stages.train.loop import Learner, reproducible, run_phase
+    from flawmap.stages.train.loop import Learner, refit_words, reproducible, run_phase
     from flawmap.stages.train.mask_objective import MaskObjective
 
     n_epochs = round(options.refit_share * len(model.history))
@@ -110,12 +110,7 @@ def refit_segmenter(
         score, _ = run_phase(learner, out, progress)
     if score.f1 <= model.validation_f1:
         return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
-    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs} epochs"
-    return replace(
-        model,
-        network=network.eval().requires_grad_(False),
-        note=f"{model.note}; at last {epochs} on training and validation photos together",
-    )
+    return replace(model, network=network.eval().requires_grad_(False), refit=refit_words(n_epochs))
 
 
 def _phase(name: str, n_epochs: int, options: MaskTrainOptions, seed: int, rate: float = 1.0) -> Phase:

@@ -48,6 +48,8 @@ print(*trained.lines, sep="\\n")  # what the command prints
 image = flawmap.read_image("a.jpg")  # (H, W, 3) uint8 RGB
 answer = flawmap.load("runs/demo").predict([image])
 answer.texts[0], answer.flaw_scores[0], answer.review[0]
+for one in answer:  # so too, one by one, what a model that gives masks says
+    one.label, one.flaw_score, one.mask
 
 outcome = flawmap.predict("runs/demo", "demo/photos")
 [row.path for row in outcome.rows if row.review]  # for a person to look at
@@ -126,7 +128,8 @@ options = replace(options, rank=replace(options.rank, prefer="size"))
 ```
 
 Where options are wanted, nested dictionaries do too: `{"seed": 1, "rank": {"prefer": "size"}}`. A value of
-another type and a name that there is not raise `FlawmapError`, as does every mistake that you can mend.
+another type and a name that there is not raise `FlawmapError`, as does every mistake that you can mend; an
+option that a function was given by itself is shown where it goes.
 """
 INSPECT_OPTIONS = """## Options of inspections and services
 

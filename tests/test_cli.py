@@ -164,6 +164,13 @@ def test_a_slow_task_speaks_every_half_minute_and_a_fast_end_is_not_lost() -> No
     ]
 
 
+def test_one_thing_is_done_not_one_of_one() -> None:
+    assert said((0.0, "converting", 0, 1), (9.0, "converting", 1, 1)) == [
+        "converting …",
+        "converting: done, 9 s",
+    ]
+
+
 def test_tasks_take_turns_and_may_begin_anew() -> None:
     calls = [(0.0, "a", 0, 2), (1.0, "b", 1, 0), (2.0, "a", 2, 2), (3.0, "a", 0, 2), (40.0, "b", 7, 0)]
     assert said(*calls) == ["a …", "b …", "a …", "b: 7, 39 s"]
@@ -203,6 +210,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -
         ("audit", tmp_path / "nothing", "--json", tmp_path),
         ("train", tmp_path / "nothing", "--out", tmp_path / "a.jpg" / "run"),
         ("explain", tmp_path / "nothing", tmp_path / "a.jpg", "--out", tmp_path / "a.jpg"),
+        ("explain", tmp_path / "nothing", tmp_path / "b.jpg", "--out", tmp_path / "a.jpg"),
     ):
         done = run_here(*words)
         assert done.returncode == 2 and "cannot write" in done.stderr, done.stderr

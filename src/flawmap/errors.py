@@ -4,7 +4,7 @@ Everything here is one line: what was found, what was wanted, how to mend it. An
 ours and keeps its traceback.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 class FlawmapError(Exception):
@@ -14,7 +14,7 @@ class FlawmapError(Exception):
 
 
 class PhotoError(FlawmapError):
-    """A photo that cannot be read as it is; `str(error)` is the reason that reports and tables print."""
+    """A photo that cannot be read as it is; `str(error)` ends in the reason that reports and tables print."""
 
 
 class MaskError(FlawmapError):
@@ -27,6 +27,10 @@ class DatasetError(FlawmapError):
 
 class OptionError(FlawmapError):
     """An option, or a key of a configuration file, that is unknown or out of range."""
+
+
+class ArgumentError(OptionError, TypeError):
+    """Arguments that a function of flawmap does not have or lacks; to Python a TypeError, as ever."""
 
 
 class BackboneError(FlawmapError):
@@ -93,12 +97,24 @@ def some_of(names: Sequence[str], most: int, between: str = ", ") -> str:
     return between.join(names[:most]) + more
 
 
-def nearest_hint(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Such as "; did you mean 'x'?", where a known name is spelled much like this one; else nothing."""
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that is spelled most like this one, capitals aside; None where none is much like it."""
     import difflib
 
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    lowered = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=cutoff)
+    return lowered[near[0]] if near else None
+
+
+def nearest_hint(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Such as "; did you mean 'x'?", where a known name is spelled much like this one; else nothing."""
+    near = nearest(name, known, cutoff)
+    return f"; did you mean '{near}'?" if near else ""
+
+
+def known_hint(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """How to mend an unknown name: as nearest_hint(), else "; known are: " and all of them."""
+    return nearest_hint(name, known, cutoff) or f"; known are: {', '.join(known)}"
 
 
 def option(flag: str) -> str:

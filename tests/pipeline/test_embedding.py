@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import flawmap
-from flawmap.errors import OptionError
+from flawmap.errors import DatasetError, OptionError
 from flawmap.pipeline.embedding import write_embeddings
 from flawmap.records import Dataset, Embeddings, Photo
 
@@ -40,3 +40,15 @@ def test_a_table_holds_the_same(tmp_path: Path) -> None:
 def test_another_ending_is_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"\.npz or \.parquet"):
         flawmap.embed(tmp_path / "nothing", tmp_path / "all.csv")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_its_own_file_is_replaced_and_no_other(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("pyarrow")
+    out = tmp_path / f"all{suffix}"
+    out.write_bytes(b"PK somebody's arrays")
+    with pytest.raises(OptionError, match="not what this command writes"):
+        flawmap.embed(tmp_path / "nothing", out)
+    write_embeddings(SET, FOUND, out)
+    with pytest.raises(DatasetError, match="nothing"):
+        flawmap.embed(tmp_path / "nothing", out)

@@ -101,7 +101,7 @@ def test_a_survey_goes_from_and_to_an_object_store(
             "memory://survey",
             options,
             overwrite=overwrite,
-            progress=lambda what, n_done, n: looked.append(n_done) if what == "inspect" else None,
+            progress=lambda what, n_done, n: looked.append(n_done) if what == "inspecting photos" else None,
         )
         found = findings_of(json.loads(files.cat_file("/survey/findings.json")))
         assert [one["findings"] for one in found] == [one["findings"] for one in expected]

@@ -104,6 +104,9 @@ def test_profiles_from_file_to_file(tmp_path: Path) -> None:
 def test_a_marker_is_printed(tmp_path: Path) -> None:
     lines = flawmap.marker(tmp_path / "marker.pdf", size_mm=40)
     assert "40 mm" in lines[0] and (tmp_path / "marker.pdf").read_bytes().startswith(b"%PDF")
+    done = run_here("marker", "--out", tmp_path / "marker.pdf")
+    assert done.returncode == 2 and "it is there already" in done.stderr and "--overwrite" in done.stderr
+    assert run_here("marker", "--out", tmp_path / "marker.pdf", "--overwrite").returncode == 0
 
 
 def test_a_tilted_photo_with_a_marker_gives_millimetres(tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_options_from_a_file_and_overlays_are_checked(files: tuple[Path, Path], 
     options.write_text("least_area = 5\n")
     done = run_here("measure", mask, "--config", options)
     assert done.returncode == 2 and "least_area_px" in done.stderr
-    with pytest.raises(OptionError, match="which is read here"):
+    with pytest.raises(OptionError, match="it is read here"):
         flawmap.measure(mask, overlay=mask)
     with pytest.raises(OptionError, match=r"ends in \.png"):
         flawmap.measure(mask, overlay=tmp_path / "drawn.jpg")
@@ -158,3 +161,34 @@ def test_cracks_come_widest_first_in_print_and_file_alike(tmp_path: Path) -> Non
     widths = [crack["width_max_px"] for crack in json.loads((tmp_path / "cracks.json").read_text())["cracks"]]
     printed = [float(line.split(" ±")[0]) for line in done.stdout.splitlines() if " wide at " in line]
     assert widths == sorted(widths, reverse=True) and printed == pytest.approx(widths, abs=0.01)
+
+
+def test_what_somebody_drew_is_not_drawn_over(tmp_path: Path) -> None:
+    mask = write_grey(tmp_path / "mask.png", np.zeros((20, 20), bool))
+    (tmp_path / "drawn.png").write_bytes(mask.read_bytes())
+    (tmp_path / "labels.json").write_text('{"images": []}')
+    for words in (("--overlay", tmp_path / "drawn.png"), ("--json", tmp_path / "labels.json")):
+        done = run_here("measure", mask, *words)
+        assert done.returncode == 2 and "cannot write" in done.stderr
+    for _ in range(2):
+        assert run_here("measure", mask, "--json", tmp_path / "own.json").returncode == 0
+    assert run_here("measure", mask, "--overlay", tmp_path / "drawn.png", "--overwrite").returncode == 0
+    assert (tmp_path / "labels.json").read_text() == '{"images": []}'
+
+
+def test_a_crack_too_thin_to_be_told_is_given_its_bound_and_comes_last(tmp_path: Path) -> None:
+    mask, wide = draw_crack(4.0, 0, dark=20, noise=2.0)
+    thin = draw_crack(0.2, 0, dark=20, noise=2.0)[1]
+    thin[:, 100:103] = wide[:, 100:103]
+    photo = write_grey(tmp_path / "photo.png", np.concatenate([thin, draw_crack(2.0, 0)[1]]))
+    both = write_grey(tmp_path / "mask.png", np.concatenate([mask, draw_crack(2.0, 0)[0]]))
+    found = flawmap.measure(both, photo, scale=ScaleOptions(mm_per_px=0.5), grading="bre-251")
+    told, hair = (crack.measurement for crack in found.cracks)
+    assert (told.is_resolved, hair.is_resolved) == (True, False)
+    assert told.width_max_px < hair.width_max_px, "of which a short place shows more"
+    bound = f"under {0.5 * hair.smallest_width_px:.2f} mm wide"
+    assert f"{0.5 * told.width_max_px:.2f} ±" in found.lines[0] and bound in found.lines[1]
+    assert found.lines[1].endswith("(uncertain)")
+    ends = sorted((told.smallest_width_px, hair.smallest_width_px))
+    told_px, told_mm = (" to ".join(f"{k * end:.{n}f}" for end in ends) for k, n in ((1, 1), (0.5, 2)))
+    assert f"smallest width that can be told here: {told_px} px ({told_mm} mm)" in found.lines

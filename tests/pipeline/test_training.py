@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import flawmap
-from flawmap.errors import OptionError
+from flawmap.errors import DatasetError, OptionError
 from flawmap.stages.audit import AuditOptions
 from flawmap.stages.embed import EmbedOptions
 from flawmap.stages.rank import RankOptions
@@ -31,7 +31,7 @@ def quick_options(cache: Path) -> flawmap.RunOptions:
         backbones="efficientnet_lite0",
         embed=EmbedOptions(cache=cache, runtime="torch"),  # how others are chosen is the embedding's to test
         rank=RankOptions(max_depth=2),
-        train=TrainOptions(head_epochs=2, head_views=1, epochs=1),
+        train=TrainOptions(head_epochs=2, head_views=1, epochs=1, refit_share=1.0),
     )
 
 
@@ -90,6 +90,20 @@ def test_metrics_hold_what_was_promised(trained) -> None:
     assert set(stored["training"]["contenders"]) == {"untrained", "probe", "head", "fine-tuned"}
     best = max(figures["f1"] for figures in stored["training"]["contenders"].values())
     assert stored["training"]["contenders"][stored["training"]["winner"]]["f1"] == best
+
+
+def test_what_ships_has_learnt_the_validation_photos_after_they_decided_all(trained, sample: Path) -> None:
+    stored, spec = trained.metrics, trained.bundle.spec
+    assert stored["training"]["refit"] in ("for 1 epoch at half the rates", "for 2 epochs at half the rates")
+    told = (trained.run / "report.html").read_text("utf-8")
+    assert f"these photos were learnt too, {stored['training']['refit']}" in told
+    with (trained.run / "splits.csv").open(newline="", encoding="utf-8") as file:
+        own = [row["path"] for row in csv.DictReader(file) if row["split"] == "validation"]
+    scores = [one.flaw_score for one in flawmap.predict(trained.run, [sample / path for path in own]).rows]
+    is_flawed = np.array([path.startswith("Positive") for path in own])
+    probabilities = np.where(is_flawed, scores, 1 - np.array(scores))
+    assert -np.log(probabilities).mean() < stored["validation"]["loss"]
+    assert stored["model"]["thresholds"]["threshold"] == spec.thresholds.threshold
 
 
 def test_no_source_stands_on_two_sides(trained) -> None:
@@ -191,6 +205,19 @@ def test_similar_finds_the_photo_itself_first(sample: Path, cache: Path) -> None
     outcome = flawmap.similar(photo, sample, quick_options(cache), count=3)
     assert outcome.lines[1].endswith(f"Positive/{photo.name}")
     assert len(outcome.lines) == 4
+    plain = flawmap.similar(photo, photo.parent, quick_options(cache), count=3)
+    assert plain.names[0] == photo.name and plain.lines[0] == "likeness  photo"
+    assert plain.lines[1] == f"{plain.likenesses[0]:8.4f}  {photo.name}"
+
+
+def test_similar_asks_for_photos_not_for_labels(tmp_path: Path, sample: Path) -> None:
+    photo = next((sample / "Positive").iterdir())
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DatasetError, match="photo"):
+        flawmap.similar(photo, tmp_path)
+    (tmp_path / "a.jpg").write_text("notes")
+    with pytest.raises(DatasetError, match=r"none of the 1 photos .*: a.jpg: not a photo: text"):
+        flawmap.similar(photo, tmp_path)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -230,6 +231,22 @@ def test_others_are_let_in_with_accounts_only(
     for models, message in (([], "no model"), ([tiny_bundle.folder] * 2, "two models")):
         with pytest.raises(OptionError, match=message), running_service(models, local):
             pass
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"watch": Path("nowhere")}, "there is no folder nowhere to watch"),
+        ({"webhook": "ftp://host"}, "is no address"),
+        ({"host": "0.0.0.0"}, "flawmap add-user"),
+    ],
+)
+def test_options_are_refused_before_a_model_is_loaded(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    given = ServeOptions(data=tmp_path / "data", **options)
+    with pytest.raises(OptionError, match=message), running_service([tmp_path / "no model"], given):
+        pass
 
 
 def test_photos_come_by_either_name(one_service, tiny: SimpleNamespace) -> None:

@@ -287,6 +287,9 @@ def test_labelme_photos_without_a_file_or_with_a_broken_one(tmp_path: Path) -> N
     assert "several files of Labelme (copy of e.json and e.json)" in reasons["e.png"]
     good = read_dataset(tmp_path, DatasetOptions(unmasked_good=True))
     assert sorted(left_out(good)) == ["d.png", "e.png"]  # never good by mistake
+    (tmp_path / "c.png").write_text("notes")
+    assert left_out(read_dataset(tmp_path))["c.png"] == "not a photo: text"
+    assert "not a photo" in left_out(read_dataset(tmp_path, DatasetOptions(unmasked_good=True)))["c.png"]
 
 
 def test_a_renamed_photo_is_found_by_its_file_and_a_missing_one_told(tmp_path: Path) -> None:

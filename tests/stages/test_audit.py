@@ -207,6 +207,16 @@ def test_parallel_grooves_are_no_overlap(tmp_path: Path) -> None:
     assert found.summary["modes"] == {"colour": 0, "grey": 40}
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_photos_are_no_bug(tmp_path: Path, n: int) -> None:
+    names = [f"{k}.png" for k in range(n)]
+    for k, name in enumerate(names):
+        noise = np.random.default_rng(k).integers(0, 255, (TILE, TILE, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / name)
+    dataset = make_dataset(tmp_path, names, ["good", "crack"][:n])
+    assert len(audit(dataset, embed_simply(dataset)).groups) == n
+
+
 def test_a_wrong_label_is_suspected(walls: SimpleNamespace) -> None:
     targets = np.zeros_like(walls.dataset.targets)
     values = walls.embeddings.average[0]

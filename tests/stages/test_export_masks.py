@@ -178,7 +178,7 @@ def test_answers_come_in_order_and_do_not_depend_on_company(
     together = list(segmenter.predict(images))
     for image, found in zip(images, together, strict=True):
         assert found.mask == segmenter.find(image).mask and found.mask.size_hw == image.shape[:2]
-    with pytest.raises(OptionError, match=r"need \(H, W, 3\) uint8 RGB"):
+    with pytest.raises(OptionError, match=r"an image \(H, W, 3\) uint8 RGB"):
         segmenter.find(images[0].astype(np.float32))
 
 

@@ -97,6 +97,18 @@ def test_a_hair_crack_is_told_apart() -> None:
     assert not found.is_resolved and found.smallest_width_px >= 1
 
 
+@pytest.mark.parametrize(("wide_px", "is_told"), [(20, True), (4, False)])
+def test_a_hair_crack_is_resolved_where_it_is_wide_for_a_while(wide_px: int, is_told: bool) -> None:
+    mask, wide = draw_crack(4.0, 0, dark=20, noise=2.0)
+    grey = draw_crack(0.2, 0, dark=20, noise=2.0)[1]
+    place = np.s_[:, 100 : 100 + wide_px]
+    grey[place] = wide[place]
+    found = measure_crack(mask, grey)
+    assert found.width_source == "photo" and found.width_mean_px < found.smallest_width_px
+    assert found.is_resolved == is_told
+    assert not is_told or abs(found.width_max_px - 4) <= found.width_max_u95_px
+
+
 def cross(size_px: int = 160) -> np.ndarray:
     mask = np.zeros((size_px, size_px), bool)
     mask[size_px // 2 - 2 : size_px // 2 + 2, 10:-10] = True

@@ -184,10 +184,16 @@ def test_a_run_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
 def test_another_table_is_not_replaced(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path,label\na.jpg,good\n")
-    with pytest.raises(OptionError, match="it is another table, which would be lost"):
+    with pytest.raises(
+        OptionError, match=r"not what this command writes \(it begins 'path,label a.jpg,good'\)"
+    ):
         check_output(manifest)
     manifest.write_text(",".join(COLUMNS) + "\n")
     check_output(manifest)
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"text": "mine"}\n')
+    with pytest.raises(OptionError, match="and would be lost"):
+        check_output(lines)
 
 
 def test_progress_counts_every_photo(classifier: Classifier, photo_folder: Path) -> None:

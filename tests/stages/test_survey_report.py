@@ -66,6 +66,17 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
     assert words.width_text(replace(plain, scale_mm_per_px=None)).replace("\u202f", " ") == "4.0 ± 0.4 px"
     thin = replace(plain, is_resolved=False)
     assert words.width_text(thin).replace("\u202f", " ").startswith("under 0.15 mm")
+    noisy = finding(measurement=replace(thin, width_max_px=9.0))
+    survey = survey_of(replace(CRACKED, findings=(noisy, finding())))
+    assert "measures 0.40" in words.widest_sentence(survey).replace("\u202f", " ")
+    assert [i for _, i in survey.worst_first()] == [1, 0]
+
+
+def test_grades_have_a_heading_where_something_was_judged() -> None:
+    assert words.grade_counts(survey_of(CLEAN, BROKEN)) and words.grade_counts(survey_of(CRACKED))
+    assert words.grade_counts(survey_of(BLURRED, BROKEN)) == []
+    for photo, is_told in ((CRACKED, True), (CLEAN, False), (BROKEN, False)):
+        assert any("by grade" in line for line in survey_lines(survey_of(photo), "out")) == is_told
 
 
 def test_a_grade_that_may_be_another_is_marked_and_explained() -> None:
@@ -82,6 +93,18 @@ def test_a_grade_that_may_be_another_is_marked_and_explained() -> None:
         one["text"] for one in caveats(SurveyFacts(without)) if one["title"] == "Grades"
     )
     assert "severe (?)" in words.widest_sentence(survey_of(replace(CRACKED, findings=(unsure,))))
+
+
+def test_a_width_that_is_hardly_known_does_not_lead() -> None:
+    sure = finding()
+    assert sure.measurement is not None
+    vague = replace(sure, measurement=replace(sure.measurement, width_max_px=9.0, width_max_u95_px=5.0))
+    text = words.widest_sentence(survey_of(replace(CRACKED, findings=(vague, sure))))
+    first, second = text.replace("\u202f", " ").split(" Less sure: ")
+    assert first.startswith("The widest finding of those surely measured: ") and "0.90" not in first
+    assert second.startswith("0.90 ± 0.50 mm, on ")
+    alone = words.widest_sentence(survey_of(replace(CRACKED, findings=(vague,))))
+    assert alone.replace("\u202f", " ").startswith("The widest finding measures 0.90 ± 0.50 mm")
 
 
 def test_the_scale_that_was_given_is_printed() -> None:

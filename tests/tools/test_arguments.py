@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 from dataclasses import fields, is_dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,49 @@ def test_every_parameter_of_every_public_function_is_checked(name: str) -> None:
         (lambda: flawmap.similar("a.jpg", "photos", count=0), "count is 0; 1 or more"),
         (lambda: flawmap.measure_profile([]), "no file given"),
         (lambda: flawmap.inspect("m", [], "s"), "no photos given"),
+        (lambda: flawmap.train("a", "b", overwrit=True), "did you mean 'overwrite'"),
+        (lambda: flawmap.similar("a.jpg", "b", xyz=1), "'xyz'; known are: photo, dataset"),
+        (lambda: flawmap.train("a"), r"train\(\): 'out' is missing; wanted dataset, out$"),
+        (lambda: flawmap.marker("a.pdf", 50), r"takes 1 by their place \(out\); .*: size_mm=…"),
+        (lambda: flawmap.train("a", "b", dataset="c"), "multiple values for argument 'dataset'"),
+        (
+            lambda: flawmap.inspect("m", "a.jpg", "s", scale=0.5),
+            r"no argument 'scale'; it is an option: options=InspectOptions\(scale=…\)",
+        ),
+        (lambda: flawmap.ScaleOptions(mm_px=1), "ScaleOptions: no option 'mm_px'; did you mean 'mm_per_px'"),
     ],
 )
 def test_a_slip_is_one_line(call: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message) as found:
         call()
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy", "path"),
+    [
+        (
+            lambda: flawmap.train("a", "b", epochs=3),
+            "options=RunOptions(train={'epochs': 3}) or options=RunOptions(train_masks={'epochs': 3})",
+            "train.epochs",
+        ),
+        (lambda: flawmap.RunOptions(n_foldz=3), "RunOptions(rank={'n_folds': 3})", "rank.n_folds"),
+        (lambda: flawmap.rank("a", seed=3), "options=RunOptions(seed=3)", "seed"),
+        (
+            lambda: flawmap.measure("m.png", mm_per_px=3),
+            "scale=ScaleOptions(mm_per_px=3)",
+            "mm_per_px",
+        ),
+        (lambda: flawmap.load("m", n_threads=3), "options={'n_threads': 3}", ""),
+    ],
+)
+def test_an_option_is_shown_where_it_goes(call: Any, remedy: str, path: str) -> None:
+    with pytest.raises(TypeError) as found:
+        call()
+    assert isinstance(found.value, flawmap.FlawmapError) and remedy in str(found.value)
+    told = re.sub("^[a-z_]+=", "", remedy.split(" or ")[0])
+    made = eval(told, {name: getattr(flawmap, name) for name in flawmap.__all__})
+    assert (attrgetter(path)(made) if path else made["n_threads"]) == 3
 
 
 def test_plain_values_are_taken_where_their_meaning_is_plain(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,15 +29,27 @@ def test_names_that_cannot_be_files(tmp_path: Path) -> None:
             check_files(path, inputs=[None, tmp_path / "a.jpg"])
 
 
-def test_a_picture_is_replaced_by_pictures_only(tmp_path: Path) -> None:
-    for name, start in (("a.json", b"\x89PNG\r\n"), ("b.jpg", b"\xff\xd8\xff\xe0")):
-        path = tmp_path / name
-        path.write_bytes(start)
-        with pytest.raises(OptionError, match="it is a picture, which would be lost"):
-            check_files(path)
-        check_files(path, are_pictures=True)
-    (tmp_path / "c.json").write_text("{}")
-    check_files(tmp_path / "c.json")
+def test_only_what_a_command_wrote_itself_is_replaced(tmp_path: Path) -> None:
+    path, keys = tmp_path / "a.json", ['"cracks"', '"total"']
+    for other in (b"\x89PNG\r\n", b'{"images": []}', b"my notes\nof today", b'{"cracks": 3}'):
+        path.write_bytes(other)
+        with pytest.raises(OptionError, match=r"not what this command writes.* and would be lost") as found:
+            check_files(path, holds=keys)
+        assert ("it begins 'my notes of today'" in str(found.value)) == other.startswith(b"my")
+        check_files(path)
+    long = json.dumps({"cracks": ["x" * 50] * 5000, "total": None})
+    for own in (long, '{"total": 1, "cracks": []}', ""):
+        path.write_text(own)
+        check_files(path, holds=keys)
+
+
+def test_what_cannot_be_known_again_is_replaced_on_demand_only(tmp_path: Path) -> None:
+    path = tmp_path / "heat.png"
+    check_files(path, overwrite=False)
+    path.write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(OptionError, match=r"heat.png: it is there already.*--overwrite \(Python: overwrite="):
+        check_files(path, overwrite=False)
+    check_files(path, overwrite=True)
 
 
 def test_a_file_is_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

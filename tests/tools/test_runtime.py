@@ -83,8 +83,27 @@ def test_no_images(tiny_bundle: Bundle) -> None:
 
 
 def test_a_wrong_array_is_refused_with_a_remedy(tiny_bundle: Bundle) -> None:
-    with pytest.raises(OptionError, match=r"need \(H, W, 3\) uint8 RGB"):
-        Classifier(tiny_bundle).predict([np.zeros((3, 64, 64), np.float32)])
+    image = np.zeros((64, 48, 3), np.uint8)
+    for given, message in (
+        ([np.zeros((3, 64, 64), np.float32)], r"an image \(H, W, 3\) uint8 RGB; got an array \(3, 64, 64\)"),
+        (image, r"a list of images; got one, \(64, 48, 3\). Give \[image\]"),
+        (list(image), r"got an array \(48, 3\) uint8. It looks like a row of one: give \[image\]"),
+        (image[..., 0], r"a list of images, each \(H, W, 3\) uint8 RGB; got an array \(64, 48\) uint8"),
+        ("a.jpg", r"Give \[flawmap.read_image\(path\)\]"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            Classifier(tiny_bundle).predict(given)  # type: ignore[arg-type]
+
+
+def test_answers_come_one_by_one_too(tiny_bundle: Bundle) -> None:
+    model = Classifier(tiny_bundle)
+    images = [np.full((64, 48, 3), value, np.uint8) for value in (20, 200)]
+    found = model.predict(images)
+    answers = list(found)
+    assert len(answers) == len(found) == 2
+    for i, (image, answer) in enumerate(zip(images, answers, strict=True)):
+        assert answer == model.answer(model.prepare(image)) and answer.mask is None
+        assert answer.label == found.texts[i] and answer.flaw_score == found.flaw_scores[i]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model"])

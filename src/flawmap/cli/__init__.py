@@ -317,9 +317,12 @@ def explain(
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (PNG or JPEG).")],
     label: Annotated[str | None, typer.Option(help="Explain this label instead of the printed one.")] = None,
     max_megapixels: Megapixels = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of that name.")] = False,
 ) -> None:
     """Draw where the model saw what it says."""
-    for line in flawmap.explain(model, photo, out, label=label, max_megapixels=max_megapixels):
+    for line in flawmap.explain(
+        model, photo, out, label=label, max_megapixels=max_megapixels, overwrite=overwrite
+    ):
         print(line)
 
 

@@ -11,7 +11,6 @@ import flawmap
 from flawmap.cli.arguments import (
     Backbones,
     Cache,
-    DatasetArgument,
     Licences,
     MaxParameters,
     Megapixels,
@@ -24,14 +23,19 @@ from flawmap.cli.output import finish, resolve_options, shown_progress, to_names
 
 def similar(
     photo: Annotated[Path, typer.Argument(help="The photo to look for.")],
-    dataset: DatasetArgument,
+    dataset: Annotated[
+        Path, typer.Argument(help="Where to look: any folder of photos, a data set, or a manifest.")
+    ],
     count: Annotated[int, typer.Option("--count", "-n", help="How many photos to list.", min=1)] = 10,
     threads: Threads = None,
     cache: Cache = None,
     max_megapixels: Megapixels = None,
     quiet: Quiet = False,
 ) -> None:
-    """List the photos most like one photo."""
+    """List the photos most like one photo.
+
+    Labels are listed too, where there are any.
+    """
     options = resolve_options(
         None,
         dataset__photos__max_megapixels=max_megapixels,
@@ -62,3 +66,5 @@ def zoo(
         json_file=json_file,
     ):
         print(line)
+    if json_file is not None:
+        print(f"wrote {json_file}")

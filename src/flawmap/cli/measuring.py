@@ -53,6 +53,9 @@ def measure(
     overlay: Annotated[
         Path | None, typer.Option(help="Draw the centre lines and the largest widths into this PNG file.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a picture that has the name of --overlay.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with options of measuring.")] = None,
 ) -> None:
     """Measure the cracks of a mask.
@@ -78,6 +81,7 @@ def measure(
             options=None if config is None else read_options(config, MeasureOptions),
             json_file=json_file,
             overlay=overlay,
+            overwrite=overwrite,
         ),
         json_file,
         overlay,
@@ -104,10 +108,11 @@ def marker(
     out: Annotated[Path, typer.Option("--out", "-o", help="The PDF file to write.")],
     size_mm: Annotated[float, typer.Option(help="Width of the black square in mm.")] = 50.0,
     number: Annotated[int, typer.Option(help="Which marker, 0 to 49.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
 ) -> None:
     """Print a marker that gives photos their scale.
 
     A PDF page at exact size. Fixed flat beside a crack, it tells millimetres and corrects tilt (--marker-mm).
     """
-    for line in flawmap.marker(out, size_mm=size_mm, number=number):
+    for line in flawmap.marker(out, size_mm=size_mm, number=number, overwrite=overwrite):
         print(line)

@@ -43,6 +43,7 @@ class ProgressLines:
         if since_s >= 30 or is_tenth or (is_end and now - task.began_at >= 5):
             task.said_at, task.n_said = now, n_done
             of = f"{n_done:,} of {n_total:,}" if n_total else f"{n_done:,}"
+            of = "done" if n_done == n_total == 1 else of
             pace = _pace(n_done - task.n_began, n_total - n_done, now - task.began_at)
             self._write(f"{what}: {of}, {_to_text(now - task.began_at)}{pace}")
 

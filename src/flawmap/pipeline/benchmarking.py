@@ -84,7 +84,7 @@ def benchmark(
     range of the rounds tells.
     """
     options = (options or RunOptions()).resolved()
-    check_files(json_file, inputs=[dataset])
+    check_files(json_file, inputs=[dataset], holds=['"machine"', '"load_before"'])
     bundle = read_plain_bundle(model)
     found = read_check_photos(Path(dataset), bundle.spec, options, progress)
     machine = _describe_machine(options, device)
@@ -137,12 +137,12 @@ def _make_forms(
     prepared = prepare_calibration(bundle.spec, read_calibration(calibration, options))
     made: dict[Form, Bundle | str] = {}
     for n_done, (kind, precision) in enumerate(forms):
-        progress("converting", n_done, len(forms))
+        progress("converting into other forms", n_done, len(forms))
         obstacle = find_obstacle(kind, precision, bundle.spec)
         if obstacle is None and kind == "litert" and not has_converter(options.cache):
             obstacle = "its converter is not on this machine; 'flawmap export' into litert installs it"
         made[kind, precision] = obstacle or _try(_make, bundle, (kind, precision), prepared, folder, options)
-    progress("converting", len(forms), len(forms))
+    progress("converting into other forms", len(forms), len(forms))
     return made
 
 

@@ -33,7 +33,8 @@ def compare(
     Photos are paired by name, else by position, and only where the pictures themselves can be aligned.
     """
     options = options or CompareOptions()
-    check_files(json_file, inputs=[path for survey in (old, new) for path in Path(survey).glob("*")])
+    read = [path for survey in (old, new) for path in Path(survey).glob("*")]
+    check_files(json_file, inputs=read, holds=['"changes"', '"limits"'])
     changes = compare_surveys(read_survey(Path(old)), read_survey(Path(new)), options)
     counts = Counter(change.kind for change in changes)
     n = {kind: counts[kind] for kind in _KINDS}

@@ -44,7 +44,7 @@ def embed(
 
     if Path(out).suffix.lower() not in _SUFFIXES:
         raise OptionError(f"{option('--out')} is {out}; give a name that ends in {' or '.join(_SUFFIXES)}")
-    check_files(out, inputs=[dataset])
+    check_files(out, inputs=[dataset], holds=["digest", "average:"])
     options = (options or RunOptions()).resolved()
     is_plain = options.backbones == "bundled" and not options.weights
     entry = audit_entry() if is_plain else select_candidates(options, progress)[0][0]

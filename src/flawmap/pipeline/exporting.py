@@ -67,9 +67,9 @@ def export(
     found = find_check_photos(model, bundle.spec, is_reduced, options, progress)
     calibration, check = divide(found, bundle, [precision], options)
     prepared = prepare_calibration(bundle.spec, read_calibration(calibration, options))
-    progress("converting", 0, 1)
+    progress("converting the model", 0, 1)
     spec, files = to_form(bundle, to, precision, prepared, options.cache)
-    progress("converting", 1, 1)
+    progress("converting the model", 1, 1)
     runtime = RuntimeOptions(n_threads=options.embed.n_threads, cache=options.cache)
     with tempfile.TemporaryDirectory() as folder:
         candidate = write_files(Path(folder) / "model", spec, files)

@@ -142,13 +142,13 @@ def hand_over(
     """
     facts = SurveyFacts(survey, to_parts(survey), _shown(survey, out, asked, options.n_worst, keys or {}))
     write_findings(survey, out)
-    progress("write reports", 0, 3)
+    progress("writing reports", 0, 3)
     write_survey_report(facts, out / "report.html", options)
-    progress("write reports", 1, 3)
+    progress("writing reports", 1, 3)
     write_survey_pdf(facts, out / "report.pdf", options)
-    progress("write reports", 2, 3)
+    progress("writing reports", 2, 3)
     write_workbook(survey, out / "findings.xlsx")
-    progress("write reports", 3, 3)
+    progress("writing reports", 3, 3)
 
 
 def require_handing_over() -> None:

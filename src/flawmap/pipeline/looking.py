@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from flawmap.errors import DatasetError, OptionError, PhotoError, require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.preparing import (
@@ -23,6 +25,7 @@ from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
 from flawmap.tools.files import check_files, check_folder, write_file
+from flawmap.tools.photos import find_photos, read_photos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +63,10 @@ def audit(
 ) -> Audited:
     """Find what is wrong with a data set, and write it down where files are named."""
     from flawmap.stages.audit import audit_to_dict
-    from flawmap.stages.split import write_splits
+    from flawmap.stages.split import SPLIT_COLUMNS, write_splits
 
-    check_files(json_file, splits_file, inputs=[dataset])
+    check_files(json_file, inputs=[dataset], holds=['"n_photos"', '"exact_duplicates"'])
+    check_files(splits_file, inputs=[dataset], holds=[",".join(SPLIT_COLUMNS)])
     prepared = prepare(Path(dataset), (options or RunOptions()).resolved(), Timings(), progress)
     if json_file is not None:
         found = audit_to_dict(prepared.audit, prepared.dataset)
@@ -88,10 +92,13 @@ def rank(
     progress: Progress = no_progress,
 ) -> Ranked:
     """Score every candidate and choose one; ranking.csv and the charts go to `out`."""
+    from flawmap.stages.rank import RANKING_COLUMNS
+
     options = (options or RunOptions()).resolved()
     _check_count("top", top)
     if out is not None:
         check_folder(Path(out))
+        check_files(Path(out) / "ranking.csv", holds=[",".join(RANKING_COLUMNS)])
     candidates = select_candidates(options, progress)
     timings = Timings()
     prepared = prepare(Path(dataset), options, timings, progress)
@@ -125,7 +132,7 @@ def similar(
     count: int = 10,
     progress: Progress = no_progress,
 ) -> Similar:
-    """The photos of a data set that look most like one photo, nearest first."""
+    """The photos of a data set, or of any folder, that look most like one photo, nearest first."""
     from flawmap.stages.embed import embed
     from flawmap.stages.rank import nearest
     from flawmap.tools.photos import read_photo
@@ -136,21 +143,40 @@ def similar(
         query = read_photo(Path(photo), str(photo), options.photos)
     except PhotoError as error:
         raise PhotoError(f"{photo}: {error}") from error
-    found = read_labelled(Path(dataset), options, progress)
+    found = _read_any(Path(dataset), options, progress)
     entry = audit_entry()
     store = embed(found.photos, entry, options.embed, progress)
     asked = embed([query], entry, options.embed, progress)
     rows, likeness = nearest(asked, store, count)
-    lines = ["likeness  label  photo"]
+    lines = ["likeness  label  photo" if found.labels else "likeness  photo"]
     for row, value in zip(rows, likeness, strict=True):
         labels = ";".join(found.labels[k] for k in found.targets[row].nonzero()[0])
-        lines.append(f"{value:8.4f}  {labels}  {found.photos[row].name}")
+        label = f"{labels}  " if found.labels else ""
+        lines.append(f"{value:8.4f}  {label}{found.photos[row].name}")
     return Similar(
         lines=tuple(lines),
         left_out=found.unreadable,
         names=tuple(found.photos[row].name for row in rows),
         likenesses=tuple(float(value) for value in likeness),
     )
+
+
+def _read_any(path: Path, options: RunOptions, progress: Progress) -> Dataset:
+    """A data set with its labels; a folder that is none, as photos without any. Raises DatasetError."""
+    try:
+        return read_labelled(path, options, progress)
+    except DatasetError:
+        files = find_photos(path).files if path.is_dir() else ()
+        if not files:
+            raise
+    photos, unreadable = read_photos(files, options.photos, progress)
+    if not photos:
+        first = unreadable[0]
+        raise DatasetError(
+            f"none of the {len(files)} photos of {path} can be read; the first: {first.path}: {first.reason}"
+        )
+    none = np.zeros((len(photos), 0), np.uint8)
+    return Dataset(path, photos, (), none, is_multilabel=True, unreadable=unreadable, layout="plain photos")
 
 
 def zoo(
@@ -168,7 +194,7 @@ def zoo(
         max_parameters_millions=max_parameters_millions,
         licences=licences,
     ).resolved()
-    check_files(json_file)
+    check_files(json_file, holds=['"backbones"', '"id"'])
     entries, skipped = select_entries(options)
     if json_file is not None:
         table = {"backbones": [texts.entry_record(e) for e in entries]}

@@ -66,30 +66,32 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     options: MeasureOptions | None = None,
     json_file: Path | str | None = None,
     overlay: Path | str | None = None,
+    overwrite: bool = False,
 ) -> Measured:
     """Length, width, direction and pattern of every crack in a mask image.
 
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
     at their word. A grade needs a scale; `grading` may be the table's name alone. `overlay` is a PNG file to
-    draw centre lines and largest widths in.
+    draw centre lines and largest widths in; one that is there already is replaced with `overwrite` only.
     """
     for module in ("skimage", "cv2"):
         require_extra(module, "inspect")
     _check_overlay(overlay)
-    check_files(overlay, inputs=(mask, photo), are_pictures=True)
-    check_files(json_file, inputs=(mask, photo))
+    check_files(overlay, inputs=(mask, photo), overwrite=overwrite)
+    check_files(json_file, inputs=(mask, photo), holds=['"cracks"', '"n_specks"'])
     scale, options = scale or ScaleOptions(), options or MeasureOptions()
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():
         raise OptionError(f"a grade needs widths in mm: give {option('--mm-per-px')}, or another scale")
-    image = None if photo is None else _read_photo(Path(photo))
+    image = None if photo is None else read_image(Path(photo))
     pixels = _read_mask(Path(mask), image, mask_threshold)
     try:
         found_scale = find_scale(scale, image, None if photo is None else Path(photo))
     except PhotoError as error:
         raise PhotoError(f"{photo}: {error}") from None
     found = measure_cracks(pixels, None if image is None else to_grey(image), options, found_scale)
-    found = replace(found, cracks=tuple(sorted(found.cracks, key=lambda one: -one.measurement.width_max_px)))
+    ranked = sorted(found.cracks, key=lambda one: one.measurement.width_rank, reverse=True)
+    found = replace(found, cracks=tuple(ranked))
     grades = () if table is None else tuple(_grade(crack.measurement, *table) for crack in found.cracks)
     if json_file is not None:
         write_json(Path(json_file), _to_json(found, grades, table))
@@ -112,19 +114,12 @@ def _write_overlay(path: Path, picture: np.ndarray) -> None:
     write_file(path, content.getvalue())
 
 
-def _read_photo(path: Path) -> np.ndarray:
-    try:
-        return read_image(path)
-    except PhotoError as error:
-        raise PhotoError(f"{path}: {error}") from None
-
-
 def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
     """(H, W) bool, of the photo's size where there is one."""
     from flawmap.tools import rle
     from flawmap.tools.mask_images import MaskImageOptions, read_value_runs
 
-    shown = _read_photo(path)
+    shown = read_image(path)
     height, width = shown.shape[:2]
     record = Photo(path, path.name, "", (height, width))
     try:
@@ -204,10 +199,11 @@ def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
         for value in (found.width_max_px, found.width_max_u95_px, found.width_mean_px, found.length_px)
     )
     text = f"{largest:.2f} ± {u95:.2f} {unit} wide at ({x:.0f}, {y:.0f}), {mean:.2f} on average"
+    if not found.is_resolved:
+        bound = scale * found.smallest_width_px
+        text = f"under {bound:.2f} {unit} wide near ({x:.0f}, {y:.0f}), too thin to be told here"
     branches = "" if found.n_branches == 1 else f", {found.n_branches} branches"
     text += f"; {length:,.0f} {unit} long, {found.direction_deg:.0f}°{branches}"
-    if not found.is_resolved:
-        text += ", not resolved"
     if grade is not None:
         ratio = "" if grade.ratio is None else f", {grade.ratio:.2f} times that"
         text += f"; {grade.name}{ratio}{'' if grade.is_certain else ' (uncertain)'}"
@@ -218,9 +214,7 @@ def _limits(found: MeasuredCracks, table: tuple[GradingTable, Exposure | None] |
     """What the figures do not say, in words."""
     said = []
     if found.total is not None:
-        smallest, scale = found.total.smallest_width_px, found.total.scale_mm_per_px
-        in_mm = "" if scale is None else f" ({scale * smallest:.2f} mm)"
-        said.append(f"smallest width that can be told here: {smallest:.1f} px{in_mm}")
+        said.append(f"smallest width that can be told here: {_smallest(found)}")
         n_of_mask = sum(crack.measurement.width_source == "mask" for crack in found.cracks)
         if n_of_mask:
             said.append(
@@ -232,6 +226,17 @@ def _limits(found: MeasuredCracks, table: tuple[GradingTable, Exposure | None] |
     if table is not None:
         said.append(f"{table[0].title}. {table[0].limits}")
     return said
+
+
+def _smallest(found: MeasuredCracks) -> str:
+    """From the crack that the photo shows best to the one that it shows least."""
+    sizes = [crack.measurement for crack in found.cracks]
+    ends = [f"{pick(one.smallest_width_px for one in sizes):.1f}" for pick in (min, max)]
+    text = f"{' to '.join(dict.fromkeys(ends))} px"
+    if any(one.scale_mm_per_px is None for one in sizes):
+        return text
+    in_mm = [f"{pick(one.to_mm()['smallest_width_mm'] for one in sizes):.2f}" for pick in (min, max)]
+    return f"{text} ({' to '.join(dict.fromkeys(in_mm))} mm)"
 
 
 def measure_profile(
@@ -249,7 +254,7 @@ def measure_profile(
     given = [files] if isinstance(files, str | Path) else files
     if not given:
         raise OptionError("no file given; CSV files of grey values were wanted")
-    check_files(json_file, inputs=given)
+    check_files(json_file, inputs=given, holds=['"u95_px"', '"width_px"'])
     profiles = [profile for file in given for profile in read_profiles(Path(file))]
     widths = measure_profiles(profiles, options, scale_mm_per_px)
     if json_file is not None:
@@ -271,10 +276,16 @@ def _width_line(number: int, width: ProfileWidth) -> str:
     return text if width.is_resolved else f"{text}, not resolved"
 
 
-def marker(out: Path | str, *, size_mm: float = 50.0, number: int = 0) -> tuple[str, ...]:
-    """Write a PDF page with a marker that gives photos their scale, its black square `size_mm` wide."""
+def marker(
+    out: Path | str, *, size_mm: float = 50.0, number: int = 0, overwrite: bool = False
+) -> tuple[str, ...]:
+    """Write a PDF page with a marker that gives photos their scale, its black square `size_mm` wide.
+
+    Raises OptionError where `out` is there already, without `overwrite`.
+    """
     from flawmap.tools.markers import write_marker
 
+    check_files(out, overwrite=overwrite)
     write_marker(Path(out), size_mm, number)
     return (
         f"wrote {out}: marker {number}, {size_mm:g} mm wide. Print it at 100 % and measure it before use; "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flawmap.errors import BundleError, OptionError, PhotoError, option
+from flawmap.errors import BundleError, OptionError, option
 from flawmap.pipeline.running import run_logits
 from flawmap.records import (
     Dataset,
@@ -71,7 +71,9 @@ class Predicted(Outcome):
 def load(model: Path | str, options: RuntimeOptions | None = None) -> Classifier | Segmenter | Cascade:
     """A trained model, ready to `.predict(images)`; `model` is a run folder or the model folder in it.
 
-    A model that gives masks comes as a Segmenter or a Cascade, any other as a Classifier.
+    A model that gives masks comes as a Segmenter or a Cascade, any other as a Classifier. Whichever it is, a
+    loop over what `predict` gives has an Answer for each image. Of a classifier it is a Predictions, whose
+    arrays hold all images at once; of masks an iterator, which computes as it is asked.
     """
     bundle = read_bundle(model)
     if bundle.spec.task == "cascade":
@@ -114,7 +116,7 @@ def evaluate(
     from flawmap.pipeline.sources import find_groups
 
     options = (options or RunOptions()).resolved()
-    check_files(json_file, inputs=[dataset])
+    check_files(json_file, inputs=[dataset], holds=['"interval95"', '"n"'])
     loaded = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
     found = read_labelled(Path(dataset), options, progress)
     test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
@@ -223,7 +225,6 @@ def _table(out: Path | str | None, masks: Form | None) -> Path | None:
     if masks is None:
         if out is not None:
             check_output(Path(out))
-            check_files(out)
         return None if out is None else Path(out)
     if out is None or Path(out).is_file() or Path(out).suffix.lower() in (".csv", ".jsonl"):
         found = "none" if out is None else f"{out}"
@@ -268,17 +269,18 @@ def explain(
     *,
     label: str | None = None,
     max_megapixels: float | None = None,
+    overwrite: bool = False,
 ) -> tuple[str, ...]:
-    """Write a picture of where the model saw what it says about one photo."""
+    """Write a picture of where the model saw what it says about one photo.
+
+    Raises OptionError where `out` is there already, without `overwrite`.
+    """
     from flawmap.stages.explain import check_picture, explain_photo, write_explanation
 
     check_picture(Path(out))
-    check_files(out, inputs=[photo], are_pictures=True)
+    check_files(out, inputs=[photo], overwrite=overwrite)
     classifier = load_classifier(model)
-    try:
-        image = read_image(Path(photo), to_photo_options(max_megapixels))
-    except PhotoError as error:
-        raise PhotoError(f"{photo}: {error}") from error
+    image = read_image(photo, to_photo_options(max_megapixels))
     explanation = explain_photo(classifier, image, label)
     write_explanation(image, explanation, Path(out))
     return (f"{photo}: {explanation.label}, probability {explanation.score:.3f}", f"wrote {out}")

@@ -21,7 +21,7 @@ Decoder = Literal[
 ]
 """What turns a backbone's maps into masks; names of segmentation_models_pytorch."""
 Progress = Callable[[str, int, int], None]
-"""Called as progress(what, n_done, n_total) by every stage that takes long."""
+"""Called as progress(what, n_done, n_total) by every stage that takes long; `what` names what is counted."""
 
 
 def no_progress(what: str, n_done: int, n_total: int) -> None:

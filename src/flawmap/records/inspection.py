@@ -53,7 +53,8 @@ class CrackMeasurement:
     pattern: CrackPattern
     n_branches: int
     is_resolved: bool
-    """Whether the widths are large enough for this photo to show them."""
+    """Whether this photo shows the largest width: 16 px of the crack on end, or a quarter of it, are at least
+    `smallest_width_px` wide. Else the crack, but for shorter places, is under that bound."""
     smallest_width_px: float
     """The smallest width that this photo resolves."""
     density_px_per_px2: float
@@ -67,6 +68,11 @@ class CrackMeasurement:
         check(0 <= self.direction_deg < 180, "direction_deg from 0 to below 180", self.direction_deg)
         is_scale = self.scale_mm_per_px is None or self.scale_mm_per_px > 0
         check(is_scale, "scale_mm_per_px above 0", self.scale_mm_per_px)
+
+    @property
+    def width_rank(self) -> tuple[bool, float]:
+        """What cracks are ordered by: those whose width can be told are above all others; mm where known."""
+        return self.is_resolved, self.width_max_px * (self.scale_mm_per_px or 1.0)
 
     def to_mm(self) -> dict[str, float]:
         """The same figures in millimetres, as `length_mm`, `width_max_mm`, …; empty without a scale."""

@@ -155,9 +155,8 @@ class Survey:
 
     def _badness(self, finding: Finding) -> tuple[float, ...]:
         grade = self.grades.index(finding.severity) + 1 if finding.severity in self.grades else 0
-        measured = finding.measurement
-        width = measured.width_max_px * (measured.scale_mm_per_px or 1.0) if measured else 0.0
-        return (grade, width, finding.score, finding.area_px)
+        width = finding.measurement.width_rank if finding.measurement else (False, 0.0)
+        return (grade, *width, finding.score, finding.area_px)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class Client:
         """All that an inspection found, once it has ended."""
         while True:
             info = self.inspection(inspection)
-            progress("inspect", info.n_done, info.n_photos)
+            progress("inspecting photos", info.n_done, info.n_photos)
             if info.state in ("done", "cancelled"):
                 return self.result(inspection)
             time.sleep(0.2)

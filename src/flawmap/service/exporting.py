@@ -23,7 +23,7 @@ from flawmap.service.results import read_masks, read_photos
 from flawmap.service.storage import Storage
 from flawmap.stages.survey import to_png
 from flawmap.tools.files import write_file
-from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.photos import PhotoOptions, read_pixels
 from flawmap.tools.rle import decode, parse_runs
 from flawmap.tools.tiles import lay_tiles
 
@@ -86,7 +86,7 @@ def export(
     left_out: list[Unreadable] = []
     for i, truth in enumerate(truths):
         try:
-            image = read_image(storage.photo_path(truth.file), _PHOTOS)
+            image = read_pixels(storage.photo_path(truth.file), _PHOTOS)
         except PhotoError as error:
             left_out.append(Unreadable(truth.name, str(error)))
             continue
@@ -94,7 +94,7 @@ def export(
             counts.update(_write_masks(out, truth, image, read.model))
         else:
             rows += _write_tiles(out, truth, image, read.model)
-        progress("export", i + 1, len(truths))
+        progress("exporting photos", i + 1, len(truths))
     if kind == "tiles":
         counts.update(label for _, label, _ in rows)
         write_file(out / "manifest.csv", _table(rows, "label" if read.model["good_labels"] else "labels"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flawmap.errors import BundleError, OptionError
 from flawmap.pipeline.inspectors import InspectOptions, Looking, describe_model, open_look
 from flawmap.pipeline.using import load
-from flawmap.records import Answer, SurveyModel
+from flawmap.records import Answer, Progress, SurveyModel, no_progress
 from flawmap.service.facts import NotedPhoto, note
 from flawmap.stages.inspection import default_findings
 from flawmap.tools.photos import PhotoOptions, read_image
@@ -76,7 +76,10 @@ class ServedModel:
 
 
 def open_models(
-    folders: Sequence[Path | str], photos: PhotoOptions, options: InspectOptions | None = None
+    folders: Sequence[Path | str],
+    photos: PhotoOptions,
+    options: InspectOptions | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, ServedModel]:
     """The models by name, in the order given. Raises BundleError, and OptionError for two of one name."""
     if not folders:
@@ -86,7 +89,8 @@ def open_models(
     inspection = replace(options.inspection, photos=photos, runtime=one_thread)
     options = replace(options, inspection=inspection)
     found: dict[str, ServedModel] = {}
-    for folder in folders:
+    for n_done, folder in enumerate(folders):
+        progress("loading models", n_done, len(folders))
         model = load(folder, one_thread)
         described = describe_model(model.bundle)
         if described.name in found:

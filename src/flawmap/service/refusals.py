@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from flawmap.errors import known_hint
 
 _MOST_SHOWN = 60
 """Characters of a value that are sent back."""
@@ -17,19 +18,6 @@ def tell_refused(errors: Iterable[Mapping[str, Any]]) -> str:
         where = ".".join(map(str, one["loc"][1:]))
         told.append(f"{where}: " * bool(where) + _tell(one))
     return "; ".join(told)
-
-
-def nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
-    """The known name that is spelled most like this one, capitals aside; None where none is like it."""
-    lowered = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=cutoff)
-    return lowered[near[0]] if near else None
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """How to mend a name that is unknown."""
-    near = nearest(name, known)
-    return f"did you mean '{near}'?" if near else f"known are: {', '.join(known)}"
 
 
 def _tell(error: Mapping[str, Any]) -> str:
@@ -56,8 +44,7 @@ def _shown(value: Any) -> str:
 
 def _literal(value: Any, about: Mapping[str, Any]) -> str:
     known = [part.strip("'") for part in str(about["expected"]).replace(" or ", ", ").split(", ")]
-    remedy = did_you_mean(value, known) if isinstance(value, str) else f"known are: {', '.join(known)}"
-    return f"found {_shown(value)}; {remedy}"
+    return f"found {_shown(value)}{known_hint(value if isinstance(value, str) else '', known)}"
 
 
 def _length(limit: str, words: str) -> Callable[[Any, Mapping[str, Any]], str]:

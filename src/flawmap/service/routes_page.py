@@ -20,7 +20,7 @@ from flawmap.service.accounts import make_token, who_has_password
 from flawmap.service.database import StoredPhoto
 from flawmap.service.routes_work import PROBLEMS, JobId
 from flawmap.stages.survey import to_jpeg
-from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.photos import PhotoOptions, read_pixels
 
 router = APIRouter()
 
@@ -108,7 +108,7 @@ def show_photo(
     if media_type := _SHOWN_AS_STORED.get(stored.format):
         return FileResponse(path, media_type=media_type, headers=_FOR_EVER)
     try:
-        image = read_image(path, PhotoOptions(max_megapixels=service.options.max_megapixels))
+        image = read_pixels(path, PhotoOptions(max_megapixels=service.options.max_megapixels))
     except PhotoError as error:
         raise HTTPException(415, str(error)) from error
     return Response(to_jpeg(image, 95), media_type="image/jpeg", headers=_FOR_EVER)

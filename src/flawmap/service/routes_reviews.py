@@ -7,11 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Path, Query
 from sqlmodel import Session, col, select
 
-from flawmap.errors import MaskError
+from flawmap.errors import MaskError, nearest
 from flawmap.service import shapes
 from flawmap.service.access import Admin, Reviewer, ServiceHere, Viewer
 from flawmap.service.database import Event, FoundFlaw, Job, JobPhoto, Review, now
-from flawmap.service.refusals import nearest
 from flawmap.service.results import to_review
 from flawmap.service.routes_work import PROBLEMS
 from flawmap.service.tables import FoundMask

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspectors import InspectOptions
+from flawmap.records import Progress, no_progress
 from flawmap.service.accounts import KnownTokens, has_accounts
 from flawmap.service.database import Database, held_database, held_folder, open_database
 from flawmap.service.drift import DriftWatch
@@ -57,12 +58,19 @@ class Service:
 
 @contextmanager
 def running_service(
-    models: Sequence[Path | str], options: ServeOptions, inspect_options: InspectOptions | None = None
+    models: Sequence[Path | str],
+    options: ServeOptions,
+    inspect_options: InspectOptions | None = None,
+    progress: Progress = no_progress,
 ) -> Iterator[Service]:
     """Opens models and data, goes on with unfinished inspections, and ends in order.
 
-    Raises BundleError, and OptionError where others could reach a service that has no accounts.
+    Raises BundleError, and OptionError where others could reach a service that has no accounts. What can be
+    refused without the models is, before they are loaded.
     """
+    receiver = None if options.webhook is None else _to_receiver(options)
+    if options.watch is not None:
+        check_watched(options.watch, options.data)
     photos = PhotoOptions(max_megapixels=options.max_megapixels)
     with ExitStack() as stack:
         stack.enter_context(held_folder(options.data))
@@ -70,12 +78,12 @@ def running_service(
         stack.callback(database.close)
         stack.enter_context(held_database(database))
         is_locked = _check_accounts(database, options)
-        served = open_models(models, photos, inspect_options)
+        served = open_models(models, photos, inspect_options, progress)
         queue = PhotoQueue(options.n_threads or n_usable_cores(), options.max_waiting)
         stack.callback(queue.close)
         storage = Storage(options.data, photos)
         in_use = ModelInUse(database, served)
-        webhook = None if options.webhook is None else Webhook(database, _to_receiver(options))
+        webhook = None if receiver is None else Webhook(database, receiver)
         tell = None if webhook is None else webhook.tell_findings
         inspections = Inspections(database, storage, queue, served, tell)
         watch = None if options.watch is None else _open_watch(options, database, storage, in_use)
@@ -126,7 +134,6 @@ def _to_receiver(options: ServeOptions) -> Receiver:
 
 def _open_watch(options: ServeOptions, database: Database, storage: Storage, in_use: ModelInUse) -> Watch:
     assert options.watch is not None
-    check_watched(options.watch, options.data)
     if in_use.model.looking is None:
         raise OptionError(f"a watched folder needs a model that inspects: {in_use.model.why_not}")
     asked = Watched(options.watch, options.max_photo_bytes, options.watch_poll_s, options.watch_settle_s)

@@ -35,8 +35,7 @@ def serve(
     options = options or ServeOptions()
     given = [models] if isinstance(models, str | Path) else list(models)
     _check_address(options)
-    print(f"loading {len(given)} model{'s' if len(given) > 1 else ''} …", file=sys.stderr, flush=True)
-    with running_service(given, options, inspect_options) as service:
+    with running_service(given, options, inspect_options, _say) as service:
         config = uvicorn.Config(
             create_app(service),  # type: ignore[arg-type] - uvicorn's types of ASGI are narrower
             host=options.host,
@@ -74,6 +73,10 @@ def add_user(
         return make_token(opened, name) if token else ""
     finally:
         opened.close()
+
+
+def _say(what: str, n_done: int, n_total: int) -> None:
+    print(f"{what}: {n_done + 1} of {n_total} …", file=sys.stderr, flush=True)
 
 
 def require_service() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from flawmap.service.refusals import did_you_mean
+from flawmap.errors import known_hint
 
 Verdict = Literal["accept", "reject", "relabel", "painted", "missed", "checked", "withdrawn"]
 JobState = Literal["waiting", "running", "done", "cancelled"]
@@ -43,7 +43,7 @@ class Asked(BaseModel):
         for name in values if isinstance(values, dict) else ():
             if name not in cls.model_fields:
                 shown = ascii(name[:100])
-                raise ValueError(f"unknown field {shown}; {did_you_mean(name, list(cls.model_fields))}")
+                raise ValueError(f"unknown field {shown}{known_hint(name, cls.model_fields)}")
         return values
 
 

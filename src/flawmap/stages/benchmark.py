@@ -66,13 +66,13 @@ def measure_speed(
     for work in works.values():
         work(chosen[0])
     for n_done in range(options.n_rounds):
-        progress("measuring speed", n_done, options.n_rounds)
+        progress("measuring speed, rounds", n_done, options.n_rounds)
         order = list(works) if n_done % 2 == 0 else list(works)[::-1]
         for name in order:
             single_ms[name].append(1000 * _time(works[name], few, 1, clock) / len(few))
         for name in order:
             rates[name].append(len(chosen) / _time(works[name], chosen, n_threads, clock))
-    progress("measuring speed", options.n_rounds, options.n_rounds)
+    progress("measuring speed, rounds", options.n_rounds, options.n_rounds)
     return {
         name: Timing(
             statistics.median(single_ms[name]),

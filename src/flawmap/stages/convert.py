@@ -79,7 +79,7 @@ def _write(dataset: Dataset, folder: Path, to: Layout, progress: Progress) -> No
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(photo.path, target)
             writers[part].add(name, mask)
-            progress("converting", i + 1, len(dataset))
+            progress("converting photos", i + 1, len(dataset))
         for writer in writers.values():
             writer.close()
     except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, OptionError
+from flawmap.errors import DatasetError, OptionError, nearest
 from flawmap.records import Dataset, Evaluation, ModelSpec, Thresholds
 from flawmap.tools import bootstrap, scores
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, interval95, upper_bound
@@ -105,10 +104,9 @@ class Truth:
 def _align_labels(dataset: Dataset, labels: Sequence[str]) -> np.ndarray:
     for label in dataset.labels:
         if label not in labels and dataset.targets[:, dataset.labels.index(label)].any():
-            nearest = difflib.get_close_matches(label, labels, n=1, cutoff=0.0)
             raise DatasetError(
                 f"the label '{label}' is unknown to the model, which knows {', '.join(labels)}. "
-                f"Rename it (to '{nearest[0]}'?) or leave its photos out."
+                f"Rename it (to '{nearest(label, labels, cutoff=0.0)}'?) or leave its photos out."
             )
     aligned = np.zeros((len(dataset), len(labels)), np.uint8)
     for column, label in enumerate(labels):

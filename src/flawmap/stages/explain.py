@@ -8,6 +8,7 @@ exactly.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import LinearHead, Pooling, Preprocessing
-from flawmap.tools.files import make_parents
+from flawmap.tools.files import write_file
 from flawmap.tools.runtime import Classifier, Predictions, to_predictions
 
 HEAT_COLOURS = (
@@ -192,7 +193,7 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
 
 def check_picture(path: Path) -> None:
     """Raise OptionError unless a picture can have this name."""
-    if path.suffix.lower() not in PICTURES or path.is_dir():
+    if path.suffix.lower() not in PICTURES:
         raise OptionError(f"cannot write a picture to {path}. Name it {' or '.join(PICTURES)}.")
 
 
@@ -200,15 +201,11 @@ def write_explanation(image: np.ndarray, explanation: Explanation, path: Path | 
     """Write the picture as PNG or JPEG. Raises OptionError for another extension or a folder."""
     from PIL import Image
 
-    path = Path(path)
+    path, content = Path(path), io.BytesIO()
     check_picture(path)
-    make_parents(path)
-    unfinished = path.with_name(f".{path.name}.partial{path.suffix}")
-    try:
-        Image.fromarray(draw_explanation(image, explanation)).save(unfinished, quality=92)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    Image.fromarray(draw_explanation(image, explanation)).save(content, kind, quality=92)
+    write_file(path, content.getvalue())
 
 
 def _drawn_size(size_hw: tuple[int, ...]) -> tuple[int, int]:

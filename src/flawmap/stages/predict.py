@@ -16,7 +16,7 @@ import numpy as np
 from flawmap.errors import OptionError, PhotoError
 from flawmap.records import Answer, PhotoMask, Progress, no_progress
 from flawmap.tools.bundle import is_bundle
-from flawmap.tools.files import make_parents
+from flawmap.tools.files import check_files, make_parents
 from flawmap.tools.mask_files import MaskWriter
 from flawmap.tools.options import Options
 from flawmap.tools.photos import Found, PhotoOptions, find_photos, read_images
@@ -145,11 +145,11 @@ def predict_photos(
     def compute(image: np.ndarray | PhotoError) -> Answer | PhotoError:
         return image if isinstance(image, PhotoError) else model.answer(image)
 
-    progress("predict", 0, len(paths))
+    progress("predicting photos", 0, len(paths))
     found = map_ordered(compute, prepared(), model.n_threads)
     for n_done, (path, answer) in enumerate(zip(paths, found, strict=True), start=1):
         yield _to_row(path, answer)
-        progress("predict", n_done, len(paths))
+        progress("predicting photos", n_done, len(paths))
 
 
 def write_masks(
@@ -195,16 +195,7 @@ def check_output(path: Path) -> None:
     """Raise OptionError unless rows can be written under this name."""
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"cannot tell the format of {path}. Name it .csv, or .jsonl for every probability.")
-    if path.is_dir():
-        raise OptionError(f"{path} is a folder. Name a .csv or .jsonl file.")
-    if path.suffix.lower() == ".csv" and path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            head = file.readline().strip()
-        if head and head != ",".join(COLUMNS):
-            raise OptionError(
-                f"cannot write {path}: it is another table, which would be lost (its first line is "
-                f"'{head[:60]}'). Name another file."
-            )
+    check_files(path, holds=[",".join(COLUMNS) if path.suffix.lower() == ".csv" else '"flaw_score"'])
 
 
 def to_record(row: PredictionRow) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _TOLERABLE = 0.045
 _TAKEN_APART = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Shares of the blocks, largest first, that are taken apart in turn while deals stay uneven."""
 _LEFT_OUT = "left out"
+SPLIT_COLUMNS = ("path", "label", "split", "group")
 TRAINED_ON = ("train", "validation")
 """Parts of splits.csv whose photos the model has seen, or was chosen by."""
 
@@ -83,7 +84,7 @@ def write_splits(split: Split, dataset: Dataset, path: Path) -> None:
         part[getattr(split, name)] = name
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "group"])
+    writer.writerow(SPLIT_COLUMNS)
     for photo, row, name, group in zip(dataset.photos, dataset.targets, part, split.groups, strict=True):
         label = ";".join(dataset.labels[k] for k in np.flatnonzero(row))
         writer.writerow([photo.name, label, name, group])

@@ -97,7 +97,8 @@ class Cascade:
         )
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[Answer]:
-        """Images as for find() → what it says of each, in order; computed ahead on threads."""
+        """Images as for find() → what it says of each, in order: an iterator, computed on threads a little
+        ahead of whoever goes through it."""
         return map_ordered(self.find, check_images(images), self.n_threads)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:

@@ -12,17 +12,23 @@ from typing import Any
 from flawmap.errors import OptionError, option
 from flawmap.tools.plain import to_plain
 
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
-"""How files of pictures begin."""
+_HEAD, _TAIL = 4096, 65536
+"""Bytes of a file by which it is known: keys stand in the one, or in the other, as names of arrays do."""
+_SHOWN = 40
+"""Characters of a file's beginning that a message repeats."""
 
 
 def check_files(
-    *paths: Path | str | None, inputs: Iterable[Path | str | None] = (), are_pictures: bool = False
+    *paths: Path | str | None,
+    inputs: Iterable[Path | str | None] = (),
+    holds: Iterable[str] | None = None,
+    overwrite: bool = True,
 ) -> None:
     """Raise OptionError, before any work is done for them, where files of these names cannot be written.
 
-    None of them may be one of `inputs`, which are read, or, unless they are pictures themselves, replace a
-    picture. None stands for nothing asked for.
+    None of them may be one of `inputs`, which are read. None stands for nothing asked for. What a command
+    wrote before it may write again, and nothing else: `holds` are texts by which its files are known, such as
+    keys of JSON. Pictures and pages are known by nothing; they are replaced with `overwrite` only.
     """
     read = [Path(given) for given in inputs if given is not None]
     for path in (Path(given) for given in paths if given is not None):
@@ -33,15 +39,29 @@ def check_files(
             raise OptionError(f"cannot write {path}: it is no ordinary file. Name another place.")
         if path.exists() and any(given.exists() and path.samefile(given) for given in read):
             raise OptionError(f"cannot write {path}: it is read here. Name another file.")
-        if not are_pictures and path.exists() and _is_picture(path):
+        if path.exists() and not overwrite:
             raise OptionError(
-                f"cannot write {path}: it is a picture, which would be lost. Name another file."
+                f"cannot write {path}: it is there already. Name another file, or replace it with "
+                f"{option('--overwrite')}."
             )
+        if path.exists() and holds is not None:
+            _check_known(path, holds)
 
 
-def _is_picture(path: Path) -> bool:
+def _check_known(path: Path, holds: Iterable[str]) -> None:
+    """Raise OptionError for a file that has anything in it but lacks one of these texts."""
     with path.open("rb") as file:
-        return file.read(8).startswith(_PICTURES)
+        found = file.read(_HEAD)
+        rest = path.stat().st_size - len(found)
+        file.seek(-min(rest, _TAIL), os.SEEK_END)
+        ends = found + file.read()
+    if found and not all(text.encode() in ends for text in holds):
+        first = " ".join(found.decode("utf-8", "replace").split())[:_SHOWN]
+        told = f" (it begins '{first}')" if first.isprintable() and "\ufffd" not in first else ""
+        raise OptionError(
+            f"cannot write {path}: it is not what this command writes{told} and would be lost. Name another "
+            "file."
+        )
 
 
 def check_folder(folder: Path, path: Path | None = None) -> None:
@@ -71,7 +91,7 @@ def write_file(path: Path, content: bytes | str) -> None:
 
     Raises OptionError where the folder cannot be written.
     """
-    check_files(path, are_pictures=True)
+    check_files(path)
     make_parents(path)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:

@@ -12,9 +12,10 @@ import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from flawmap.errors import OptionError
+from flawmap.errors import ArgumentError, OptionError
+from flawmap.tools.misnamed import mend_name
 from flawmap.tools.plain import Reading, to_plain, to_record, to_value
 
 T = TypeVar("T")
@@ -27,8 +28,16 @@ _SEEDS = 2**32
 class Options:
     """What every table of options is: its values are of the types that its fields state when it is made.
 
-    A text is taken for a path and a list for a tuple; anything else of another type raises OptionError.
+    A text is taken for a path and a list for a tuple; anything else of another type raises OptionError, and a
+    name that no field has ArgumentError.
     """
+
+    def __new__(cls, *_: Any, **named: Any) -> Self:
+        for name, value in named.items():
+            if name not in _hints(cls):
+                told = mend_name(name, value, _hints(cls), {"": cls}, lambda _: cls)
+                raise ArgumentError(f"{cls.__name__}: no option '{name}'{told}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)).items():

@@ -15,7 +15,7 @@ import numpy as np
 
 from flawmap.errors import PhotoError, require_extra
 from flawmap.records import Progress, no_progress
-from flawmap.tools.photos import PhotoOptions, read_image
+from flawmap.tools.photos import PhotoOptions, read_pixels
 
 PREVIEW_PX = 1600
 _ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
@@ -59,7 +59,7 @@ def open_rows(path: Path, options: PhotoOptions, progress: Progress = no_progres
     header = _read_tiff_header(path)
     if header is not None and header.width * header.height > options.max_megapixels * 1e6:
         return StripRows(path, header, progress)
-    return ImageRows(read_image(path, options), None if header is None else header.to_lon_lat)
+    return ImageRows(read_pixels(path, options), None if header is None else header.to_lon_lat)
 
 
 class ImageRows:
@@ -107,7 +107,7 @@ class StripRows:
             raise PhotoError("too large: a TIFF of one strip; save it in tiles")
         self.size_hw, self.to_lon_lat = (header.height, header.width), header.to_lon_lat
         self._n_block_rows = header.n_block_rows
-        self._what, self._progress = f"rows of {path.name}", progress
+        self._what, self._progress = f"reading rows of {path.name}", progress
         self._errors = pyvips.Error
         try:
             image: Any = pyvips.Image.new_from_file(
@@ -158,7 +158,7 @@ def _damaged(error: Exception) -> PhotoError:
 
 
 def _read_tiff_header(path: Path) -> _TiffHeader | None:
-    """Of a TIFF; None for other files and for what cannot be read, which read_image() then names."""
+    """Of a TIFF; None for other files and for what cannot be read, which read_pixels() then names."""
     if path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return None
     from PIL import TiffImagePlugin

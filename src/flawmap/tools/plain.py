@@ -4,7 +4,6 @@ names the nearest spelling, and a value of another type is one that says what wa
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import os
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flawmap.errors import FlawmapError, OptionError, nearest_hint
+from flawmap.errors import FlawmapError, OptionError, known_hint, nearest_hint
 
 T = TypeVar("T")
 _WORDS: dict[Any, str] = {
@@ -70,9 +69,7 @@ def to_record(kind: type[T], values: Any, where: str, reading: Reading) -> T:
     hints = typing.get_type_hints(kind)
     unknown = [key for key in values if key not in hints]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], list(hints), n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(hints)}"
-        raise reading.error(f"{where}: unknown {reading.key} '{unknown[0]}'; {remedy}")
+        raise reading.error(f"{where}: unknown {reading.key} '{unknown[0]}'{known_hint(unknown[0], hints)}")
     filled = {key: to_value(hints[key], value, f"{where}: {key}", reading) for key, value in values.items()}
     try:
         return kind(**filled)

@@ -23,18 +23,23 @@ def check_image(image: np.ndarray) -> np.ndarray:
     """The image itself. Raises OptionError unless it is (H, W, 3) uint8 RGB with a pixel or more."""
     is_array = isinstance(image, np.ndarray)
     if not is_array or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        got = f"{image.shape} {image.dtype}" if is_array else describe_value(image)
-        raise OptionError(f"need (H, W, 3) uint8 RGB; got {got}. Load it with flawmap.read_image().")
+        got = describe_value(image)
+        is_row = is_array and image.ndim < 3 and image.shape[-1:] == (3,)
+        remedy = "It looks like a row of one: give [image]" if is_row else "Load it with flawmap.read_image()"
+        raise OptionError(f"wanted an image (H, W, 3) uint8 RGB; got {got}. {remedy}.")
     return image
 
 
 def check_images(images: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
     """The images themselves, none of them looked at. Raises OptionError for one alone, and for file names."""
-    if isinstance(images, np.ndarray) and images.ndim == 3:
+    is_array = isinstance(images, np.ndarray)
+    if is_array and images.ndim == 3:
         raise OptionError(f"wanted a list of images; got one, {images.shape}. Give [image].")
-    if not is_several(images):
+    if not is_several(images) or (is_array and images.ndim != 4):
         got = describe_value(images)
-        raise OptionError(f"wanted a list of images; got {got}. Give [flawmap.read_image(path)].")
+        raise OptionError(
+            f"wanted a list of images, each (H, W, 3) uint8 RGB; got {got}. Give [flawmap.read_image(path)]."
+        )
     return images
 
 

@@ -80,7 +80,7 @@ DEFAULT_OPTIONS = RuntimeOptions()
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers for n images, as parallel arrays in the order of the images."""
+    """Answers for n images, as parallel arrays in the order of the images; gone through, an Answer each."""
 
     labels: tuple[str, ...]
     probabilities: np.ndarray
@@ -104,6 +104,17 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.flaw_scores)
+
+    def __iter__(self) -> Iterator[Answer]:
+        """Each image's answer by itself, as models that give masks say it."""
+        for i, text in enumerate(self.texts):
+            yield Answer(
+                label=text,
+                score=float(self.scores[i]),
+                flaw_score=float(self.flaw_scores[i]),
+                review=bool(self.review[i]),
+                probabilities=dict(zip(self.labels, self.probabilities[i].tolist(), strict=True)),
+            )
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -167,14 +178,7 @@ class Classifier:
 
     def answer(self, prepared: np.ndarray) -> Answer:
         """What is printed of one image."""
-        found = to_predictions(self.run(prepared)[1][None], self.spec)
-        return Answer(
-            label=found.texts[0],
-            score=float(found.scores[0]),
-            flaw_score=float(found.flaw_scores[0]),
-            review=bool(found.review[0]),
-            probabilities=dict(zip(found.labels, found.probabilities[0].tolist(), strict=True)),
-        )
+        return next(iter(to_predictions(self.run(prepared)[1][None], self.spec)))
 
     def outputs(self, images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Images as for run() → features (n, k, h', w') and logits (n, n_labels)."""
@@ -189,7 +193,7 @@ class Classifier:
         return np.stack(found) if found else np.zeros((0, len(self.spec.labels)), np.float32)
 
     def predict(self, images: Iterable[np.ndarray]) -> Predictions:
-        """Images as for run() → labels and calibrated scores."""
+        """Images as for run() → labels and calibrated scores, all at once: arrays, or an Answer each."""
         return to_predictions(self.logits(check_images(images)), self.spec)
 
     def map(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -163,7 +163,8 @@ class Segmenter:
         return to_answer(mask, probabilities.reshape(len(probabilities), -1).max(axis=1), self.spec)
 
     def predict(self, images: Iterable[np.ndarray]) -> Iterator[Answer]:
-        """Images as for find() → what it says of each, in order; computed ahead on threads."""
+        """Images as for find() → what it says of each, in order: an iterator, computed on threads a little
+        ahead of whoever goes through it."""
         return map_ordered(self.find, check_images(images), self.n_threads)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ function findingRow(one) {
   const { finding, photo } = one;
   const row = make("button", { onclick: () => goTo(choose, one) });
   const said = finding.review ? wordOf(finding.review) : "";
-  const width = finding.width_max_mm ? `${finding.width_max_mm.toFixed(2)} mm wide` : sizeOf(finding);
+  const width = finding.width_max_mm ? widthOf(finding) : sizeOf(finding);
   row.append(
     make("span", { className: "score", textContent: scoreOf(finding) }),
     make(
@@ -42,6 +42,10 @@ function wordOf({ verdict, label }) {
 // Three digits and cut, not rounded: no model is certain, and findings near 1 have an order.
 function scoreOf({ score }) {
   return (Math.floor(Math.min(score, 0.9999) * 1000) / 1000).toFixed(3);
+}
+
+function widthOf({ is_resolved, width_max_mm, smallest_width_mm }) {
+  return is_resolved ? `${width_max_mm.toFixed(2)} mm wide` : `under ${smallest_width_mm.toFixed(2)} mm wide`;
 }
 
 function sizeOf({ box_xyxy: [left, top, right, bottom] }) {

@@ -101,7 +101,7 @@ def _alike(details: np.ndarray, rows: np.ndarray, progress: Progress) -> list[tu
             a, b = np.nonzero(upright[start : start + _BLOCK] @ other.T > _SKETCH_LIMIT)
             a += start
             found += [((int(rows[i]), int(rows[j])), turned) for i, j in zip(a[a < b], b[a < b], strict=True)]
-        progress("audit: comparing photos", turned + 1, 8)
+        progress("audit: comparing photos, orientations", turned + 1, 8)
     return found
 
 

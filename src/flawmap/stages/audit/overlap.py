@@ -10,6 +10,7 @@ without agreement.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +139,7 @@ def _peaks(
         stop = start + len(block)
         peaks[start:stop] = surface[np.arange(len(block)), place] / surface.std(axis=1)
         shifts[start:stop] = np.stack(np.divmod(place, DETAIL_PX), axis=1)
-        progress("audit: looking for overlaps", stop, len(pairs))
+        progress("audit: looking for overlaps, pairs of photos", stop, len(pairs))
     return peaks, (shifts + DETAIL_PX // 2) % DETAIL_PX - DETAIL_PX // 2
 
 
@@ -148,6 +149,8 @@ def _limit(phases: np.ndarray, n: int, rng: np.random.Generator) -> float:
     Gumbel's law through the median and the upper quartile of random pairs: quantiles that the few random
     pairs which do overlap cannot move.
     """
+    if n < 2:
+        return math.inf
     pairs = rng.integers(0, n, (_N_RANDOM_PAIRS, 2))
     heights, _ = _peaks(phases, pairs[pairs[:, 0] != pairs[:, 1]])
     middle, upper = np.quantile(heights, [0.5, 0.75])

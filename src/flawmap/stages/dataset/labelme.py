@@ -34,7 +34,7 @@ from flawmap.stages.dataset.drawings import (
 from flawmap.stages.dataset.entries import Entry, MaskListing
 from flawmap.stages.dataset.json_files import has_keys, read_json
 from flawmap.stages.dataset.options import DatasetOptions
-from flawmap.tools.photos import Found
+from flawmap.tools.photos import Found, why_no_photo
 
 _KEYS = ("shapes", "imagePath")
 _LOOKED_AT = 16
@@ -74,12 +74,13 @@ def list_labelme(files: Sequence[Path], root: Path, found: Found, options: Datas
         file_of[entry.name] = path
         size_hw = told_size(data.get("imageHeight"), data.get("imageWidth"))
         drawings.add(Drawing(entry, _shapes(data, path), size_hw), path)
+    paths = {name: path for path, name in found.files}
     for name in drawings.unlisted():
         if options.unmasked_good and (entry := drawings.entry_of(name)):
             drawings.add(Drawing(entry, ()), root)
         else:
-            reason = f"no file of Labelme; {option('--unmasked-good')} takes such photos as good"
-            drawings.left_out(name, reason)
+            undrawn = f"no file of Labelme; {option('--unmasked-good')} takes such photos as good"
+            drawings.left_out(name, why_no_photo(paths[name]) or undrawn)
     labels = read_class_names([root, *(path.parent for path in used)])
     labels = labels or labels_of(drawings.of_photo.values())
     return drawings.listing("shapes of Labelme", used, labels, options)

@@ -126,7 +126,7 @@ def _compute(
     progress: Progress,
 ) -> Plan:
     """Embed what is missing and append it every few seconds; return the plan with the time measured."""
-    what, start, n_done = f"embedding with {plan.backbone_id}", time.perf_counter(), 0
+    what, start, n_done = f"embedding photos with {plan.backbone_id}", time.perf_counter(), 0
     progress(what, 0, len(missing))
     waiting: list[tuple[list[Photo], np.ndarray]] = []
     last_append = start

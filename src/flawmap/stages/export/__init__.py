@@ -54,15 +54,15 @@ def export(
     Raises AgreementError where the file and the network differ by more than MAX_DIFFERENCE, BundleError where
     the folder exists and may not be overwritten.
     """
-    progress("export", 0, 2)
+    progress("exporting the model, steps", 0, 2)
     head = model.network.get_head()
     content = to_onnx(model.network, spec.preprocessing)
-    progress("export", 1, 2)
+    progress("exporting the model, steps", 1, 2)
     images = list(choose_images(photos, options))
     agreement = check_agreement(model.network, content, head, images, spec)
     spec = replace(spec, agreement=agreement, versions={**versions(), **spec.versions})
     bundle = write_bundle(folder, spec, content, head, overwrite=options.overwrite)
-    progress("export", 2, 2)
+    progress("exporting the model, steps", 2, 2)
     return bundle
 
 

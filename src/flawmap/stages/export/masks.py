@@ -45,16 +45,16 @@ def export_segmenter(
     Raises AgreementError where file and network differ (see check_masks), BundleError where the folder exists
     and may not be overwritten.
     """
-    progress("export", 0, 2)
+    progress("exporting the model, steps", 0, 2)
     from flawmap.tools.backbones import spare_upsampling
 
     content = to_file(spare_upsampling(model.network), _EXAMPLE_HW, _OUTPUTS, any_size=True)
-    progress("export", 1, 2)
+    progress("exporting the model, steps", 1, 2)
     assert spec.masks is not None
     agreement = check_masks(model.network, content, choose_images(photos, options), spec.masks)
     spec = replace(spec, agreement=agreement, versions={**versions(), **spec.versions})
     bundle = write_files(folder, spec, {MASKS: content}, overwrite=options.overwrite)
-    progress("export", 2, 2)
+    progress("exporting the model, steps", 2, 2)
     return bundle
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import shutil
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flawmap.errors import FetchError, OptionError, option, require_extra
+from flawmap.errors import FetchError, OptionError, known_hint, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
@@ -135,9 +134,7 @@ def find_entry(name: str) -> FetchEntry:
     """The entry of that name; OptionError with the nearest spelling otherwise."""
     if name in ENTRIES:
         return ENTRIES[name]
-    near = difflib.get_close_matches(name, ENTRIES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise OptionError(f"no data set is called {name!r}; {hint}There are: {', '.join(ENTRIES)}")
+    raise OptionError(f"no data set is called '{name}'{known_hint(name, ENTRIES, cutoff=0.4)}")
 
 
 def fetch(

@@ -119,7 +119,7 @@ def _write_members(
         with target.open("wb") as out:
             shutil.copyfileobj(stream, out)
         if n_done % 500 == 0 or n_done == n_total:
-            progress(f"unpacking {archive.name}", n_done, n_total)
+            progress(f"unpacking files of {archive.name}", n_done, n_total)
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:

@@ -166,7 +166,7 @@ class _Resumable:
             while block := response.read(_BLOCK):
                 stream.write(block)
                 n_done += len(block)
-                self.progress(f"fetching {name}", n_done, total or n_done)
+                self.progress(f"fetching bytes of {name}", n_done, total or n_done)
         return total
 
     def _resume_point(self, url: str) -> tuple[int, str]:

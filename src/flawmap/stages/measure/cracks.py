@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ _STEP_PX = (2 / 12) ** 0.5
 _NARROW_BLURS, _MOST_OPEN_PX = 2.0, 0.8
 """Below so many deviations of the blur a crack's shape hardly tells a wide and light one from a narrow and
 dark one; where that leaves more than so much open, it is not resolved."""
+_SURE_READINGS, _SURE_SHARE = 8, 0.25
+"""So many readings on end, 16 px of the crack, or this share of all have to reach the smallest width that can
+be told: the largest one of a hair crack is noise. Of drawn hair cracks 7 % pass, of those that widen to what
+can be told 92 %; by the mean width 5 % and 75 %, by the largest one 10 % and 93 %."""
 _MASK_BLUR_PX = 0.7
 _MASK_LOOK = CrackLook(dark_ratio=0.0, blur_px=(_MASK_BLUR_PX**2 + 1 / 12) ** 0.5, dark_u95=0.0)
 """Of a mask as a photo: black on white, and mixed within pixels."""
@@ -348,13 +353,22 @@ def _summarise(
         direction_deg=_direction(lines),
         pattern=_pattern(readings, len(lines), options),
         n_branches=len(lines),
-        is_resolved=bool(widths.mean() >= smallest),
+        is_resolved=_is_resolved(xy, widths, smallest),
         smallest_width_px=smallest,
         density_px_per_px2=float(lengths.sum()) / looked_at_px,
         scale_mm_per_px=reference,
         width_source="photo" if from_photo else "mask",
     )
     return measurement, (float(xy[widest, 0]), float(xy[widest, 1]))
+
+
+def _is_resolved(xy: np.ndarray, width_px: np.ndarray, smallest_px: float) -> bool:
+    """Whether the largest width is no mere noise."""
+    is_wide = width_px >= smallest_px
+    follows = np.hypot(*np.diff(xy, axis=0).T) <= 3 * _EVERY_PX
+    pairs = groupby(is_wide[1:] & is_wide[:-1] & follows)
+    longest = max((sum(1 for _ in run) for goes_on, run in pairs if goes_on), default=0) + 1
+    return bool(is_wide.mean() >= _SURE_SHARE) or longest >= _SURE_READINGS
 
 
 def _smallest_width(readings: Sequence[_Readings], options: MeasureOptions) -> float:

@@ -69,8 +69,9 @@ def _mask_picture(mask: np.ndarray) -> np.ndarray:
 def _width_text(crack: LocatedCrack) -> str:
     found, scale = crack.measurement, crack.measurement.scale_mm_per_px
     unit, factor = ("px", 1.0) if scale is None else ("mm", scale)
-    text = f"{factor * found.width_max_px:.2f} ± {factor * found.width_max_u95_px:.2f} {unit}"
-    return text if found.is_resolved else f"{text}, not resolved"
+    if not found.is_resolved:
+        return f"under {factor * found.smallest_width_px:.2f} {unit}"
+    return f"{factor * found.width_max_px:.2f} ± {factor * found.width_max_u95_px:.2f} {unit}"
 
 
 def _label(

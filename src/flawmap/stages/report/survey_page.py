@@ -129,7 +129,7 @@ def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
     # Of several of the worst grade, one whose grade is certain.
     worst = max(findings, key=lambda one: (_rank(one, grades), one.severity_is_certain is True))
     sizes = [finding.measurement for finding in findings if finding.measurement is not None]
-    widest = max(sizes, key=lambda one: one.width_max_px * (one.scale_mm_per_px or 1), default=None)
+    widest = max(sizes, key=lambda one: one.width_rank, default=None)
     return {
         "name": row.name,
         "n": len(findings),

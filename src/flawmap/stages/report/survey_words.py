@@ -43,7 +43,10 @@ def summary_sentence(survey: Survey) -> str:
 
 
 def widest_sentence(survey: Survey) -> str:
-    """The widest finding with its interval and grade; "" where none was measured."""
+    """The widest finding with its interval and grade; "" where none was measured.
+
+    A width whose interval reaches half of it does not lead where a surer one is there; it is named after it.
+    """
     measured = [
         (row.name, finding, finding.measurement)
         for row in survey.rows
@@ -52,9 +55,18 @@ def widest_sentence(survey: Survey) -> str:
     ]
     if not measured:
         return ""
-    name, finding, sizes = max(measured, key=lambda one: _width(one[2]))
+    sure = [
+        one for one in measured if one[2].is_resolved and one[2].width_max_u95_px < one[2].width_max_px / 2
+    ]
+    widest = max(measured, key=lambda one: one[2].width_rank)
+    name, finding, sizes = lead = max(sure or measured, key=lambda one: one[2].width_rank)
     grade = f", graded “{grade_text(finding)}”" if finding.severity else ""
-    return f"The widest finding measures {width_text(sizes)}{grade}, on {name}."
+    if lead is widest:
+        return f"The widest finding measures {width_text(sizes)}{grade}, on {name}."
+    return (
+        f"The widest finding of those surely measured: {width_text(sizes)}{grade}, on {name}. Less sure: "
+        f"{width_text(widest[2])}, on {widest[0]}."
+    )
 
 
 def not_judged(survey: Survey) -> list[dict[str, str]]:
@@ -66,8 +78,9 @@ def not_judged(survey: Survey) -> list[dict[str, str]]:
 
 def grade_counts(survey: Survey) -> list[tuple[str, int]]:
     """Flaws per grade, each by its worst finding; gravest first, those without a grade last; [] where nothing
-    is graded."""
-    if not survey.grades:
+    is graded, or no photo could be judged."""
+    n_judged = len(survey.rows) - len(survey.not_assessable) - len(survey.unreadable)
+    if not survey.grades or not n_judged:
         return []
     counts = survey.count_grades()
     rows = [(grade, counts.get(grade, 0)) for grade in reversed(survey.grades)]
@@ -243,7 +256,3 @@ def option_rows(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
         else:
             rows.append((f"{prefix}{key}", "–" if value is None else str(value)))
     return rows
-
-
-def _width(sizes: CrackMeasurement) -> float:
-    return sizes.width_max_px * (sizes.scale_mm_per_px or 1.0)

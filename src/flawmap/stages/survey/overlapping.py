@@ -56,7 +56,7 @@ def find_overlaps(
     points: dict[str, Points | None] = {}
     n_threads = options.n_threads or n_usable_cores()
     for start in range(0, len(todo), _BLOCK):
-        progress("match photos", len(pairs) - len(todo) + start, len(pairs))
+        progress("matching pairs of photos", len(pairs) - len(todo) + start, len(pairs))
         block = todo[start : start + _BLOCK]
         points = _find_points(sorted({name for pair in block for name in pair}), points, journal, n_threads)
         given = [(points[first], points[second]) for first, second in block]
@@ -64,7 +64,7 @@ def find_overlaps(
         journal.add_alignments(found)
         alignments |= found
     if todo:
-        progress("match photos", len(pairs), len(pairs))
+        progress("matching pairs of photos", len(pairs), len(pairs))
     known = {row.name: row for row in rows}
     matched = {pair: one for pair in pairs if (one := alignments[pair]) is not None}
     same = [

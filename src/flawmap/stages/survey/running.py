@@ -45,14 +45,14 @@ def run_survey(
         if not _is_untouched(photos[name], known.get(name))
     ]
     n_done = len(photos) - len(todo)
-    progress("inspect", n_done, len(photos))
+    progress("inspecting photos", n_done, len(photos))
     work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps)
     for done in map_unordered(work, todo, options.execution):
         if done is not None:
             pictures.write(done.finished.name, done.drawn)
             journal.add(done.finished)
         n_done += 1
-        progress("inspect", n_done, len(photos))
+        progress("inspecting photos", n_done, len(photos))
 
 
 @dataclass(frozen=True)

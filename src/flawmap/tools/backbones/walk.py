@@ -59,7 +59,7 @@ def select(
     facts = _Facts(cache_folder(folder))
     kept, skipped = [], []
     for n_done, entry in enumerate(named.values()):
-        progress("looking through the catalogue", n_done, len(named))
+        progress("looking through the catalogue, backbones", n_done, len(named))
         reason = limits.refuse(entry)
         if reason is None and entry.n_parameters is None:
             try:

@@ -6,7 +6,6 @@ the width to it). Each states its source and its limits. A width never tells wha
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from flawmap.errors import OptionError, option
+from flawmap.errors import OptionError, nearest_hint, option
 from flawmap.tools.options import Options
 from flawmap.tools.plain import Reading, to_record
 
@@ -115,10 +114,8 @@ def _missing(name: str, path: Path) -> str:
     if path.exists() or path.suffix or path.name != name:
         found = "is no file" if path.exists() else "does not exist"
         return f"the grading table {name} {found}; name your TOML file, or one of: {known}"
-    near = difflib.get_close_matches(name, TABLES, n=1)
-    return f"no grading table '{name}'; " + (
-        f"did you mean '{near[0]}'?" if near else f"known are: {known}; or name a TOML file"
-    )
+    hint = nearest_hint(name, TABLES) or f"; known are: {known}; or name a TOML file"
+    return f"no grading table '{name}'{hint}"
 
 
 def _find_exposure(table: GradingTable, options: GradingOptions) -> Exposure | None:

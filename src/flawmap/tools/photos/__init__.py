@@ -22,8 +22,10 @@ from flawmap.tools.photos.reading import (
     read_orientation_of,
     read_photo,
     read_photos,
+    read_pixels,
     read_stored,
     recognise,
+    why_no_photo,
 )
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "read_orientation_of",
     "read_photo",
     "read_photos",
+    "read_pixels",
     "read_stored",
     "recognise",
+    "why_no_photo",
 ]

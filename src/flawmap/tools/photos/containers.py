@@ -69,9 +69,7 @@ class Container:
 
 def open_container(data: bytes) -> Container:
     """Tell what `data` is and walk its structure. Raises PhotoError where it is damaged or not a photo."""
-    kind = sniff_format(data)
-    if kind is None:
-        raise PhotoError(f"not a photo: {_describe_stranger(data)}")
+    kind = tell_format(data)
     try:
         if kind == "JPEG":
             return _walk_jpeg(data)
@@ -80,6 +78,14 @@ def open_container(data: bytes) -> Container:
     except (struct.error, IndexError):
         raise PhotoError(f"truncated: the {kind} file ends inside its header") from None
     return Container(kind, data)
+
+
+def tell_format(data: bytes) -> str:
+    """The format by a file's first bytes. Raises PhotoError, which says what they are instead."""
+    kind = sniff_format(data)
+    if kind is None:
+        raise PhotoError(f"not a photo: {_describe_stranger(data)}")
+    return kind
 
 
 def check_extension(name: str, kind: str) -> None:

@@ -25,6 +25,7 @@ from flawmap.tools.photos.containers import (
     Container,
     check_extension,
     open_container,
+    tell_format,
 )
 from flawmap.tools.photos.finding import is_photo_name
 from flawmap.tools.photos.memo import Memo, Verdict
@@ -35,6 +36,8 @@ _AHEAD = 32
 """Photos that are decoded, or waiting to be, before they are asked for."""
 _AHEAD_PIXELS = 100_000_000
 """Pixels (3 bytes each) of which those ahead of the reader hold no more, unless a single photo does."""
+_HEAD = 4096
+"""Bytes that tell a file's format."""
 _BYTES_PER_MEGAPIXEL = 64_000_000
 """Eight channels of 64 bits: no photo under the pixel cap is larger."""
 
@@ -43,17 +46,24 @@ def read_image(source: Path | str | bytes | BinaryIO, options: PhotoOptions = _D
     """(H, W, 3) uint8 RGB, upright: the only way pixels enter flawmap.
 
     A path's extension must agree with its bytes; bytes and streams are told by what they hold. Raises
-    PhotoError with the reason.
+    PhotoError with the path and the reason.
     """
     if isinstance(source, bytes):
         return decode(open_container(source), options)[0]
-    if isinstance(source, str | Path):
-        path = Path(source)
-        data = _read_bytes(path, options)
-        container = open_container(data)
-        check_extension(path.name, container.format)
-        return decode(container, options)[0]
-    return decode(open_container(source.read()), options)[0]
+    if not isinstance(source, str | Path):
+        return decode(open_container(source.read()), options)[0]
+    try:
+        return read_pixels(Path(source), options)
+    except PhotoError as error:
+        raise PhotoError(f"{source}: {error}") from None
+
+
+def read_pixels(path: Path, options: PhotoOptions = _DEFAULTS) -> np.ndarray:
+    """`read_image` for those who list files with their reasons: PhotoError holds the reason alone."""
+    data = _read_bytes(path, options)
+    container = open_container(data)
+    check_extension(path.name, container.format)
+    return decode(container, options)[0]
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,18 @@ def read_stored(path: Path, options: PhotoOptions = _DEFAULTS) -> tuple[Image.Im
     check_extension(path.name, container.format)
     image, orientation = decode_stored(container, options)
     return image, container.format, orientation
+
+
+def why_no_photo(path: Path) -> str:
+    """What a file's first bytes say against the photo that its name promises; "" where they say nothing."""
+    try:
+        with path.open("rb") as file:
+            check_extension(path.name, tell_format(file.read(_HEAD)))
+    except PhotoError as error:
+        return str(error)
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror})"
+    return ""
 
 
 def read_orientation_of(path: Path, options: PhotoOptions = _DEFAULTS) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 import bad_files as drawn
 from flawmap.errors import DatasetError, PhotoError
-from flawmap.tools.photos import PhotoOptions, find_photos, read_images, read_photos, reading
+from flawmap.tools.photos import PhotoOptions, find_photos, read_again, read_images, read_photos, reading
 
 ODD = drawn.draw_odd_files()
 
@@ -143,6 +143,16 @@ def test_images_come_in_order_within_the_budget(
         else:
             assert isinstance(image, PhotoError)
     assert i == 59
+
+
+def test_listed_photos_are_read_again_or_named(many: Path) -> None:
+    photos, _ = read_photos(find_photos(many).files)
+    assert [int(image[0, 0, 0]) for image in read_again(photos)] == [i for i in range(60) if i % 7]
+    photos[3].path.unlink()
+    again = read_again(photos)
+    assert [int(next(again)[0, 0, 0]) for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(PhotoError, match=r"^04\.png could be read before, and now cannot: "):
+        next(again)
 
 
 def test_a_reader_that_stops_early_leaves_no_thread(many: Path) -> None:

@@ -33,8 +33,8 @@ def keep_held_back(
         return bundle
     model = load(bundle.folder, runtime)
     dataset, split = prepared.dataset, prepared.split
-    is_flawed = [bool(dataset.is_flawed[row]) for row in split.test]
-    rows = [int(split.test[i]) for i in choose_rows(is_flawed, MOST_PHOTOS)]
+    is_flawed = dataset.is_flawed
+    rows = split.test[choose_rows(is_flawed[split.test].tolist(), MOST_PHOTOS)].tolist()
 
     def look(row: int) -> tuple[float, np.ndarray] | None:
         window = inspect_photo(inspector, dataset.photos[row].path).window
@@ -47,7 +47,7 @@ def keep_held_back(
     n_threads = options.embed.n_threads or n_usable_cores()
     for n_done, (row, one) in enumerate(zip(rows, map_ordered(look, rows, n_threads), strict=True), start=1):
         if one is not None:
-            kind = bool(dataset.is_flawed[row])
+            kind = bool(is_flawed[row])
             found[kind].append(one)
             sources[kind].add(split.groups[row])
         progress("inspecting photos that were held back", n_done, len(rows))

@@ -18,6 +18,7 @@ from flawmap.pipeline.preparing import (
     choose,
     prepare,
     read_labelled,
+    require_readable,
     select_candidates,
     select_entries,
 )
@@ -170,11 +171,7 @@ def _read_any(path: Path, options: RunOptions, progress: Progress) -> Dataset:
         if not files:
             raise
     photos, unreadable = read_photos(files, options.photos, progress)
-    if not photos:
-        first = unreadable[0]
-        raise DatasetError(
-            f"none of the {len(files)} photos of {path} can be read; the first: {first.path}: {first.reason}"
-        )
+    require_readable(path, photos, unreadable)
     none = np.zeros((len(photos), 0), np.uint8)
     return Dataset(path, photos, (), none, is_multilabel=True, unreadable=unreadable, layout="plain photos")
 

@@ -5,12 +5,10 @@ What surfaces look like comes from the training part, every limit from the valid
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from flawmap.errors import PhotoError
 from flawmap.pipeline.preparing import Prepared
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import ModelSpec, Progress, no_progress
@@ -18,7 +16,7 @@ from flawmap.stages.inspection import ValidationTile, choose_findings, choose_ro
 from flawmap.tools.bundle import Bundle, write_spec
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.familiarity import Reference
-from flawmap.tools.photos import read_images
+from flawmap.tools.photos import read_again
 from flawmap.tools.runtime import RuntimeOptions, n_usable_cores
 
 
@@ -29,17 +27,18 @@ def choose_photo_findings(
     a good one."""
     if not bundle.spec.good_labels and not bundle.spec.is_multilabel:
         return bundle
-    reference = _learn_reference(bundle, prepared, options, progress)
-    dataset, split = prepared.dataset, prepared.split
-    rows = _choose(prepared, split.validation)
+    classifier = _open(bundle)
+    classifier.reference = _learn_reference(classifier, prepared, options, progress)
+    dataset, groups = prepared.dataset, prepared.split.groups
+    rows = _choose(prepared, prepared.split.validation)
+    photos = read_again([dataset.photos[row] for row in rows], options.photos)
     tiles = (
-        ValidationTile(image, bool(dataset.is_flawed[row]), split.groups[row])
-        for row, image in _read(prepared, rows, options)
+        ValidationTile(image, is_flawed, groups[row])
+        for image, is_flawed, row in zip(photos, dataset.is_flawed[rows].tolist(), rows, strict=True)
     )
     n_threads = options.embed.n_threads or n_usable_cores()
-    classifier = DenseClassifier(bundle, RuntimeOptions(n_threads=1), reference)
     findings = choose_findings(classifier, tiles, len(rows), n_threads, progress)
-    return write_spec(bundle, replace(bundle.spec, findings=findings), reference)
+    return write_spec(bundle, replace(bundle.spec, findings=findings), classifier.reference)
 
 
 def keep_limits(
@@ -53,30 +52,24 @@ def keep_limits(
     look like is learnt through its own file."""
     findings = chosen.findings
     has_reference = findings is not None and findings.most_distance is not None
-    reference = _learn_reference(bundle, prepared, options, progress) if has_reference else None
+    reference = _learn_reference(_open(bundle), prepared, options, progress) if has_reference else None
     spec = replace(bundle.spec, thresholds=chosen.thresholds, findings=findings)
     return write_spec(bundle, spec, reference)
 
 
+def _open(bundle: Bundle) -> DenseClassifier:
+    return DenseClassifier(bundle, RuntimeOptions(n_threads=1))
+
+
 def _learn_reference(
-    bundle: Bundle, prepared: Prepared, options: RunOptions, progress: Progress
+    classifier: DenseClassifier, prepared: Prepared, options: RunOptions, progress: Progress
 ) -> Reference:
     rows = _choose(prepared, prepared.split.train)
-    classifier = DenseClassifier(bundle, RuntimeOptions(n_threads=1))
-    shown = (image for _, image in _read(prepared, rows, options))
+    shown = read_again([prepared.dataset.photos[row] for row in rows], options.photos)
     n_threads = options.embed.n_threads or n_usable_cores()
     return learn_reference(classifier, shown, len(rows), n_threads, progress)
 
 
 def _choose(prepared: Prepared, part: np.ndarray) -> list[int]:
     """Rows of a part to look at."""
-    return [int(part[i]) for i in choose_rows([bool(prepared.dataset.is_flawed[row]) for row in part])]
-
-
-def _read(prepared: Prepared, rows: Sequence[int], options: RunOptions) -> Iterator[tuple[int, np.ndarray]]:
-    """(row, image), one after the other."""
-    photos = prepared.dataset.photos
-    for row, image in zip(rows, read_images([photos[row].path for row in rows], options.photos), strict=True):
-        if isinstance(image, PhotoError):
-            raise PhotoError(f"{photos[row].name} could be read before, and now cannot: {image}")
-        yield row, image
+    return part[choose_rows(prepared.dataset.is_flawed[part].tolist())].tolist()

@@ -90,16 +90,15 @@ class Chosen:
 def read_labelled(path: Path, options: RunOptions, progress: Progress) -> Dataset:
     """The data set, which must hold photos. Raises DatasetError."""
     dataset = read_dataset(path, options.dataset, progress)
-    if not len(dataset):
-        raise DatasetError(
-            f"{path}: none of {len(dataset.unreadable)} photo(s) could be read; "
-            + (
-                f"the first: {dataset.unreadable[0].path}: {dataset.unreadable[0].reason}"
-                if dataset.unreadable
-                else ""
-            )
-        )
+    require_readable(path, dataset.photos, dataset.unreadable)
     return dataset
+
+
+def require_readable(path: Path, photos: Sequence[Photo], unreadable: Sequence[Unreadable]) -> None:
+    """Raise DatasetError where no photo of a folder could be read."""
+    if not photos:
+        first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
+        raise DatasetError(f"{path}: none of {len(unreadable)} photo(s) could be read{first}")
 
 
 def audit_entry() -> BackboneEntry:

@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from flawmap.errors import PhotoError
 from flawmap.records import Photo, Progress, no_progress
-from flawmap.tools.photos import PhotoOptions, read_images
+from flawmap.tools.photos import PhotoOptions, read_again
 from flawmap.tools.runtime import Classifier, map_ordered
 
 T = TypeVar("T")
@@ -28,10 +27,7 @@ def run_photos(
     """
 
     def images() -> Iterator[np.ndarray]:
-        found = read_images([photo.path for photo in photos], options)
-        for n_done, (photo, image) in enumerate(zip(photos, found, strict=True), start=1):
-            if isinstance(image, PhotoError):
-                raise PhotoError(f"{photo.name} could be read before, and now cannot: {image}")
+        for n_done, image in enumerate(read_again(photos, options), start=1):
             yield image
             progress("running the model on photos", n_done, len(photos))
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from PIL import Image
 
-from flawmap.errors import PhotoError
 from flawmap.records import Photo, Progress, no_progress
-from flawmap.tools.photos import PhotoOptions, read_images
+from flawmap.tools.photos import PhotoOptions, read_again
 
 DETAIL_PX = 128
 """Side of the canvas on which shifts between photos are sought; a power of two for the Fourier transform."""
@@ -56,9 +55,7 @@ def read_pictures(
     squares = np.zeros((n, SQUARE_PX, SQUARE_PX), np.uint8)
     brightness, contrast = np.zeros(n), np.zeros(n)
     is_grey = np.zeros(n, bool)
-    for i, image in enumerate(read_images([photo.path for photo in photos], options)):
-        if isinstance(image, PhotoError):
-            raise PhotoError(f"{photos[i].name}: {image}")
+    for i, image in enumerate(read_again(photos, options)):
         is_grey[i] = _is_grey(image)
         grey = Image.fromarray(image).convert("L")
         small = _shrink(grey, scale)

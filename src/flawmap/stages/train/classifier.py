@@ -89,7 +89,7 @@ def refit_classifier(  # noqa: PLR0913 - as train_classifier()
     Resumes like train_classifier(); raises what it raises.
     """
     from flawmap.stages.train.contest import DECODED, KEPT, Contest
-    from flawmap.stages.train.loop import refit_words, reproducible
+    from flawmap.stages.train.loop import refitted, reproducible
 
     phase = PHASE_OF_CONTENDER.get(model.winner)
     n_epochs = round(options.refit_share * sum(epoch.phase == phase for epoch in model.history))
@@ -110,6 +110,4 @@ def refit_classifier(  # noqa: PLR0913 - as train_classifier()
         contest.fine_tune()
         (out / "checkpoints" / DECODED).unlink(missing_ok=True)
         final = contest.to_trained_model()
-    if final.winner == KEPT:
-        return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
-    return replace(model, network=final.network, refit=refit_words(n_epochs))
+    return refitted(model, None if final.winner == KEPT else final.network, n_epochs)

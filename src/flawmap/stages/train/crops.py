@@ -15,7 +15,7 @@ from flawmap.stages.train.mask_objective import NOT_COUNTED
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions
 from flawmap.stages.train.sources import Batch, Pair, SharedOut, generator_for
 from flawmap.tools import rle
-from flawmap.tools.photos import PhotoOptions, read_image, read_images
+from flawmap.tools.photos import PhotoOptions, read_again, read_image
 from flawmap.tools.tiles import Box, lay_tiles
 
 MULTIPLE = 32
@@ -56,9 +56,7 @@ def read_marked(
     if sum(3 * math.prod(photo.size_hw) for photo in photos) > memory_gb * 1e9:
         return Marked(lambda row: read_image(photos[row].path, options), masks)
     images = []
-    for image in read_images([photo.path for photo in photos], options):
-        if isinstance(image, Exception):
-            raise image
+    for image in read_again(photos, options):
         images.append(image)
         progress("reading photos for training", len(images), len(photos))
     return Marked(images.__getitem__, masks)

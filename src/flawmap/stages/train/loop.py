@@ -13,9 +13,9 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import lightning
 import numpy as np
@@ -24,12 +24,14 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from safetensors.torch import load, save
 from torch import nn
 
-from flawmap.records import Epoch, Progress, no_progress
+from flawmap.records import Epoch, Progress, TrainedModel, TrainedSegmenter, no_progress
 from flawmap.stages.train.loggers import make_loggers
 from flawmap.stages.train.memory import kept_memory
 from flawmap.stages.train.objective import Judge, Score
 from flawmap.stages.train.sources import Batch, Loader, generator_for
 from flawmap.tools.files import write_file
+
+Model = TypeVar("Model", TrainedModel, TrainedSegmenter)
 
 _CHATTY = ("lightning.pytorch", "lightning.fabric")
 
@@ -301,9 +303,12 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
     return _best_of(last), tuple(Epoch(**values) for values in last["history"])
 
 
-def refit_words(n_epochs: int) -> str:
-    """How a model learns its validation photos too."""
-    return f"for {n_epochs} epoch{'s' * (n_epochs != 1)} at half the rates"
+def refitted(model: Model, network: nn.Module | None, n_epochs: int) -> Model:
+    """The model with a network that learnt the validation photos too, or, without one, what came of it."""
+    if network is None:
+        return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
+    how = f"for {n_epochs} epoch{'s' * (n_epochs != 1)} at half the rates"
+    return replace(model, network=network, refit=how)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -94,7 +93,7 @@ def refit_segmenter(
     only where it then fits the validation photos, now its own, better than before; `model` is left as it is.
     Resumes like train_segmenter(); raises what it raises.
     """
-    from flawmap.stages.train.loop import Learner, refit_words, reproducible, run_phase
+    from flawmap.stages.train.loop import Learner, refitted, reproducible, run_phase
     from flawmap.stages.train.mask_objective import MaskObjective
 
     n_epochs = round(options.refit_share * len(model.history))
@@ -108,9 +107,8 @@ def refit_segmenter(
         phase = _phase("all photos", n_epochs, options, train.seed, rate=0.5)
         learner = Learner(network, train, validation, MaskObjective(options.loss), phase)
         score, _ = run_phase(learner, out, progress)
-    if score.f1 <= model.validation_f1:
-        return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
-    return replace(model, network=network.eval().requires_grad_(False), refit=refit_words(n_epochs))
+    is_gain = score.f1 > model.validation_f1
+    return refitted(model, network.eval().requires_grad_(False) if is_gain else None, n_epochs)
 
 
 def _phase(name: str, n_epochs: int, options: MaskTrainOptions, seed: int, rate: float = 1.0) -> Phase:

@@ -12,7 +12,7 @@ import torch
 from flawmap.records import Photo, Preprocessing, Progress, no_progress
 from flawmap.stages.train.augment import augment, to_network_input
 from flawmap.stages.train.options import AugmentOptions
-from flawmap.tools.photos import PhotoOptions, read_images
+from flawmap.tools.photos import PhotoOptions, read_again
 from flawmap.tools.preprocess import fit_image
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -166,9 +166,7 @@ def read_pixels(
     else:
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
-    for row, image in enumerate(read_images([photo.path for photo in photos], options)):
-        if isinstance(image, Exception):
-            raise image
+    for row, image in enumerate(read_again(photos, options)):
         pixels[row] = fit_image(image, preprocessing)
         progress("reading photos for training", row + 1, len(photos))
     return pixels

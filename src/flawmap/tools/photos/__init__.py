@@ -17,6 +17,7 @@ from flawmap.tools.photos.pixels import PhotoOptions
 from flawmap.tools.photos.reading import (
     Recognised,
     count_threads,
+    read_again,
     read_image,
     read_images,
     read_orientation_of,
@@ -36,6 +37,7 @@ __all__ = [
     "count_threads",
     "find_photos",
     "is_photo_name",
+    "read_again",
     "read_image",
     "read_images",
     "read_orientation_of",

@@ -155,6 +155,15 @@ def read_photos(
     return tuple(photos), tuple(unreadable)
 
 
+def read_again(photos: Sequence[Photo], options: PhotoOptions = _DEFAULTS) -> Iterator[np.ndarray]:
+    """As read_images(), for photos that were listed before. Raises PhotoError where one can no longer be
+    read."""
+    for photo, image in zip(photos, read_images([photo.path for photo in photos], options), strict=True):
+        if isinstance(image, PhotoError):
+            raise PhotoError(f"{photo.name} could be read before, and now cannot: {image}")
+        yield image
+
+
 def read_images(
     paths: Sequence[Path], options: PhotoOptions = _DEFAULTS
 ) -> Iterator[np.ndarray | PhotoError]:

@@ -144,6 +144,7 @@ def make_mask_facts(root: Path, kind: str, n: int = 60) -> MaskReportFacts:
 CASCADE = {
     "skip_threshold": 0.12,
     "lost_share": 0.004,
+    "skipped_share": 0.031,
     "rule": "veto",
     "table": [
         {"name": "mask network alone", "figures": {"flaw_dice": 0.62, "dice": 0.7, "escape_rate": 0.01}},

@@ -181,6 +181,7 @@ def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path)
     assert counts.n_flawed + counts.n_good == trained.metrics["test"]["n"]
     assert trained.bundle.held_back.flawed_scores.max() > 0.5
     assert 0 < facts["skip_threshold"] < 1 and facts["lost_share"] <= 0.005
+    assert facts["lost_share"] <= facts["skipped_share"] <= 1
     assert [row["name"] for row in facts["table"]] == ["mask network alone", "chain"]
     assert sum(row["is_chosen"] for row in facts["compared"]) == 1
     model = flawmap.load(trained.run)

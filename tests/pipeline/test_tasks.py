@@ -79,8 +79,17 @@ def test_the_gate_learns_any_flaw_first() -> None:
 def test_at_most_one_flawed_photo_in_two_hundred_is_skipped() -> None:
     rng = np.random.default_rng(0)
     scores, flawed = rng.uniform(0.01, 0.99, 1000), np.arange(1000) < 600
-    threshold, lost = choose_skip(scores, flawed)
-    assert lost <= 0.005 and lost == np.mean(scores[:600] < threshold)
-    assert threshold < np.sort(scores[:600])[3]
-    few, none_lost = choose_skip(np.array([0.3, 0.9, 0.1]), np.array([True, True, False]))
-    assert none_lost == 0 and few < 0.3
+    skip = choose_skip(scores, flawed, flawed)
+    assert skip.lost_share == skip.skipped_share == np.mean(scores[:600] < skip.threshold) <= 0.005
+    assert skip.threshold < np.sort(scores[:600])[3]
+    few = choose_skip(np.array([0.3, 0.9, 0.1]), np.array([True, True, False]), np.array([True, True, False]))
+    assert few.lost_share == 0 and few.threshold < 0.3
+
+
+def test_flawed_photos_of_which_masks_mark_nothing_are_skipped() -> None:
+    scores, flawed = np.array([0.02, 0.03, 0.7, 0.9, 0.1, 0.2]), np.array([True] * 4 + [False] * 2)
+    marked = np.array([False, False, True, True, False, False])
+    skip = choose_skip(scores, flawed, marked)
+    assert 0.2 < skip.threshold < 0.7
+    assert (skip.lost_share, skip.skipped_share) == (0.0, 0.5)
+    assert choose_skip(scores, flawed, np.zeros(6, bool)).threshold < 0.02

@@ -26,13 +26,14 @@ from flawmap.stages.evaluate import choose_thresholds
 from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
 from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, write_spec
 from flawmap.tools.cascade import Cascade, Look, clean_chained, to_look
+from flawmap.tools.mask_cleaning import clean_masks
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 from flawmap.tools.scores import sigmoid
 from flawmap.tools.zoo import BackboneEntry
 
 MAX_LOST_SHARE = 0.005
-"""Of the validation photos with a flaw may fall below the skip threshold."""
+"""Of the validation photos with a flaw may be lost below the skip threshold."""
 MARGIN_LOGITS = 1.0
 """By which the skip threshold lies below the least score of the validation photos that must pass: others of
 their kind will score a little lower."""
@@ -97,17 +98,32 @@ def to_gate(dataset: Dataset) -> Dataset:
     )
 
 
-def choose_skip(flaw_scores: np.ndarray, flawed: np.ndarray) -> tuple[float, float]:
-    """(skip threshold, share of the flawed photos below it) of validation photos.
+@dataclass(frozen=True)
+class Skip:
+    """Below which flaw score no masks are computed, and what that costs on validation photos."""
 
-    The highest threshold at which at most MAX_LOST_SHARE of the photos with a flaw are lost, lowered by
-    MARGIN_LOGITS.
+    threshold: float
+    lost_share: float
+    """Of the photos with a flaw: those below, of whose flaw the masks would mark some."""
+    skipped_share: float
+    """Of the photos with a flaw: all those below."""
+
+
+def choose_skip(flaw_scores: np.ndarray, is_flawed: np.ndarray, is_marked: np.ndarray) -> Skip:
+    """When photos are skipped, from validation photos; each argument (n,).
+
+    A photo is lost where the masks would mark some of its flaw (`is_marked`): skipping another costs nothing.
+    The threshold is the highest at which at most MAX_LOST_SHARE of the photos with a flaw are lost, lowered
+    by MARGIN_LOGITS. Where nothing is marked, every flawed photo counts.
     """
-    passing = np.sort(flaw_scores[flawed])
-    least = float(np.clip(passing[int(MAX_LOST_SHARE * len(passing))], 1e-6, 1 - 1e-6))
-    lowered = np.log(least / (1 - least)) - MARGIN_LOGITS
-    threshold = float(sigmoid(lowered))
-    return threshold, float((passing < threshold).mean())
+    n_flawed = np.count_nonzero(is_flawed)
+    passing = np.sort(flaw_scores[is_marked if is_marked.any() else is_flawed])
+    allowed = min(int(MAX_LOST_SHARE * n_flawed), len(passing) - 1)
+    least = float(np.clip(passing[allowed], 1e-6, 1 - 1e-6))
+    threshold = float(sigmoid(np.log(least / (1 - least)) - MARGIN_LOGITS))
+    n_lost = np.count_nonzero(passing < threshold)
+    n_skipped = np.count_nonzero(flaw_scores[is_flawed] < threshold)
+    return Skip(threshold, n_lost / n_flawed, n_skipped / n_flawed)
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,7 @@ class _Chosen:
 
     cascade: CascadeSpec
     band: Thresholds
-    lost_share: float
+    skip: Skip
     compared: list[dict[str, Any]]
 
 
@@ -135,10 +151,17 @@ def _choose(
     )
     n_labels = len(judged.bundle.spec.labels)
     looks = [to_look(row, band.temperature, n_labels) for row in logits]
-    skip, lost_share = choose_skip(np.array([look.flaw_score for look in looks]), truth[:, 0] > 0)
+    skip = choose_skip(np.array([look.flaw_score for look in looks]), truth[:, 0] > 0, _marked(judged))
     thresholds = _label_thresholds(looks, truth[:, -n_labels:])
-    cascade, compared = _choose_rule(looks, CascadeSpec(skip, "none", thresholds), judged, options)
-    return _Chosen(cascade, replace(band, threshold=skip), lost_share, compared)
+    start = CascadeSpec(skip.threshold, "none", thresholds)
+    cascade, compared = _choose_rule(looks, start, judged, options)
+    return _Chosen(cascade, replace(band, threshold=skip.threshold), skip, compared)
+
+
+def _marked(judged: JudgedMasks) -> np.ndarray:
+    """(n,) bool: validation photos of whose flaw the masks alone mark some."""
+    looked, cleaning = judged.chosen.on_validation, judged.chosen.choice.cleaning
+    return np.array([bool((clean_masks(levels, cleaning) & truth).any()) for truth, levels in looked.pairs()])
 
 
 def _join(
@@ -175,7 +198,8 @@ def _join(
     )
     facts = {
         "skip_threshold": chosen.cascade.skip_threshold,
-        "lost_share": chosen.lost_share,
+        "lost_share": chosen.skip.lost_share,
+        "skipped_share": chosen.skip.skipped_share,
         "rule": chosen.cascade.rule,
         "compared": chosen.compared,
         "table": [

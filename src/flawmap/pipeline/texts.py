@@ -104,8 +104,8 @@ def cascade_lines(facts: dict[str, Any]) -> tuple[str, ...]:
     alone, chain = (row["figures"] for row in facts["table"])
     lines = [
         f"chain: masks from a flaw score of {facts['skip_threshold']:.3g} on "
-        f"({100 * facts['lost_share']:.1f} % of the flawed validation photos lie below); rule "
-        f"{facts['rule']}"
+        f"({100 * facts['skipped_share']:.1f} % of the flawed validation photos lie below; of the flaws of "
+        f"{100 * facts['lost_share']:.1f} % the masks would mark some); rule {facts['rule']}"
     ]
     for name, key in (("flaw Dice", "flaw_dice"), ("Severstal score", "severstal_score")):
         if chain[key] is not None and alone[key] is not None:

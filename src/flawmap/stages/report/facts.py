@@ -114,8 +114,8 @@ class MaskReportFacts(RunFacts):
     pictures: Mapping[str, MaskPicture] = field(default_factory=dict)
     """By photo name; see wanted_pictures()."""
     cascade: Mapping[str, Any] | None = None
-    """Of a classifier put before the mask network: skip_threshold, lost_share, rule, table, ms_good,
-    ms_flawed, compared; see mask_cascade."""
+    """Of a classifier put before the mask network: skip_threshold, lost_share, skipped_share, rule, table,
+    ms_good, ms_flawed, compared; see mask_cascade."""
 
     def __post_init__(self) -> None:
         check(self.dataset.has_masks, "a data set with masks", "none")

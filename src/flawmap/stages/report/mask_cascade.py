@@ -1,8 +1,9 @@
 """The report's section on a chain: a classifier looks first, and the mask network only where it saw a flaw.
 
-Facts (`MaskReportFacts.cascade`): `skip_threshold`; `lost_share` of the validation photos with a flaw that
-the classifier lets pass; `rule` ("area", "veto" or "none"); `table`, rows of {name, figures}; `ms_good` and
-`ms_flawed`, each {chain, alone}; `compared`, rows of what else was tried.
+Facts (`MaskReportFacts.cascade`): `skip_threshold`; `skipped_share` of the validation photos with a flaw that
+the classifier lets pass, and `lost_share`, of whose flaw masks would mark some; `rule` ("area", "veto" or
+"none"); `table`, rows of {name, figures}; `ms_good` and `ms_flawed`, each {chain, alone}; `compared`, rows of
+what else was tried.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def cascade_section(cascade: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     return {
         "threshold": number(cascade.get("skip_threshold")),
+        "skipped": percent(cascade.get("skipped_share")),
         "lost": percent(cascade.get("lost_share")),
         "rule": _RULES.get(str(cascade.get("rule")), str(cascade.get("rule") or "")),
         "names": list(_FIGURES.values()),

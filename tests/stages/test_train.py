@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -163,6 +164,14 @@ def test_what_won_goes_on_with_the_validation_photos_too(tmp_path: Path, winner:
     assert {"head.weight", "head.bias"} <= changed
     assert any(name.startswith("backbone.") for name in changed) == (winner == "fine-tuned")
     assert same_bits(final, refit(tmp_path, model, longer, "refit")), "goes on from its own checkpoints"
+
+
+def test_training_that_diverges_ends_early_says_so_and_does_not_ship(tmp_path: Path) -> None:
+    options = dataclasses.replace(QUICK, epochs=0, head_epochs=9, patience=1, head_learning_rate=1e20)
+    model = run(tmp_path, options)
+    assert model.winner != "head" and len(model.history) <= 4
+    assert not math.isfinite(model.history[-1].train_loss)
+    assert "the loss of head was no number from epoch" in model.note and "learning_rate" in model.note
 
 
 def test_without_epochs_of_its_own_a_winner_stays_as_it_is(trained: tuple[Path, TrainedModel]) -> None:
@@ -407,6 +416,8 @@ def test_epochs_follow_from_the_work_per_epoch() -> None:
         {"learning_rate": 0.0},
         {"patience": -1},
         {"logger": "carrier pigeon"},
+        {"learning_rate": math.nan},
+        {"teramacs": math.inf},
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:

@@ -125,6 +125,13 @@ def test_several_labels_print_all_flaws_over_the_threshold_or_a_good_label() -> 
     assert scores.printed_scores(p, without_good, ALL_FLAWS, True) == pytest.approx([0.9, 0.7])
 
 
+def test_a_state_without_figures_is_never_the_best() -> None:
+    nan = float("nan")
+    states = ((nan, nan), (nan, 1.0), (0.0, nan), (0.0, 9.0), (0.5, 1.0))
+    ranks = [scores.state_rank(*state) for state in states]
+    assert ranks == sorted(ranks) and len(set(ranks)) == len(ranks)
+
+
 def test_review_is_the_band_with_both_ends() -> None:
     at = np.array([0.1, 0.2, 0.5, 0.8, 0.9])
     assert scores.needs_review(at, 0.2, 0.8).tolist() == [False, True, True, True, False]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,8 @@ _SEEDS = 2**32
 class Options:
     """What every table of options is: its values are of the types that its fields state when it is made.
 
-    A text is taken for a path and a list for a tuple; anything else of another type raises OptionError, and a
-    name that no field has ArgumentError.
+    A text is taken for a path and a list for a tuple; anything else of another type, and a number that is not
+    finite, raises OptionError, and a name that no field has ArgumentError.
     """
 
     def __new__(cls, *_: Any, **named: Any) -> Self:
@@ -42,10 +43,17 @@ class Options:
     def __post_init__(self) -> None:
         for name, hint in _hints(type(self)).items():
             where = f"{type(self).__name__}.{name}"
-            object.__setattr__(self, name, to_value(hint, getattr(self, name), where, _READING))
+            value = to_value(hint, getattr(self, name), where, _READING)
+            if any(isinstance(one, float) and not math.isfinite(one) for one in _each(value)):
+                raise OptionError(f"{where} is {value}; a finite number was wanted")
+            object.__setattr__(self, name, value)
         seed = getattr(self, "seed", None)
         if seed is not None and not 0 <= seed < _SEEDS:
             raise OptionError(f"seed is {seed}; 0 to {_SEEDS - 1} was wanted")
+
+
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 @functools.cache

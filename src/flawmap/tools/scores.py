@@ -7,6 +7,8 @@ A figure that has no meaning (recall without a single flaw) is NaN here and null
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 _LEAST_PROBABILITY = 1e-12
@@ -96,8 +98,8 @@ def needs_review(flaw_scores: np.ndarray, review_low: float, review_high: float)
 
 def state_rank(f1: float, loss: float) -> tuple[float, float]:
     """What training keeps is the state (an epoch, a contender) of the highest rank: validation F1 to six
-    places, then the lower loss. A state without an F1 comes last."""
-    return (round(f1, 6) if f1 == f1 else -1.0), -loss
+    places, then the lower loss. A state without an F1 comes last, without a loss last of its equals."""
+    return (round(f1, 6) if f1 == f1 else -1.0), (-loss if loss == loss else -math.inf)
 
 
 def count_hits(targets: np.ndarray, printed: np.ndarray) -> np.ndarray:

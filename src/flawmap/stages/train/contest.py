@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 
 from flawmap.records import Cut, Dataset, Epoch, LinearHead, Progress, Split, TrainedModel
-from flawmap.stages.train.loop import Learner, Phase, run_phase
+from flawmap.stages.train.loop import Learner, Phase, divergence, run_phase
 from flawmap.stages.train.objective import Objective, Score, class_weights
 from flawmap.stages.train.options import TrainOptions
 from flawmap.stages.train.sources import Batches, Pixels, Views, generator_for, read_pixels
@@ -91,7 +91,8 @@ class Contest:
         phase = self._phase("head", self.options.head_epochs, (("", self.options.head_learning_rate),))
         _, history = run_phase(self._learner(head, Views(self.views), phase), self.out, self.progress)
         self.history += history
-        self.enter("head", head.get())
+        with np.errstate(over="ignore", invalid="ignore"):  # it may have diverged
+            self.enter("head", head.get())
 
     def fine_tune(self) -> None:
         """The later stages at a low rate, together with the better head so far."""
@@ -137,7 +138,7 @@ class Contest:
         return (
             f"{winner} had the best validation score of {', '.join(self.scores)} on "
             f"{len(self.validation_rows)} photos; classes of {counts.min()} to {counts.max()} training "
-            f"photos {kind} in the loss"
+            f"photos {kind} in the loss{divergence(self.history)}"
         )
 
     def _phase(self, name: str, n_epochs: int, rates: tuple[tuple[str, float], ...]) -> Phase:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -309,6 +310,15 @@ def refitted(model: Model, network: nn.Module | None, n_epochs: int) -> Model:
         return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
     how = f"for {n_epochs} epoch{'s' * (n_epochs != 1)} at half the rates"
     return replace(model, network=network, refit=how)
+
+
+def divergence(history: Sequence[Epoch]) -> str:
+    """What a note adds where the loss stopped being a number; else empty."""
+    first = next((epoch for epoch in history if not math.isfinite(epoch.train_loss)), None)
+    if first is None:
+        return ""
+    began = f"from epoch {first.epoch + 1} on"
+    return f"; the loss of {first.phase} was no number {began}: a lower learning_rate is needed"
 
 
 @contextlib.contextmanager

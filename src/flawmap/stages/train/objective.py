@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,7 +68,10 @@ class Objective:
         return logits, targets
 
     def judge(self, outputs: np.ndarray, targets: np.ndarray) -> Score:
-        """F1 at its best threshold, and the plain loss (no weights, no smoothing) in nats."""
+        """F1 at its best threshold, and the plain loss (no weights, no smoothing) in nats; 0 and no number
+        where training has diverged."""
+        if not np.isfinite(outputs).all():
+            return Score(0.0, math.nan)
         plain = Objective(torch.ones_like(self.class_weights), self.is_flaw, self.is_multilabel)
         loss = plain.loss(torch.from_numpy(outputs).double(), torch.from_numpy(targets).double())
         truth = targets.astype(np.uint8)

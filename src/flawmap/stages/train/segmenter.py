@@ -42,7 +42,7 @@ def train_segmenter(
     training, PhotoError for a photo that can no longer be read, BackboneError for a backbone that the decoder
     cannot stand on.
     """
-    from flawmap.stages.train.loop import Learner, reproducible, run_phase
+    from flawmap.stages.train.loop import Learner, divergence, reproducible, run_phase
     from flawmap.stages.train.mask_objective import MaskObjective
     from flawmap.tools.backbones import SegmenterNetwork, default_depth
 
@@ -74,7 +74,8 @@ def train_segmenter(
         crop_hw=crop_hw,
         macs_per_px=macs_per_px,
         n_parameters=sum(p.numel() for p in network.parameters()),
-        note=f"{train.n_crops} crops of {crop_hw[1]} × {crop_hw[0]} pixels an epoch, in {phase.precision}",
+        note=f"{train.n_crops} crops of {crop_hw[1]} × {crop_hw[0]} pixels an epoch, in {phase.precision}"
+        + divergence(history),
     )
 
 

@@ -110,7 +110,7 @@ def walls(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def test_overlapping_tiles_are_one_source(walls: SimpleNamespace) -> None:
     precision, recall = agreement(walls.audit, walls.dataset, walls.made.source)
     assert precision > 0.9 and recall > 0.9
-    assert walls.audit.group_origin == "content"
+    assert walls.audit.group_origin == "content" and walls.audit.are_groups_found
     assert not walls.audit.near_duplicates and not walls.audit.exact_duplicates
 
 
@@ -244,6 +244,7 @@ def test_given_groups_win(walls: SimpleNamespace) -> None:
     assert given_groups(dataset, AuditOptions()) == (*given[:-1], names[-1])
     found = audit(dataset, walls.embeddings)
     assert found.groups == (*given[:-1], names[-1]) and found.group_origin == "the group column"
+    assert not found.are_groups_found
     by_digit = given_groups(dataset, AuditOptions(group_by=r"^(\d)"))
     assert by_digit == tuple(name[0] for name in names)
     assert given_groups(dataset, AuditOptions(group_by=r"^\d\d")) == tuple(name[:2] for name in names)

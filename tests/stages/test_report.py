@@ -148,6 +148,16 @@ def test_grave_caveats_come_first(tmp_path: Path) -> None:
     assert "Not shown to beat the trivial answer" in titles
 
 
+def test_sources_that_nobody_named_are_told(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    title = "Sources were found, not given"
+    assert title not in [c["title"] for c in caveats(facts, count_outcome(facts, facts.test))]
+    audit = dataclasses.replace(facts.audit, group_origin="content", are_groups_found=True)
+    facts = dataclasses.replace(facts, audit=audit)
+    (text,) = [c["text"] for c in caveats(facts, count_outcome(facts, facts.test)) if c["title"] == title]
+    assert "told from content" in text and "--group-by" in text
+
+
 def test_charts_mark_the_chosen_one_and_the_control() -> None:
     ranking = make_ranking(30)
     chart = ranking_chart(ranking)

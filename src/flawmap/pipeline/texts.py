@@ -172,9 +172,10 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     """What is in the folder and what is wrong with it."""
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
     good = ", ".join(dataset.good_labels) or "none"
+    remedy = f"; if you know them, give {option('--group-by')}" if audit.are_groups_found else ""
     lines = [
         f"{len(dataset):,} photos in {dataset.root} ({counts}); good: {good}; {dataset.layout}",
-        f"  {len(set(audit.groups)):,} sources ({audit.group_origin})",
+        f"  {len(set(audit.groups)):,} sources ({audit.group_origin}){remedy}",
     ]
     problems = [
         (len(dataset.unreadable), "file(s) that cannot be read"),

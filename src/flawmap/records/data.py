@@ -145,6 +145,8 @@ class Audit:
     """Plain JSON values: sizes, brightness, modes, group sizes, notes."""
     blocks: tuple[str, ...] = ()
     """Coarser than `groups`: groups that may yet share a source, which the split does not part; or empty."""
+    are_groups_found: bool = False
+    """Whether the sources were told from the photos and their names; else the user named them."""
 
 
 @dataclass(frozen=True)

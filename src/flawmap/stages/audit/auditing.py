@@ -110,6 +110,7 @@ def audit(
             label: int(n) for label, n in zip(dataset.labels, dataset.targets.sum(axis=0), strict=True)
         },
         summary=_summary(dataset, pictures, groups, sources),
+        are_groups_found=given is None,
     )
 
 

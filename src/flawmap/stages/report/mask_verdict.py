@@ -13,6 +13,7 @@ from flawmap.stages.report.verdict import (
     another_kind,
     few_sources,
     figure_tile,
+    found_sources,
     gravest_first,
     interval_of,
     interval_text,
@@ -140,6 +141,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
     if outcome.n_groups < MIN_RELIABLE_GROUPS:
         found.append(few_sources(outcome.n_groups))
     found += seen_in_training(facts.test.metrics)
+    found += found_sources(facts)
     found += _against_nothing(facts)
     if not outcome.good:
         text = "So nothing is known of what it marks on surfaces without a flaw. Add photos of good surfaces."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flawmap.errors import option
 from flawmap.records import Evaluation
 from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
@@ -208,6 +209,7 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
         text = f"So nothing is known of the {rate} rate. Add {absent} photos from other sources."
         found.append(to_caveat("grave", f"The test part holds no {absent} photo", text))
     found += seen_in_training(facts.test.metrics)
+    found += found_sources(facts)
     rare = _rare_labels(facts, outcome)
     if rare:
         text = f"Fewer than 20 test photos for {listed(rare)}: one photo more or less moves the figures."
@@ -232,6 +234,18 @@ def few_sources(n_groups: int) -> dict[str, str]:
         "photos from other sources."
     )
     return to_caveat("grave", "Too few sources for reliable intervals", text)
+
+
+def found_sources(facts: RunFacts) -> list[dict[str, str]]:
+    """The caveat of sources that nobody named; none where they were."""
+    if not facts.audit.are_groups_found:
+        return []
+    text = (
+        f"Which photos show one place was told from {facts.audit.group_origin}. A place taken for two can "
+        "stand on both sides, and then the figures flatter. If you know the places or parts, name them: "
+        f"{option('--group-by')}, or a manifest's group column."
+    )
+    return [to_caveat("note", "Sources were found, not given", text)]
 
 
 def _rare_labels(facts: ReportFacts, outcome: Outcome) -> list[str]:

@@ -133,7 +133,7 @@ class TrainOptions(Options):
     head_learning_rate: float = 1e-3
     epochs: int | None = None
     """Of fine-tuning; 0 leaves that contender out. None: what `teramacs` allows, 4 to 40."""
-    teramacs: float = 3.5
+    teramacs: float = 4.5
     """Where `epochs` is None: epochs × photos × multiply-accumulates of one forward pass, in 10^12."""
     frozen_stages: int | None = None
     """Early stages that fine-tuning leaves as they are. None: all but the last two."""

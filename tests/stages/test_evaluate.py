@@ -108,6 +108,7 @@ def test_several_classes_are_means_and_have_no_f1() -> None:
     assert found["trivial"]["macro_f1"] == pytest.approx(0.5 / 3)
     assert any("no label is good" in note for note in found["notes"])
     assert {claim["kind"] for claim in found["claims"]} == {"errors"}
+    assert found["review_share"] is None
 
 
 def test_a_flaw_taken_for_another_flaw_has_not_escaped() -> None:

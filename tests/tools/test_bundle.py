@@ -291,7 +291,9 @@ def test_the_card_says_in_plain_words_who_looks_at_what(tiny: SimpleNamespace) -
     assert "The likeliest class is printed. A person" in several and "reaches" not in several
     free = card(thresholds=thresholds, labels=("a", "b"), good_labels=(), task="multilabel")
     assert "Every flaw is printed whose probability reaches 0.5" in free
-    assert "A person should look" not in card(thresholds=thresholds, labels=("a", "b"), good_labels=())
+    no_good = card(thresholds=thresholds, labels=("a", "b"), good_labels=())
+    assert "nothing can be passed or rejected" in no_good and "`review` is empty" in no_good
+    assert "A person should look" not in no_good
 
 
 def test_the_card_without_figures_says_so(tiny: SimpleNamespace) -> None:

@@ -231,7 +231,7 @@ def _metrics(judged: Judged, resamples: GroupResamples, spec: ModelSpec) -> dict
         **{name: here.get(name) for name in FIGURES},
         "threshold": t.threshold if scores.has_threshold(judged.is_flaw, judged.is_multilabel) else None,
         "temperature": t.temperature,
-        "review_share": band.mean(),
+        "review_share": band.mean() if judged.can_be_good else None,
         "trivial": {
             **{name: here.get(f"trivial:{name}") for name in trivial},
             "interval95": {name: intervals.get(f"trivial:{name}") for name in trivial},

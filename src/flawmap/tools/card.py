@@ -140,7 +140,13 @@ def _figures(test: Mapping[str, Any], spec: ModelSpec) -> str:
 
 def _thresholds(spec: ModelSpec) -> list[str]:
     t = spec.thresholds
-    if not (spec.good_labels or spec.is_multilabel) or not is_figure(t.threshold):
+    if not spec.can_be_good:
+        text = (
+            "The likeliest class is printed. No label is good, so nothing can be passed or rejected: the "
+            "model says which flaw it is, not whether there is one, and `review` is empty."
+        )
+        return [wrapped(text), ""]
+    if not is_figure(t.threshold):
         return []
     if spec.is_multilabel:
         rule = f"Every flaw is printed whose probability reaches {t.threshold:.4g} ({t.chosen_by})."

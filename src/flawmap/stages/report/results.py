@@ -19,7 +19,6 @@ from flawmap.stages.report.facts import ReportFacts
 from flawmap.stages.report.figure_table import Figure, figure_rows, scale_words
 from flawmap.stages.report.verdict import (
     Outcome,
-    can_be_good,
     is_reliable,
     is_two_class,
     rate_interval,
@@ -214,7 +213,7 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     passed = scores < thresholds.review_low
     section: dict[str, Any] = {
         "has_band": outcome.has_good,
-        "can_be_good": can_be_good(facts),
+        "can_be_good": facts.spec.can_be_good,
         "only": "flawed" if outcome.flawed.any() else "good",
         "by_threshold": by_threshold,
         "threshold": number(thresholds.threshold),

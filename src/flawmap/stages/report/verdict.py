@@ -63,11 +63,6 @@ def headline(facts: ReportFacts) -> tuple[str, str]:
     return ("f1", "F1") if is_two_class(facts) else ("macro_f1", "macro F1")
 
 
-def can_be_good(facts: ReportFacts) -> bool:
-    """Whether a photo can be good at all: by a good label, or, with several labels, by having none."""
-    return facts.spec.is_multilabel or bool(facts.spec.good_labels)
-
-
 def interval_of(metrics: Mapping[str, Any], key: str) -> Interval:
     """The 95 % interval of a figure, or None."""
     pair = (metrics.get("interval95") or {}).get(key)
@@ -94,7 +89,7 @@ def verdict_sentence(facts: ReportFacts, outcome: Outcome) -> str:
     """One sentence with true counts, never with shares alone."""
     sources = plural(outcome.n_groups, "source")
     start = f"On {plural(len(outcome.rows), 'photo')} from {sources} it had never seen, this model "
-    if not can_be_good(facts):
+    if not facts.spec.can_be_good:
         n_right = int(outcome.right.sum())
         what = "named all the flaws right on" if facts.spec.is_multilabel else "named the right class for"
         return f"{start}{what} {count(n_right)} of {count(len(outcome.rows))}."
@@ -203,7 +198,7 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
             f"answer gets without looking ({number(trivial)})."
         )
         found.append(to_caveat("grave", "Not shown to beat the trivial answer", text))
-    if can_be_good(facts) and not outcome.has_good:
+    if facts.spec.can_be_good and not outcome.has_good:
         absent, rate = ("good", "overkill") if outcome.flawed.any() else ("flawed", "escape")
         text = f"So nothing is known of the {rate} rate. Add {absent} photos from other sources."
         found.append(to_caveat("grave", f"The test part holds no {absent} photo", text))

@@ -193,6 +193,20 @@ def test_photos_seen_in_training_are_counted_and_said() -> None:
     assert any(note.startswith("2 of 40 photos were in training") for note in found["notes"])
 
 
+@pytest.mark.parametrize("good", ["good", ""])
+def test_a_claim_is_not_carried_by_photos_that_were_learnt(good: str) -> None:
+    _, targets = noisy(1400, 2)
+    plain = make_spec("good crack", good)
+    truth = make_truth(targets)
+    assert all(claim["supported"] for claim in evaluate(9.0 * targets, truth, plain, QUICK).metrics["claims"])
+    learnt_flaw = replace(plain, training_digests=("d1",))  # every second photo is a flaw
+    claims = evaluate(9.0 * targets, truth, learnt_flaw, QUICK).metrics["claims"]
+    for claim in claims:
+        is_about_it = not claim["kind"].startswith("false alarms")
+        assert claim["supported"] != is_about_it and claim["n_in_training"] == is_about_it
+        assert ("not shown (1 of" in claim["text"]) == is_about_it
+
+
 def test_without_a_mistake_the_intervals_still_have_a_width() -> None:
     _, targets = noisy(40, 2)
     found = evaluate(9.0 * targets, make_truth(targets), make_spec("good crack", "good"), QUICK).metrics

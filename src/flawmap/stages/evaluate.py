@@ -14,7 +14,7 @@ from flawmap.errors import DatasetError, OptionError, nearest
 from flawmap.records import Dataset, Evaluation, ModelSpec, Thresholds
 from flawmap.tools import bootstrap, scores
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, interval95, upper_bound
-from flawmap.tools.claims import Claim, make_claim
+from flawmap.tools.claims import Claim, make_claim, without_learnt
 from flawmap.tools.figures import (
     FIGURES,
     PER_CLASS,
@@ -200,8 +200,9 @@ def evaluate(
     judged = Judged(truth.targets, probabilities, printed, is_flaw, several, truth.groups)
     resamples = bootstrap.draw_groups(truth.groups, n, options.n_resamples, options.seed)
     metrics = _metrics(judged, resamples, spec)
-    metrics["n_seen_in_training"] = len(set(spec.training_digests) & set(truth.digests))
-    metrics["claims"] = [claim.to_json() for claim in _claims(judged, spec.thresholds, options)]
+    learnt = _are_learnt(truth, spec)
+    metrics["n_seen_in_training"] = int(learnt.sum())
+    metrics["claims"] = [claim.to_json() for claim in _claims(judged, learnt, spec.thresholds, options)]
     metrics["notes"] = _notes(judged, truth, metrics)
     return Evaluation(
         metrics=to_plain(metrics),
@@ -257,14 +258,26 @@ def _per_class(
     }
 
 
-def _claims(judged: Judged, thresholds: Thresholds, options: EvaluateOptions) -> list[Claim]:
-    """Misses and false alarms at the threshold and outside the band; without good labels only errors."""
+def _are_learnt(truth: Truth, spec: ModelSpec) -> np.ndarray:
+    """(n,) bool: photos that trained or chose the model, told by their digests."""
+    known = set(spec.training_digests)
+    return np.array([digest in known for digest in truth.digests] or [False] * len(truth.targets), bool)
+
+
+def _claims(
+    judged: Judged, learnt: np.ndarray, thresholds: Thresholds, options: EvaluateOptions
+) -> list[Claim]:
+    """Misses and false alarms at the threshold and outside the band; without good labels only errors.
+
+    `learnt` (n,) bool are the photos that support nothing.
+    """
     limits = sorted({*options.claimed_rates, options.max_miss_rate} - {0.0}, reverse=True)
     if not judged.can_be_good:
         everything = np.ones(len(judged), bool)
         effect = score_design_effect(true_label_scores(judged), everything, judged.groups)
         wrong = int((~judged.is_right).sum())
-        return [make_claim("errors", rate, wrong, len(judged), effect) for rate in limits]
+        claims = [make_claim("errors", rate, wrong, len(judged), effect) for rate in limits]
+        return [without_learnt(claim, int(learnt.sum())) for claim in claims]
     flawed, called, at = judged.flawed, judged.called_flawed, judged.flaw_scores
     kinds = [
         ("misses", flawed, ~called, limits),
@@ -273,7 +286,10 @@ def _claims(judged: Judged, thresholds: Thresholds, options: EvaluateOptions) ->
         ("false alarms above the review band", ~flawed, at > thresholds.review_high, [options.max_miss_rate]),
     ]
     return [
-        make_claim(kind, rate, int((among & event).sum()), int(among.sum()), effect)
+        without_learnt(
+            make_claim(kind, rate, int((among & event).sum()), int(among.sum()), effect),
+            int((among & learnt).sum()),
+        )
         for kind, among, event, rates in kinds
         for effect in [score_design_effect(at, among, judged.groups)]
         for rate in rates

@@ -296,9 +296,12 @@ def test_truth_takes_the_order_of_the_models_labels() -> None:
     assert truth.groups == ("x", "z") and truth.digests == ("d0", "d2")
 
 
-def test_a_label_that_the_model_does_not_know_is_refused_with_the_nearest() -> None:
+def test_a_label_that_the_model_does_not_know_is_refused_with_what_is_spelled_alike() -> None:
     with pytest.raises(DatasetError, match=r"'cracks' is unknown .*to 'crack'"):
         Truth.from_dataset(make_dataset(("cracks", "good"), [0, 1]), ("crack", "good"))
+    for label in ("flaw", "crazing"):  # not to be called good
+        with pytest.raises(DatasetError, match=r"which knows Negative, Positive\. Rename it, or leave"):
+            Truth.from_dataset(make_dataset((label, "Negative"), [0, 1]), ("Negative", "Positive"))
     unused = make_dataset(("crack", "rust"), [0, 0])
     assert Truth.from_dataset(unused, ("crack", "good")).targets.tolist() == [[1, 0], [1, 0]]
 

@@ -104,9 +104,11 @@ class Truth:
 def _align_labels(dataset: Dataset, labels: Sequence[str]) -> np.ndarray:
     for label in dataset.labels:
         if label not in labels and dataset.targets[:, dataset.labels.index(label)].any():
+            near = nearest(label, labels)
+            hint = f" (to '{near}'?)" if near else ""
             raise DatasetError(
                 f"the label '{label}' is unknown to the model, which knows {', '.join(labels)}. "
-                f"Rename it (to '{nearest(label, labels, cutoff=0.0)}'?) or leave its photos out."
+                f"Rename it{hint}, or leave its photos out."
             )
     aligned = np.zeros((len(dataset), len(labels)), np.uint8)
     for column, label in enumerate(labels):

@@ -218,6 +218,23 @@ def test_without_a_mistake_the_intervals_still_have_a_width() -> None:
     assert not any(claim["supported"] for claim in found["claims"])
 
 
+@pytest.mark.parametrize("labels", ["good crack", "good crack pit"])
+@pytest.mark.parametrize("n_per_group", [1, 4])
+def test_no_interval_is_milder_than_the_claim_of_the_same_rate(labels: str, n_per_group: int) -> None:
+    """Where one or two photos of a few are wrong, resamples of them alone would be."""
+    n_labels = len(labels.split())
+    for seed in range(5):
+        logits, targets = noisy(60, n_labels, seed, clarity=3.0)
+        found = evaluate(logits, make_truth(targets, n_per_group), make_spec(labels, "good"), QUICK).metrics
+        upper = {claim["kind"]: claim["upper95"] for claim in found["claims"]}
+        for rate, kind in (("escape_rate", "misses"), ("overkill_rate", "false alarms")):
+            low, high = found["interval95"][rate]
+            assert low <= found[rate] <= high and high >= upper[kind]
+        if n_labels == 2:
+            low, high = found["interval95"]["recall"]
+            assert found["interval95"]["escape_rate"] == pytest.approx([1 - high, 1 - low])
+
+
 def test_claims_hold_for_a_large_faultless_set_of_strangers_only() -> None:
     rng = np.random.default_rng(0)
     targets = np.eye(2, dtype=np.uint8)[np.arange(1400) % 2]

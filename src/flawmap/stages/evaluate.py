@@ -26,6 +26,7 @@ from flawmap.tools.figures import (
     photo_sums,
     score_design_effect,
     true_label_scores,
+    widened,
 )
 from flawmap.tools.files import write_json
 from flawmap.tools.options import Options
@@ -222,7 +223,7 @@ def _metrics(judged: Judged, resamples: GroupResamples, spec: ModelSpec) -> dict
     """The figures that `flawmap evaluate --json` writes; what has no meaning here is None."""
     here, drawn = figures_of_set(judged), figures_of_resamples(judged, resamples)
     intervals = {name: interval95(values) for name, values in drawn.items() if values.ndim == 1}
-    intervals |= exact_intervals(judged, here)
+    intervals = widened(intervals, exact_intervals(judged, here))
     plain = [name for name in FIGURES if name in here]
     trivial = ("f1", "macro_f1", "accuracy")
     t = spec.thresholds
@@ -253,8 +254,10 @@ def _per_class(
             "n": int(judged.targets[:, i].sum()),
             "n_printed": int(judged.printed[:, i].sum()),
             **{name: here[f"class:{name}"][i] for name in PER_CLASS},
-            "interval95": {name: interval95(drawn[f"class:{name}"][:, i]) for name in PER_CLASS}
-            | exact_intervals_of_label(judged, here, i),
+            "interval95": widened(
+                {name: interval95(drawn[f"class:{name}"][:, i]) for name in PER_CLASS},
+                exact_intervals_of_label(judged, here, i),
+            ),
         }
         for i, label in enumerate(labels)
     }

@@ -126,8 +126,9 @@ def _figures(test: Mapping[str, Any], spec: ModelSpec) -> str:
     lines += [
         wrapped(
             f"On {counted} held back from training and from every choice, split so that no source photo is "
-            "on both sides. Intervals: 95 %, bootstrapped over the sources. The trivial answer calls every "
-            "photo flawed (F1) or gives the most frequent label (accuracy)."
+            "on both sides. Intervals: 95 %, bootstrapped over the sources, of rates at least as wide as the "
+            "exact one. The trivial answer calls every photo flawed (F1) or gives the most frequent "
+            "label (accuracy)."
         ),
         "",
         "| | Value | 95 % interval | Trivial answer |",

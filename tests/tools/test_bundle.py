@@ -275,6 +275,17 @@ def test_the_card_is_valid_front_matter_and_tells_the_honest_figures(tiny: Simpl
     assert max(map(len, text.splitlines())) <= 110
 
 
+def test_the_card_gives_no_interval_where_no_error_was_met(tiny: SimpleNamespace) -> None:
+    from flawmap.tools.card import to_card
+
+    test = {"n": 40, "macro_f1": 1.0, "accuracy": 1.0}
+    intervals = {"macro_f1": [1.0, 1.0], "accuracy": [0.9, 1.0]}
+    spec = tiny.make_spec(metrics={"test": test | {"interval95": intervals}})
+    card = to_card(spec, tiny.make_head())
+    assert "| F1, macro | 1.000 | no error met, so no interval |" in card
+    assert "| Accuracy | 1.000 | 0.900 to 1.000 |" in card
+
+
 def test_the_card_says_in_plain_words_who_looks_at_what(tiny: SimpleNamespace) -> None:
     from flawmap.tools.card import to_card
 

@@ -23,6 +23,7 @@ from flawmap.records import (
     Unreadable,
 )
 from flawmap.stages.predict import PredictionRow, PredictSummary
+from flawmap.tools.bootstrap import NO_WIDTH
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.zoo import BackboneEntry
 
@@ -61,7 +62,8 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     low_high = metrics.get("interval95", {}).get(key)
     if not low_high or low_high[0] is None:
         return ""
-    return f"  [{low_high[0]:.3f}, {low_high[1]:.3f}]"
+    low, high = low_high
+    return f"  {NO_WIDTH}" if low == high else f"  [{low:.3f}, {high:.3f}]"
 
 
 _MASK_FIGURES = (

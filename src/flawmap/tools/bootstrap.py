@@ -18,6 +18,9 @@ from flawmap.errors import option
 _CHUNK_ELEMENTS = 1_000_000
 MIN_RELIABLE_GROUPS = 20
 """Under this many groups a bootstrap over groups is known to be too narrow; its intervals are marked."""
+NO_WIDTH = "no error met, so no interval"
+"""What is printed for an interval of two equal ends: it only says that no resample met an error, which is no
+certainty."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flawmap.records import ModelSpec
+from flawmap.tools.bootstrap import NO_WIDTH
 
 HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 """Licence names that the hub knows; any other is written as "other" with its own name."""
@@ -80,7 +81,9 @@ def form_words(spec: ModelSpec) -> str:
 def figure_row(name: str, test: Mapping[str, Any], key: str, trivial: Any = None) -> str:
     """A row of the table: name, value, interval, trivial answer."""
     low, high = (test.get("interval95") or {}).get(key) or (None, None)
-    interval = f"{number(low)} to {number(high)}" if is_figure(low) and is_figure(high) else "–"
+    interval = "–"
+    if is_figure(low) and is_figure(high):
+        interval = NO_WIDTH if low == high else f"{number(low)} to {number(high)}"
     return f"| {name} | {number(test[key])} | {interval} | {number(trivial)} |"
 
 

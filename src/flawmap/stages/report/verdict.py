@@ -11,7 +11,7 @@ import numpy as np
 from flawmap.records import Evaluation
 from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
-from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS
+from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, NO_WIDTH
 from flawmap.tools.scores import is_flaw_against_good
 
 Interval = tuple[float, float] | None
@@ -161,12 +161,11 @@ def figure_tile(
 
 
 def interval_text(interval: Interval, write: Callable[[Any], str], before: str = "") -> str:
-    """Both ends, with `before` in front. An interval without width only says that resampling met no error; it
-    is not printed as certainty."""
+    """Both ends, with `before` in front; NO_WIDTH where they are equal."""
     if interval is None:
         return ""
     if interval[0] == interval[1]:
-        return "no error met, so no interval"
+        return NO_WIDTH
     return f"{before}{write(interval[0])} to {write(interval[1])}"
 
 

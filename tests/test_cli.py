@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import flawmap
 from commands import run_here
 from flawmap import __version__
 from flawmap.cli import app
@@ -76,6 +77,16 @@ def test_version() -> None:
         (("data", "fetch", "nue", "out"), "did you mean 'neu'"),
         (("train", "no-such-folder", "--out", "{tmp}/run"), "no-such-folder"),
         (("train", "{tmp}", "--out", "{tmp}/run", "--prefer", "best"), "prefer"),
+        (("export", "a", "--to", "tflite", "--out", "b"), "--to: wanted 'onnx', 'openvino' or 'litert'; got"),
+        (("predict", "a", "b", "--masks", "pgn"), "got 'pgn'; did you mean 'png'?"),
+        (("train", "a", "--out", "b", "--epochs", "-1"), "--epochs: wanted 0 or more"),
+        (("train", "a", "--out", "b", "--epochs", "x"), "--epochs: wanted a whole number"),
+        (("train", "a", "--out", "b", "--epocs", "1"), "no option --epocs; did you mean '--epochs'?"),
+        (("train", "a", "--zzz"), "no option --zzz; see 'flawmap train --help'"),
+        (("train", "a"), "--out is missing; see 'flawmap train --help'"),
+        (("train",), "dataset is missing; see 'flawmap train --help'"),
+        (("train", "a", "b", "--out", "c"), "got unexpected extra argument"),
+        (("pedict", "a"), "no such command 'pedict'. Did you mean 'predict'"),
         (("zoo", "--max-parameters", "-1"), "max_parameters_millions"),
         (("zoo", "--json", "/proc/nowhere/zoo.json"), "cannot write /proc/nowhere/zoo.json"),
     ],
@@ -85,8 +96,22 @@ def test_mistakes_are_one_line_and_exit_2(words: tuple[str, ...], said: str, tmp
     done = run_here(*(word.format(tmp=tmp_path) for word in words))
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
-    assert len([line for line in done.stderr.splitlines() if line.startswith("flawmap:")]) == 1
-    assert "Traceback" not in done.stderr
+    said_lines = [line for line in done.stderr.splitlines() if not line.endswith(" …")]
+    assert len(said_lines) == 1 and said_lines[0].startswith("flawmap: ")
+
+
+def test_what_is_stopped_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flawmap, "zoo", stop)
+    done = run_here("zoo")
+    assert (done.returncode, done.stderr) == (130, "flawmap: stopped; what was finished is kept\n")
+
+
+def test_no_words_are_answered_by_help() -> None:
+    for words in ((), ("data",)):
+        assert "Usage: flawmap" in run_here(*words).stderr
 
 
 def test_bugs_keep_their_traceback_and_exit_70() -> None:

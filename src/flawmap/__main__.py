@@ -18,8 +18,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="lance is not fork-safe")
     try:
         from flawmap.cli import app
+        from flawmap.cli.mistakes import run_app
 
-        app(prog_name="flawmap", standalone_mode=True)
+        sys.exit(run_app(app))
     except FlawmapError as error:
         print(f"flawmap: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)

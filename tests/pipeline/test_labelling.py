@@ -56,28 +56,28 @@ def test_a_deep_cut_that_learns_more_ships(monkeypatch: pytest.MonkeyPatch) -> N
     assert taken.ranking.chosen == DEEP and model.contenders["head"]["f1"] == 0.97
     assert trained == [(1, Path("work")), (5, Path("work/deeper"))]
     assert taken.ranking.why == (
-        "trained, it reached a validation F1 of 0.970; "
-        "net, depth 1, average pooled, the cheapest of two, reached 0.950"
+        "trained, it reached a validation F1 of 0.970 against 0.950 of net, depth 1, average pooled, which "
+        "came first before training: the cheapest of two"
     )
 
 
-COSTS: tuple[tuple[float, Prefer, bool], ...] = (
-    (0.953, "balanced", False),
-    (0.9, "balanced", False),
-    (0.953, "accuracy", True),
-    (0.95, "accuracy", False),
+COSTS: tuple[tuple[float, Prefer, str], ...] = (
+    (0.953, "balanced", "gained under 0.5 points: validation F1 0.953 against 0.950"),
+    (0.9, "balanced", "did no better: validation F1 0.900 against 0.950"),
+    (0.953, "accuracy", ""),
+    (0.95, "accuracy", "did no better: validation F1 0.950 against 0.950"),
 )
 
 
-@pytest.mark.parametrize(("deep_f1", "prefer", "is_deep"), COSTS)
+@pytest.mark.parametrize(("deep_f1", "prefer", "not_worth_it"), COSTS)
 def test_its_cost_has_to_be_worth_it(
-    monkeypatch: pytest.MonkeyPatch, deep_f1: float, prefer: Prefer, is_deep: bool
+    monkeypatch: pytest.MonkeyPatch, deep_f1: float, prefer: Prefer, not_worth_it: str
 ) -> None:
     taken, _, _ = learn(monkeypatch, {1: 0.95, 5: deep_f1}, prefer)
-    assert (taken.ranking.chosen == DEEP) is is_deep
-    assert taken.ranking.why.startswith(
-        "trained, it reached" if is_deep else "the cheapest of two; net, depth 5"
-    )
+    assert (taken.ranking.chosen == DEEP) is (not not_worth_it)
+    if not_worth_it:
+        then = f"net, depth 5, average pooled, was trained too and {not_worth_it}"
+        assert taken.ranking.why == f"the cheapest of two; {then}"
 
 
 def test_a_probe_that_won_is_fitted_to_both_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,7 @@ def test_several_classes_are_means_and_have_no_f1() -> None:
     assert found["trivial"]["macro_f1"] == pytest.approx(0.5 / 3)
     assert any("no label is good" in note for note in found["notes"])
     assert {claim["kind"] for claim in found["claims"]} == {"errors"}
+    assert found["review_share"] is None
 
 
 def test_a_flaw_taken_for_another_flaw_has_not_escaped() -> None:
@@ -192,6 +193,20 @@ def test_photos_seen_in_training_are_counted_and_said() -> None:
     assert any(note.startswith("2 of 40 photos were in training") for note in found["notes"])
 
 
+@pytest.mark.parametrize("good", ["good", ""])
+def test_a_claim_is_not_carried_by_photos_that_were_learnt(good: str) -> None:
+    _, targets = noisy(1400, 2)
+    plain = make_spec("good crack", good)
+    truth = make_truth(targets)
+    assert all(claim["supported"] for claim in evaluate(9.0 * targets, truth, plain, QUICK).metrics["claims"])
+    learnt_flaw = replace(plain, training_digests=("d1",))  # every second photo is a flaw
+    claims = evaluate(9.0 * targets, truth, learnt_flaw, QUICK).metrics["claims"]
+    for claim in claims:
+        is_about_it = not claim["kind"].startswith("false alarms")
+        assert claim["supported"] != is_about_it and claim["n_in_training"] == is_about_it
+        assert ("not shown (1 of" in claim["text"]) == is_about_it
+
+
 def test_without_a_mistake_the_intervals_still_have_a_width() -> None:
     _, targets = noisy(40, 2)
     found = evaluate(9.0 * targets, make_truth(targets), make_spec("good crack", "good"), QUICK).metrics
@@ -201,6 +216,23 @@ def test_without_a_mistake_the_intervals_still_have_a_width() -> None:
     assert 0.8 < found["interval95"]["f1"][0] < 0.95
     assert found["interval95"]["escape_rate"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 20))]
     assert not any(claim["supported"] for claim in found["claims"])
+
+
+@pytest.mark.parametrize("labels", ["good crack", "good crack pit"])
+@pytest.mark.parametrize("n_per_group", [1, 4])
+def test_no_interval_is_milder_than_the_claim_of_the_same_rate(labels: str, n_per_group: int) -> None:
+    """Where one or two photos of a few are wrong, resamples of them alone would be."""
+    n_labels = len(labels.split())
+    for seed in range(5):
+        logits, targets = noisy(60, n_labels, seed, clarity=3.0)
+        found = evaluate(logits, make_truth(targets, n_per_group), make_spec(labels, "good"), QUICK).metrics
+        upper = {claim["kind"]: claim["upper95"] for claim in found["claims"]}
+        for rate, kind in (("escape_rate", "misses"), ("overkill_rate", "false alarms")):
+            low, high = found["interval95"][rate]
+            assert low <= found[rate] <= high and high >= upper[kind]
+        if n_labels == 2:
+            low, high = found["interval95"]["recall"]
+            assert found["interval95"]["escape_rate"] == pytest.approx([1 - high, 1 - low])
 
 
 def test_claims_hold_for_a_large_faultless_set_of_strangers_only() -> None:
@@ -281,9 +313,12 @@ def test_truth_takes_the_order_of_the_models_labels() -> None:
     assert truth.groups == ("x", "z") and truth.digests == ("d0", "d2")
 
 
-def test_a_label_that_the_model_does_not_know_is_refused_with_the_nearest() -> None:
+def test_a_label_that_the_model_does_not_know_is_refused_with_what_is_spelled_alike() -> None:
     with pytest.raises(DatasetError, match=r"'cracks' is unknown .*to 'crack'"):
         Truth.from_dataset(make_dataset(("cracks", "good"), [0, 1]), ("crack", "good"))
+    for label in ("flaw", "crazing"):  # not to be called good
+        with pytest.raises(DatasetError, match=r"which knows Negative, Positive\. Rename it, or leave"):
+            Truth.from_dataset(make_dataset((label, "Negative"), [0, 1]), ("Negative", "Positive"))
     unused = make_dataset(("crack", "rust"), [0, 0])
     assert Truth.from_dataset(unused, ("crack", "good")).targets.tolist() == [[1, 0], [1, 0]]
 

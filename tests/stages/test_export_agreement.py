@@ -59,7 +59,9 @@ def test_one_label_in_a_hundred_may_change(
     before[: 2 * n_changed : 2] = False
     found = compare_labels(logits_of(before), logits_of(truth), tiny.make_spec(), "int8", to_targets(truth))
     assert found.changed == n_changed / N and found.passes == passes
-    assert found.after == 1.0 and (passes or "1.50% of the labels change" in found.failures[0])
+    assert found.after == 1.0 and (
+        passes or "1.50% of the labels change (3 of 200 changed), at most" in found.failures[0]
+    )
 
 
 def test_f1_may_hardly_fall(tiny: SimpleNamespace, truth: np.ndarray) -> None:
@@ -70,8 +72,25 @@ def test_f1_may_hardly_fall(tiny: SimpleNamespace, truth: np.ndarray) -> None:
     )
     expected = 2 * 98 / (98 + 100)
     assert found.after == pytest.approx(expected) and not found.passes
-    assert found.failures == (f"F1 falls from 1.0000 to {expected:.4f}, at most 0.005 is allowed",)
+    wanted = f"F1 falls from 1.0000 to {expected:.4f} (2 of 200 changed), at most 0.005 is allowed"
+    assert found.failures == (wanted,)
     assert "F1 0.9899 (before: 1.0000)" in found.text and "1.00% of the labels changed" in found.text
+
+
+@pytest.mark.parametrize(("n", "n_needed"), [(60, 201), (160, 201), (240, None)])
+def test_it_says_from_how_many_photos_on_one_changed_label_is_within_the_limits(
+    tiny: SimpleNamespace, n: int, n_needed: int | None
+) -> None:
+    classes = np.arange(n) % 4
+    logits = 4.0 * np.eye(4)[classes]
+    after = logits.copy()
+    after[0] = logits[1]
+    spec = tiny.make_spec(labels=("a", "b", "c", "d"), good_labels=())
+    found = compare_labels(logits, after, spec, "int8", np.eye(4, dtype=np.uint8)[classes])
+    assert found.n_changed == 1 and found.passes == (n_needed is None)
+    assert found.n_needed == n_needed
+    mended = compare_labels(after, logits, spec, "int8", np.eye(4, dtype=np.uint8)[classes])
+    assert mended.n_needed == (100 if n < 100 else None), "F1 rises: only the share of labels counts"
 
 
 def test_several_classes_are_judged_by_macro_f1(tiny: SimpleNamespace) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from flawmap.errors import OptionError
+from flawmap.pipeline.texts import prediction_summary_lines
 from flawmap.stages.predict import (
     COLUMNS,
     PredictionRow,
@@ -22,7 +23,7 @@ from flawmap.stages.predict import (
     predict_photos,
     write_rows,
 )
-from flawmap.tools.bundle import Bundle
+from flawmap.tools.bundle import Bundle, write_bundle
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 
@@ -102,6 +103,20 @@ def test_the_pixel_cap_is_an_option(classifier: Classifier, photo_folder: Path) 
     options = PredictOptions(photos=PhotoOptions(max_megapixels=0.001))
     rows = list(predict_photos(classifier, list_photos([photo_folder / "a"]), options))
     assert all("pixel" in row.error for row in rows)
+
+
+def test_without_a_good_label_nothing_is_for_a_person_to_look_at(
+    tiny: SimpleNamespace, photo_folder: Path, tmp_path: Path
+) -> None:
+    head = tiny.make_head()
+    folder = tmp_path / "model"
+    bundle = write_bundle(folder, tiny.make_spec(good_labels=()), tiny.make_onnx(head), head)
+    paths = list_photos([photo_folder / "a"])
+    summary = write_rows(predict_photos(Classifier(bundle), paths), tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["review"] for row in csv.DictReader(file)} == {""}
+    assert summary.n_review is None
+    assert "look at" not in " ".join(prediction_summary_lines(summary, "out.csv"))
 
 
 def test_csv_has_the_agreed_columns(classifier: Classifier, photo_folder: Path, tmp_path: Path) -> None:

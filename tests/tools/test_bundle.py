@@ -275,6 +275,17 @@ def test_the_card_is_valid_front_matter_and_tells_the_honest_figures(tiny: Simpl
     assert max(map(len, text.splitlines())) <= 110
 
 
+def test_the_card_gives_no_interval_where_no_error_was_met(tiny: SimpleNamespace) -> None:
+    from flawmap.tools.card import to_card
+
+    test = {"n": 40, "macro_f1": 1.0, "accuracy": 1.0}
+    intervals = {"macro_f1": [1.0, 1.0], "accuracy": [0.9, 1.0]}
+    spec = tiny.make_spec(metrics={"test": test | {"interval95": intervals}})
+    card = to_card(spec, tiny.make_head())
+    assert "| F1, macro | 1.000 | no error met, so no interval |" in card
+    assert "| Accuracy | 1.000 | 0.900 to 1.000 |" in card
+
+
 def test_the_card_says_in_plain_words_who_looks_at_what(tiny: SimpleNamespace) -> None:
     from flawmap.tools.card import to_card
 
@@ -291,7 +302,9 @@ def test_the_card_says_in_plain_words_who_looks_at_what(tiny: SimpleNamespace) -
     assert "The likeliest class is printed. A person" in several and "reaches" not in several
     free = card(thresholds=thresholds, labels=("a", "b"), good_labels=(), task="multilabel")
     assert "Every flaw is printed whose probability reaches 0.5" in free
-    assert "A person should look" not in card(thresholds=thresholds, labels=("a", "b"), good_labels=())
+    no_good = card(thresholds=thresholds, labels=("a", "b"), good_labels=())
+    assert "nothing can be passed or rejected" in no_good and "`review` is empty" in no_good
+    assert "A person should look" not in no_good
 
 
 def test_the_card_without_figures_says_so(tiny: SimpleNamespace) -> None:

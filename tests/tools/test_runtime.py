@@ -54,7 +54,7 @@ def test_predictions_are_labelled(
 ) -> None:
     found = Classifier(tiny_bundle, options).predict([tiny.make_photo(0), tiny.make_photo(0, crack_at=40)])
     assert found.texts == ("good", "crack") and len(found) == 2
-    assert (found.scores > 0.99).all() and not found.review.any()
+    assert (found.scores > 0.99).all() and found.review is not None and not found.review.any()
     np.testing.assert_allclose(found.flaw_scores, found.probabilities[:, 0])
     np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
@@ -150,7 +150,8 @@ def test_temperature_softens_and_the_threshold_decides(tiny: SimpleNamespace) ->
     warm = tiny.make_spec(thresholds=Thresholds(2.0, 0.2, 0.2, 0.5, 0, 0, 0.01, "cost"))
     found = to_predictions(logits, warm)
     np.testing.assert_allclose(found.flaw_scores, [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
-    assert found.texts == ("crack", "crack") and found.review.tolist() == [False, True]
+    assert found.texts == ("crack", "crack")
+    assert found.review is not None and found.review.tolist() == [False, True]
     np.testing.assert_allclose(found.scores, found.flaw_scores)
 
 
@@ -159,6 +160,16 @@ def test_several_labels_are_joined(tiny: SimpleNamespace) -> None:
     found = to_predictions(np.array([[3.0, -3, 3], [-3, -3, -3]], np.float32), spec)
     assert found.texts == ("pit;stain", "")
     np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-3))] * 2)
+
+
+def test_without_a_good_label_there_is_no_review_band(tiny: SimpleNamespace) -> None:
+    """Nothing can be passed: the flaw score is 1 of any photo, and lies in any band that reaches up to 1."""
+    widest = Thresholds(1.0, 0.5, 0.5, 1.0, 1.0, 1.0, 0.01, "the likeliest")
+    logits = np.array([[9.0, 0.0], [0.1, 0.0]], np.float32)
+    for good, wanted in (((), None), (("good",), [True, True])):
+        found = to_predictions(logits, tiny.make_spec(good_labels=good, thresholds=widest))
+        assert (None if found.review is None else found.review.tolist()) == wanted
+        assert [answer.review for answer in found] == (wanted or [None, None])
 
 
 def test_predictions_check_themselves() -> None:

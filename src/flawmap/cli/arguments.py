@@ -77,11 +77,15 @@ MaxMissRate = Annotated[
     ),
 ]
 CostMiss = Annotated[
-    float | None, typer.Option(help="Cost of one missed flaw; with --cost-false-alarm.", min=0.0)
+    float | None,
+    typer.Option(
+        help="Cost of one missed flaw; chooses the threshold by cost. Of the two costs one not given is 1.",
+        min=0.0,
+    ),
 ]
 CostFalseAlarm = Annotated[
     float | None,
-    typer.Option(help="Cost of one good photo rejected; chooses the threshold by cost.", min=0.0),
+    typer.Option(help="Cost of one good photo rejected; as --cost-miss.", min=0.0),
 ]
 MaskThreshold = Annotated[
     int | None,

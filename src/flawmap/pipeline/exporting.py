@@ -79,7 +79,7 @@ def export(
     if not agreement.passes:
         raise AgreementError(
             f"{to} in {precision} does not answer as {bundle.folder} does on {agreement.n_photos:,} photos: "
-            f"{'; '.join(agreement.failures)}. No folder was written. {_remedy(precision)}"
+            f"{'; '.join(agreement.failures)}. No folder was written. {_remedy(precision, agreement)}"
         )
     measured = {
         "form": {**to_plain(agreement), "n_calibration": len(calibration.photos) if calibration else 0}
@@ -105,9 +105,16 @@ def _crop_lines(written: Bundle) -> tuple[str, ...]:
     return ("  inspect shows it crops that overlap by half: findings in large photos are coarser",)
 
 
-def _remedy(precision: Precision) -> str:
+def _remedy(precision: Precision, agreement: Agreement) -> str:
     """What may help where a file does not answer as its model does."""
     compare = "'flawmap benchmark' (Python: flawmap.benchmark) compares every form and precision"
+    if precision != "float32" and agreement.n_needed is not None:
+        fitted = ", besides those that it is fitted to" if precision == "int8" else ""
+        return (
+            f"One changed label alone breaks the limit here; on about {agreement.n_needed:,} photos or more "
+            f"it does not: name as many with {option('--calibrate')}{fitted}, or choose another precision; "
+            f"{compare}."
+        )
     if precision == "int8":
         more = f"Fit it to more photos like those to come with {option('--calibrate')}"
         return f"{more}, or choose another precision; {compare}."

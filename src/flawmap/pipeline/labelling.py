@@ -58,10 +58,14 @@ def learn_shallow_or_deep(
         f"{one.ranking.chosen.backbone_id}, {one.ranking.chosen.cut.words}," for one in (chosen, deeper)
     )
     if not is_better:
-        why = f"{chosen.ranking.why}; {deep} was trained too: validation F1 {deep_f1:.3f} for {f1:.3f}"
+        gained = f"gained under {100 * least:g} points" if deep_f1 > f1 else "did no better"
+        then = f"{deep} was trained too and {gained}: validation F1 {deep_f1:.3f} against {f1:.3f}"
+        why = f"{chosen.ranking.why}; {then}"
         return replace(chosen, ranking=replace(chosen.ranking, why=why)), model
-    then = f"{shallow} {chosen.ranking.why}, reached {f1:.3f}"
-    why = f"trained, it reached a validation F1 of {deep_f1:.3f}; {then}"
+    why = (
+        f"trained, it reached a validation F1 of {deep_f1:.3f} against {f1:.3f} of {shallow} which came "
+        f"first before training: {chosen.ranking.why}"
+    )
     return replace(deeper, ranking=replace(deeper.ranking, why=why)), other
 
 

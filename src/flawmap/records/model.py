@@ -110,6 +110,13 @@ class ModelSpec:
         """(n_labels,) bool."""
         return np.array([label not in self.good_labels for label in self.labels])
 
+    @property
+    def can_be_good(self) -> bool:
+        """Whether the model can pass a photo as good: by a good label or, with several labels, by none.
+
+        Without that it has no review band, whatever `thresholds` says."""
+        return self.is_multilabel or bool(self.good_labels)
+
 
 @dataclass(frozen=True)
 class Epoch:

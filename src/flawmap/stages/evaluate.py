@@ -14,7 +14,7 @@ from flawmap.errors import DatasetError, OptionError, nearest
 from flawmap.records import Dataset, Evaluation, ModelSpec, Thresholds
 from flawmap.tools import bootstrap, scores
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, interval95, upper_bound
-from flawmap.tools.claims import Claim, make_claim
+from flawmap.tools.claims import Claim, make_claim, without_learnt
 from flawmap.tools.figures import (
     FIGURES,
     PER_CLASS,
@@ -26,11 +26,13 @@ from flawmap.tools.figures import (
     photo_sums,
     score_design_effect,
     true_label_scores,
+    widened,
 )
 from flawmap.tools.files import write_json
 from flawmap.tools.options import Options
 from flawmap.tools.plain import to_plain
 from flawmap.tools.thresholds import best_threshold, calibrated_threshold, fit_temperature, review_band
+from flawmap.tools.words import counted
 
 _CURVE_POINTS = 200
 
@@ -104,9 +106,11 @@ class Truth:
 def _align_labels(dataset: Dataset, labels: Sequence[str]) -> np.ndarray:
     for label in dataset.labels:
         if label not in labels and dataset.targets[:, dataset.labels.index(label)].any():
+            near = nearest(label, labels)
+            hint = f" (to '{near}'?)" if near else ""
             raise DatasetError(
                 f"the label '{label}' is unknown to the model, which knows {', '.join(labels)}. "
-                f"Rename it (to '{nearest(label, labels, cutoff=0.0)}'?) or leave its photos out."
+                f"Rename it{hint}, or leave its photos out."
             )
     aligned = np.zeros((len(dataset), len(labels)), np.uint8)
     for column, label in enumerate(labels):
@@ -200,8 +204,9 @@ def evaluate(
     judged = Judged(truth.targets, probabilities, printed, is_flaw, several, truth.groups)
     resamples = bootstrap.draw_groups(truth.groups, n, options.n_resamples, options.seed)
     metrics = _metrics(judged, resamples, spec)
-    metrics["n_seen_in_training"] = len(set(spec.training_digests) & set(truth.digests))
-    metrics["claims"] = [claim.to_json() for claim in _claims(judged, spec.thresholds, options)]
+    learnt = _are_learnt(truth, spec)
+    metrics["n_seen_in_training"] = int(learnt.sum())
+    metrics["claims"] = [claim.to_json() for claim in _claims(judged, learnt, spec.thresholds, options)]
     metrics["notes"] = _notes(judged, truth, metrics)
     return Evaluation(
         metrics=to_plain(metrics),
@@ -219,7 +224,7 @@ def _metrics(judged: Judged, resamples: GroupResamples, spec: ModelSpec) -> dict
     """The figures that `flawmap evaluate --json` writes; what has no meaning here is None."""
     here, drawn = figures_of_set(judged), figures_of_resamples(judged, resamples)
     intervals = {name: interval95(values) for name, values in drawn.items() if values.ndim == 1}
-    intervals |= exact_intervals(judged, here)
+    intervals = widened(intervals, exact_intervals(judged, here))
     plain = [name for name in FIGURES if name in here]
     trivial = ("f1", "macro_f1", "accuracy")
     t = spec.thresholds
@@ -231,7 +236,7 @@ def _metrics(judged: Judged, resamples: GroupResamples, spec: ModelSpec) -> dict
         **{name: here.get(name) for name in FIGURES},
         "threshold": t.threshold if scores.has_threshold(judged.is_flaw, judged.is_multilabel) else None,
         "temperature": t.temperature,
-        "review_share": band.mean(),
+        "review_share": band.mean() if judged.can_be_good else None,
         "trivial": {
             **{name: here.get(f"trivial:{name}") for name in trivial},
             "interval95": {name: intervals.get(f"trivial:{name}") for name in trivial},
@@ -250,21 +255,35 @@ def _per_class(
             "n": int(judged.targets[:, i].sum()),
             "n_printed": int(judged.printed[:, i].sum()),
             **{name: here[f"class:{name}"][i] for name in PER_CLASS},
-            "interval95": {name: interval95(drawn[f"class:{name}"][:, i]) for name in PER_CLASS}
-            | exact_intervals_of_label(judged, here, i),
+            "interval95": widened(
+                {name: interval95(drawn[f"class:{name}"][:, i]) for name in PER_CLASS},
+                exact_intervals_of_label(judged, here, i),
+            ),
         }
         for i, label in enumerate(labels)
     }
 
 
-def _claims(judged: Judged, thresholds: Thresholds, options: EvaluateOptions) -> list[Claim]:
-    """Misses and false alarms at the threshold and outside the band; without good labels only errors."""
+def _are_learnt(truth: Truth, spec: ModelSpec) -> np.ndarray:
+    """(n,) bool: photos that trained or chose the model, told by their digests."""
+    known = set(spec.training_digests)
+    return np.array([digest in known for digest in truth.digests] or [False] * len(truth.targets), bool)
+
+
+def _claims(
+    judged: Judged, learnt: np.ndarray, thresholds: Thresholds, options: EvaluateOptions
+) -> list[Claim]:
+    """Misses and false alarms at the threshold and outside the band; without good labels only errors.
+
+    `learnt` (n,) bool are the photos that support nothing.
+    """
     limits = sorted({*options.claimed_rates, options.max_miss_rate} - {0.0}, reverse=True)
     if not judged.can_be_good:
         everything = np.ones(len(judged), bool)
         effect = score_design_effect(true_label_scores(judged), everything, judged.groups)
         wrong = int((~judged.is_right).sum())
-        return [make_claim("errors", rate, wrong, len(judged), effect) for rate in limits]
+        claims = [make_claim("errors", rate, wrong, len(judged), effect) for rate in limits]
+        return [without_learnt(claim, int(learnt.sum())) for claim in claims]
     flawed, called, at = judged.flawed, judged.called_flawed, judged.flaw_scores
     kinds = [
         ("misses", flawed, ~called, limits),
@@ -273,7 +292,10 @@ def _claims(judged: Judged, thresholds: Thresholds, options: EvaluateOptions) ->
         ("false alarms above the review band", ~flawed, at > thresholds.review_high, [options.max_miss_rate]),
     ]
     return [
-        make_claim(kind, rate, int((among & event).sum()), int(among.sum()), effect)
+        without_learnt(
+            make_claim(kind, rate, int((among & event).sum()), int(among.sum()), effect),
+            int((among & learnt).sum()),
+        )
         for kind, among, event, rates in kinds
         for effect in [score_design_effect(at, among, judged.groups)]
         for rate in rates
@@ -284,10 +306,10 @@ def _claims(judged: Judged, thresholds: Thresholds, options: EvaluateOptions) ->
 def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any]) -> list[str]:
     """Plain sentences that a reader of the figures has to know."""
     notes = bootstrap.group_notes(metrics["n_groups"], truth.group_origin)
-    if metrics["n_seen_in_training"]:
-        notes.append(
-            f"{metrics['n_seen_in_training']} of {len(judged)} photos were in training: the figures flatter"
-        )
+    n_seen = metrics["n_seen_in_training"]
+    if n_seen:
+        were = "was" if n_seen == 1 else "were"
+        notes.append(f"{n_seen:,} of {counted(len(judged), 'photo')} {were} in training: the figures flatter")
     absent = [name for name, row in metrics["per_class"].items() if row["n"] == 0]
     if absent:
         notes.append(f"no photo here carries {', '.join(absent)}: means leave them out")

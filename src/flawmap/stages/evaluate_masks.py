@@ -17,7 +17,7 @@ from flawmap.errors import DatasetError, OptionError, some_of
 from flawmap.records import Cleaning, MaskEvaluation, MaskRow
 from flawmap.tools import mask_figures
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, draw_groups, group_notes, interval95
-from flawmap.tools.figures import exact_interval
+from flawmap.tools.figures import exact_interval, widened
 from flawmap.tools.files import write_json
 from flawmap.tools.mask_choice import CleaningChoice, CleaningOptions, choose_cleaning
 from flawmap.tools.mask_cleaning import clean_masks
@@ -159,8 +159,9 @@ def _metrics(
         **{name: here.get(name) for name in mask_figures.FIGURES},
         "ods_threshold": here.get("ods_threshold"),
         "ceiling": list(mask_figures.CEILING),
-        "interval95": {name: interval95(drawn[name]) for name in plain}
-        | _exact_intervals(stacked, here, groups),
+        "interval95": widened(
+            {name: interval95(drawn[name]) for name in plain}, _exact_intervals(stacked, here, groups)
+        ),
         "intervals_reliable": resamples.n_groups >= MIN_RELIABLE_GROUPS,
         "per_class": {
             label: {
@@ -178,7 +179,7 @@ def _metrics(
 def _exact_intervals(
     stacked: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray], groups: Sequence[str] | None
 ) -> dict[str, tuple[float, float]]:
-    """Exact 95 % intervals of escape and overkill rates that are 0 or 1, where no resample can differ.
+    """Exact 95 % intervals of the escape and overkill rates.
 
     Photos of one group count for less by how alike their highest probabilities are, where these are known.
     """

@@ -308,17 +308,17 @@ def _prefer(allowed: list[tuple[Candidate, np.ndarray]], options: RankOptions) -
     if options.prefer == "balanced":
         tied = [one for one, loss in losses if float(np.maximum(loss, 0.0).mean()) < TOLERATED_LOSS]
         points = f"{100 * TOLERATED_LOSS:g} points of F1"
-        rule = f"expected to lose under {points} against the best"
-        other = f"is expected to lose {points} or more"
+        mean = "averaged over resamples of the sources, in which a lead counts as no loss"
+        rule, other = f"lose under {points} against the best, {mean}", f"loses {points} or more, {mean}"
     else:
         tied = [one for one, loss in losses if one is best or float(loss.mean()) <= float(loss.std(ddof=1))]
-        rule, other = "within one standard error of the best", "lies more than one standard error below"
+        rule, other = "lie within one standard error of the best", "lies more than one standard error below"
     key = _size if options.prefer == "size" else _cost
     chosen = min(tied, key=key)
     what = "smallest" if options.prefer == "size" else "cheapest"
     if len(tied) == 1:
         return best, f"the best F1 of {len(allowed)} candidates ({_figure(best)}); every other {other}"
-    among = f"the {what} of the {len(tied)} (among {len(allowed)} candidates) that are {rule}"
+    among = f"the {what} of the {len(tied)} (among {len(allowed)} candidates) that {rule}"
     if chosen is best:
         return best, f"{among}, and itself the best ({_figure(best)})"
     named = f"{best.backbone_id}, {best.cut.words}: {_figure(best)}"

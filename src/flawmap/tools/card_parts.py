@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flawmap.records import ModelSpec
+from flawmap.tools.bootstrap import NO_WIDTH
+from flawmap.tools.words import counted
 
 HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 """Licence names that the hub knows; any other is written as "other" with its own name."""
@@ -69,7 +71,7 @@ def form_words(spec: ModelSpec) -> str:
         return ""
     text = (
         f" These files were made from that one: {spec.form.kind}, {spec.form.precision}. On "
-        f"{found['n_photos']} photos {found['changed']:.2%} of the {found['changed_of']} changed"
+        f"{counted(found['n_photos'], 'photo')} {found['changed']:.2%} of the {found['changed_of']} changed"
     )
     if is_figure(found.get("before")) and is_figure(found.get("after")):
         name = {"f1": "F1", "macro_f1": "macro F1", "dice": "Dice"}[found["figure"]]
@@ -80,7 +82,9 @@ def form_words(spec: ModelSpec) -> str:
 def figure_row(name: str, test: Mapping[str, Any], key: str, trivial: Any = None) -> str:
     """A row of the table: name, value, interval, trivial answer."""
     low, high = (test.get("interval95") or {}).get(key) or (None, None)
-    interval = f"{number(low)} to {number(high)}" if is_figure(low) and is_figure(high) else "–"
+    interval = "–"
+    if is_figure(low) and is_figure(high):
+        interval = NO_WIDTH if low == high else f"{number(low)} to {number(high)}"
     return f"| {name} | {number(test[key])} | {interval} | {number(trivial)} |"
 
 

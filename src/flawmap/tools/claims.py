@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flawmap.tools.bootstrap import is_rate_below, upper_bound
+from flawmap.tools.words import counted
 
 _MOST_NEEDED = 1_000_000
 
@@ -27,7 +28,10 @@ class Claim:
     n_effective: float
     """What n photos, some from one source, are worth as independent ones."""
     n_needed: int | None
-    """Photos that would carry the claim at the rate seen here; None where no million would."""
+    """Photos that would carry the claim at the rate seen here; None where no million would, or where the
+    rate was seen on photos that the model had learnt."""
+    n_in_training: int = 0
+    """Of the n photos, those that trained or chose the model. Where there are any, nothing is supported."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -42,12 +46,12 @@ def make_claim(kind: str, rate: float, n_events: int, n: int, effect: float = 1.
     supported = upper < rate
     needed = photos_needed(n_events / n if n else 0.0, rate)
     n_needed = None if needed is None else math.ceil(needed * effect)
-    among = "flawed photos" if kind.startswith("miss") else "good photos" if "alarm" in kind else "photos"
-    seen = f"{n_events} of {n} {among}, upper 95 % bound {_percent(upper)}"
+    among = _among(kind)
+    seen = f"{n_events:,} of {counted(n, among)}, upper 95 % bound {_percent(upper)}"
     if supported:
         text = f"{kind} under {_percent(rate)}: supported ({seen})"
     elif n == 0:
-        text = f"{kind} under {_percent(rate)}: not supported (there are no {among} here)"
+        text = f"{kind} under {_percent(rate)}: not supported (there is no {among} here)"
     elif n_needed is None:
         text = f"{kind} under {_percent(rate)}: not supported ({seen})"
     else:
@@ -55,6 +59,21 @@ def make_claim(kind: str, rate: float, n_events: int, n: int, effect: float = 1.
             f"{kind} under {_percent(rate)}: not supported ({seen}; about {n_needed} such photos are needed)"
         )
     return Claim(kind, rate, text, supported, upper, n_events, n, n / effect, n_needed)
+
+
+def without_learnt(claim: Claim, n_in_training: int) -> Claim:
+    """The claim as it stands where so many of its photos trained or chose the model: they show nothing."""
+    if n_in_training == 0:
+        return claim
+    text = (
+        f"{claim.kind} under {_percent(claim.rate)}: not shown ({n_in_training:,} of "
+        f"{counted(claim.n, _among(claim.kind))} {'was' if n_in_training == 1 else 'were'} in training)"
+    )
+    return replace(claim, text=text, supported=False, n_needed=None, n_in_training=n_in_training)
+
+
+def _among(kind: str) -> str:
+    return "flawed photo" if kind.startswith("miss") else "good photo" if "alarm" in kind else "photo"
 
 
 def photos_needed(observed: float, rate: float) -> int | None:

@@ -7,13 +7,13 @@ its resamples. So one definition serves both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from flawmap.tools import scores
-from flawmap.tools.bootstrap import GroupResamples, design_effect, ranked_figures, upper_bound
+from flawmap.tools.bootstrap import GroupResamples, design_effect, lower_bound, ranked_figures, upper_bound
 
 FIGURES = (
     "accuracy",
@@ -30,6 +30,7 @@ FIGURES = (
     "ece",
     "brier",
 )
+Interval = tuple[float, float]
 PER_CLASS = ("precision", "recall", "specificity", "f1", "auroc", "average_precision")
 
 
@@ -208,11 +209,11 @@ def true_label_scores(judged: Judged) -> np.ndarray:
     return given.min(axis=1) if judged.is_multilabel else (judged.probabilities * judged.targets).sum(axis=1)
 
 
-def exact_intervals(judged: Judged, here: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
-    """Two-sided exact 95 % intervals of the rates that are 0 or 1, where no resample can differ.
+def exact_intervals(judged: Judged, here: dict[str, np.ndarray]) -> dict[str, Interval]:
+    """Two-sided exact 95 % intervals of the rates: shares of photos, counted at their effective number.
 
-    Counts are the effective numbers of photos. F1 of 1: the harmonic mean of the lower ends of precision and
-    recall. Means over several labels are left to the bootstrap.
+    F1 of 1: the harmonic mean of the lower ends of precision and recall. Means over several labels are left
+    to the bootstrap.
     """
     everything = np.ones(len(judged), bool)
     found = {
@@ -227,9 +228,7 @@ def exact_intervals(judged: Judged, here: dict[str, np.ndarray]) -> dict[str, tu
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def exact_intervals_of_label(
-    judged: Judged, here: dict[str, np.ndarray], index: int
-) -> dict[str, tuple[float, float]]:
+def exact_intervals_of_label(judged: Judged, here: dict[str, np.ndarray], index: int) -> dict[str, Interval]:
     """The same for precision, recall, specificity and F1 of one label."""
     truth = np.asarray(judged.targets, bool)[:, index]
     said = np.asarray(judged.printed, bool)[:, index]
@@ -249,9 +248,27 @@ def exact_intervals_of_label(
 
 def exact_interval(
     value: float | np.ndarray, at: np.ndarray, among: np.ndarray, groups: Sequence[str] | None
-) -> tuple[float, float] | None:
-    """Clopper-Pearson 95 % interval of a rate that is 0 or 1 among these photos; None for any other rate."""
-    if float(value) not in (0.0, 1.0) or not among.any():
+) -> Interval | None:
+    """Clopper-Pearson 95 % interval of a rate among these photos, at their effective number (E. L. Korn and
+    B. I. Graubard, 1998); None where there is none of them."""
+    if not among.any():
         return None
-    reach = upper_bound(0.0, float(among.sum()) / score_design_effect(at, among, groups), 0.975)
-    return (0.0, reach) if float(value) == 0.0 else (1.0 - reach, 1.0)
+    n = float(among.sum()) / score_design_effect(at, among, groups)
+    return lower_bound(float(value) * n, n, 0.975), upper_bound(float(value) * n, n, 0.975)
+
+
+def widened(
+    drawn: Mapping[str, Interval | None], exact: Mapping[str, Interval]
+) -> dict[str, Interval | None]:
+    """Intervals by resampling, name by name as wide as the exact ones beside them.
+
+    Where events are few, resamples of a handful of them hardly differ, and of none not at all. The exact
+    interval also keeps an interval from promising more than the claims do, which rest on the same bound.
+    """
+    return {name: _span(drawn.get(name), exact.get(name)) for name in {**drawn, **exact}}
+
+
+def _span(one: Interval | None, other: Interval | None) -> Interval | None:
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), max(one[1], other[1])

@@ -91,12 +91,14 @@ class Predictions:
     """(n,) float: probability of the printed label (the likeliest of several; of none: 1 - flaw score)."""
     flaw_scores: np.ndarray
     """(n,) float: probability of any flaw; with several labels per photo, of the likeliest flaw."""
-    review: np.ndarray
-    """(n,) bool: the flaw score lies in the band in which a person should look."""
+    review: np.ndarray | None
+    """(n,) bool: the flaw score lies in the band in which a person should look; None where no label is
+    good, so that there is no such band."""
 
     def __post_init__(self) -> None:
         shape = (len(self.flaw_scores), len(self.labels))
-        if self.probabilities.shape != shape or self.printed.shape != shape or len(self.review) != shape[0]:
+        review = self.flaw_scores if self.review is None else self.review
+        if self.probabilities.shape != shape or self.printed.shape != shape or len(review) != shape[0]:
             raise ValueError(
                 f"wanted probabilities and printed {shape}; got {self.probabilities.shape} and "
                 f"{self.printed.shape}"
@@ -112,7 +114,7 @@ class Predictions:
                 label=text,
                 score=float(self.scores[i]),
                 flaw_score=float(self.flaw_scores[i]),
-                review=bool(self.review[i]),
+                review=None if self.review is None else bool(self.review[i]),
                 probabilities=dict(zip(self.labels, self.probabilities[i].tolist(), strict=True)),
             )
 
@@ -130,13 +132,14 @@ def to_predictions(logits: np.ndarray, spec: ModelSpec) -> Predictions:
     probabilities = scores.to_probabilities(logits, t.temperature, is_multilabel)
     printed = scores.printed_labels(probabilities, t.threshold, is_flaw, is_multilabel)
     flaw_scores = scores.to_flaw_scores(probabilities, is_flaw, is_multilabel)
+    review = scores.needs_review(flaw_scores, t.review_low, t.review_high) if spec.can_be_good else None
     return Predictions(
         labels=spec.labels,
         probabilities=probabilities,
         printed=printed,
         scores=scores.printed_scores(probabilities, printed, is_flaw, is_multilabel),
         flaw_scores=flaw_scores,
-        review=scores.needs_review(flaw_scores, t.review_low, t.review_high),
+        review=review,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from flawmap.records import Cleaning, ModelSpec, Precision
 from flawmap.tools.figures import Judged, figures_of_set
 from flawmap.tools.scores import printed_labels, to_probabilities
+from flawmap.tools.words import counted
 
 MAX_DIFFERENCE = 1e-3
 """Of any probability of a label, in float32."""
@@ -53,6 +54,21 @@ class Agreement:
         return "" if self.figure is None else _NAMES[self.figure]
 
     @property
+    def n_changed(self) -> int | None:
+        """Photos with another printed label; None where pixels were compared."""
+        return round(self.changed * self.n_photos) if self.changed_of == "labels" else None
+
+    @property
+    def n_needed(self) -> int | None:
+        """About how many photos it takes for one with another label to keep within the limits of a reduced
+        precision, where one of these breaks them by itself; else None."""
+        if not self.n_changed or self.before is None or self.after is None:
+            return None
+        fall_of_one = (self.before - self.after) / self.n_changed
+        least = max(self.n_photos * fall_of_one / MAX_FALL, 1 / MAX_CHANGED)
+        return math.ceil(least) if least > self.n_photos else None
+
+    @property
     def text(self) -> str:
         """The measured figures in words."""
         parts = [f"{self.changed:.2%} of the {self.changed_of} changed"]
@@ -60,7 +76,7 @@ class Agreement:
             parts.insert(0, f"{self.name} {self.after:.4f} (before: {self.before:.4f})")
         if self.max_difference is not None:
             parts.append(f"no probability differs by more than {self.max_difference:.1e}")
-        return f"on {self.n_photos:,} photos {', '.join(parts)}"
+        return f"on {counted(self.n_photos, 'photo')} {', '.join(parts)}"
 
 
 def compare_labels(
@@ -191,14 +207,16 @@ def _reduced_failures(found: Agreement) -> tuple[str, ...]:
     if found.figure is None or found.before is None or found.after is None:
         return ("the photos carry no labels, and a reduced precision is checked on labelled ones",)
     name, fall = found.name, found.before - found.after
+    counted = "" if found.n_changed is None else f" ({found.n_changed:,} of {found.n_photos:,} changed)"
     failures = []
     if not fall <= MAX_FALL:  # so that not-a-number fails too
         failures.append(
-            f"{name} falls from {found.before:.4f} to {found.after:.4f}, at most {MAX_FALL:g} is allowed"
+            f"{name} falls from {found.before:.4f} to {found.after:.4f}{counted}, at most {MAX_FALL:g} is "
+            "allowed"
         )
     if not found.changed <= MAX_CHANGED:
         failures.append(
-            f"{found.changed:.2%} of the {found.changed_of} change, at most {MAX_CHANGED:.0%} may"
+            f"{found.changed:.2%} of the {found.changed_of} change{counted}, at most {MAX_CHANGED:.0%} may"
         )
     return tuple(failures)
 

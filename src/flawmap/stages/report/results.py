@@ -19,7 +19,6 @@ from flawmap.stages.report.facts import ReportFacts
 from flawmap.stages.report.figure_table import Figure, figure_rows, scale_words
 from flawmap.stages.report.verdict import (
     Outcome,
-    can_be_good,
     is_reliable,
     is_two_class,
     rate_interval,
@@ -214,7 +213,7 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
     passed = scores < thresholds.review_low
     section: dict[str, Any] = {
         "has_band": outcome.has_good,
-        "can_be_good": can_be_good(facts),
+        "can_be_good": facts.spec.can_be_good,
         "only": "flawed" if outcome.flawed.any() else "good",
         "by_threshold": by_threshold,
         "threshold": number(thresholds.threshold),
@@ -246,16 +245,18 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
 def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
     n_needed = claim.get("n_needed")
     holds = bool(claim.get("supported"))
+    if holds:
+        needed = ""
+    elif claim.get("n_in_training"):
+        needed = f"others: {count(claim['n_in_training'])} of these were in training"
+    else:
+        needed = f"about {count(n_needed)}" if is_number(n_needed) else "the rate seen is higher"
     return {
         "text": f"{claim.get('kind', '')} under {rate_text(claim.get('rate'))}",
         "holds": holds,
         "seen": f"{count(claim.get('n_events'))} of {count(claim.get('n'))}",
         "upper": percent(claim.get("upper95")),
-        "needed": ""
-        if holds
-        else f"about {count(n_needed)}"
-        if is_number(n_needed)
-        else "the rate seen is higher",
+        "needed": needed,
     }
 
 

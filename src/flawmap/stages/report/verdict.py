@@ -12,7 +12,7 @@ from flawmap.errors import option
 from flawmap.records import Evaluation
 from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
-from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS
+from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, NO_WIDTH
 from flawmap.tools.scores import is_flaw_against_good
 
 Interval = tuple[float, float] | None
@@ -64,11 +64,6 @@ def headline(facts: ReportFacts) -> tuple[str, str]:
     return ("f1", "F1") if is_two_class(facts) else ("macro_f1", "macro F1")
 
 
-def can_be_good(facts: ReportFacts) -> bool:
-    """Whether a photo can be good at all: by a good label, or, with several labels, by having none."""
-    return facts.spec.is_multilabel or bool(facts.spec.good_labels)
-
-
 def interval_of(metrics: Mapping[str, Any], key: str) -> Interval:
     """The 95 % interval of a figure, or None."""
     pair = (metrics.get("interval95") or {}).get(key)
@@ -95,7 +90,7 @@ def verdict_sentence(facts: ReportFacts, outcome: Outcome) -> str:
     """One sentence with true counts, never with shares alone."""
     sources = plural(outcome.n_groups, "source")
     start = f"On {plural(len(outcome.rows), 'photo')} from {sources} it had never seen, this model "
-    if not can_be_good(facts):
+    if not facts.spec.can_be_good:
         n_right = int(outcome.right.sum())
         what = "named all the flaws right on" if facts.spec.is_multilabel else "named the right class for"
         return f"{start}{what} {count(n_right)} of {count(len(outcome.rows))}."
@@ -167,12 +162,11 @@ def figure_tile(
 
 
 def interval_text(interval: Interval, write: Callable[[Any], str], before: str = "") -> str:
-    """Both ends, with `before` in front. An interval without width only says that resampling met no error; it
-    is not printed as certainty."""
+    """Both ends, with `before` in front; NO_WIDTH where they are equal."""
     if interval is None:
         return ""
     if interval[0] == interval[1]:
-        return "no error met, so no interval"
+        return NO_WIDTH
     return f"{before}{write(interval[0])} to {write(interval[1])}"
 
 
@@ -204,7 +198,7 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
             f"answer gets without looking ({number(trivial)})."
         )
         found.append(to_caveat("grave", "Not shown to beat the trivial answer", text))
-    if can_be_good(facts) and not outcome.has_good:
+    if facts.spec.can_be_good and not outcome.has_good:
         absent, rate = ("good", "overkill") if outcome.flawed.any() else ("flawed", "escape")
         text = f"So nothing is known of the {rate} rate. Add {absent} photos from other sources."
         found.append(to_caveat("grave", f"The test part holds no {absent} photo", text))

@@ -162,6 +162,9 @@ class Finding:
     runs: str | None = None
     """Its mask to the pixel, as tools.rle writes that of a whole upright photo; None where the model gives no
     masks, or the region is too large for it. Surveys keep outlines only."""
+    holes: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """Corners of the larger holes in the outline, as those of `polygon`. Pictures leave them out; tables and
+    findings.json do not hold them."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy

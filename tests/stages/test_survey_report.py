@@ -22,6 +22,7 @@ from flawmap.stages.report import (
 )
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.survey_caveats import caveats
+from flawmap.stages.report.survey_page import photo_rows
 from flawmap.stages.survey import to_parts
 from quick_look import draw_survey, make_survey, measure
 from report_reader import Reader
@@ -105,6 +106,27 @@ def test_a_width_that_is_hardly_known_does_not_lead() -> None:
     assert second.startswith("0.90 ± 0.50 mm, on ")
     alone = words.widest_sentence(survey_of(replace(CRACKED, findings=(vague,))))
     assert alone.replace("\u202f", " ").startswith("The widest finding measures 0.90 ± 0.50 mm")
+
+
+def test_one_order_holds_everywhere_and_a_width_that_says_nothing_is_not_printed() -> None:
+    sure = finding()
+    assert sure.measurement is not None
+    sizes = replace(sure.measurement, width_max_px=294.0, width_max_u95_px=738.0)
+    assert words.width_text(sizes).replace("\u202f", " ") == "at most 103 mm (too uncertain to be told)"
+    for grades in (quick_look.GRADES, ()):
+        vague = replace(sure, measurement=sizes, severity=(*grades, "")[-1] or None)
+        survey = survey_of(
+            replace(CRACKED, findings=(vague,)), replace(CRACKED, findings=(vague, sure)), grades=grades
+        )
+        assert [(row.name, i) for row, i in survey.worst_first()] == [
+            ("1.jpg", 1),
+            ("0.jpg", 0),
+            ("1.jpg", 0),
+        ]
+        rows = photo_rows(SurveyFacts(survey))
+        assert [row["name"] for row in rows] == ["1.jpg", "0.jpg"]
+        assert rows[0]["width"].startswith("0.40") and "29.4" not in str(rows)
+        assert words.widest_sentence(survey).startswith("The widest finding of those surely measured: 0.40")
 
 
 def test_the_scale_that_was_given_is_printed() -> None:

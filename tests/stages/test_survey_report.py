@@ -143,6 +143,39 @@ def test_the_scale_that_was_given_is_printed() -> None:
     assert words.meta_rows(survey_of(CLEAN)) == []
 
 
+@pytest.mark.parametrize(
+    ("scale", "which", "said"),
+    [
+        (
+            {"marker_mm": 50.0},
+            (None, None, None),
+            "the marker was found in none of 3 photos with sizes; their",
+        ),
+        (
+            {"marker_mm": 50.0},
+            (0.1, None, 0.1),
+            "the marker was found in 2 of 3 photos with sizes; the sizes on",
+        ),
+        ({"marker_mm": 50.0}, (0.1,), "the marker was found in 1 of 1 photo with sizes"),
+        (
+            {"distance_m": 5.0},
+            (None, None),
+            "the lens is known of none of 2 photos with sizes; their sizes are",
+        ),
+        ({"mm_per_px": 0.1}, (0.1,), ""),
+    ],
+)
+def test_it_is_told_where_a_scale_was_not_found(scale: dict, which: tuple, said: str) -> None:
+    photos = [replace(CRACKED, findings=(finding(scale=one, severity=None),)) for one in which]
+    survey = survey_of(CLEAN, *photos, options={"scale": scale})
+    lines = [line for line in survey_lines(survey, "out") if line.startswith("scale: ")]
+    assert len(lines) == bool(said) and all(said in line for line in lines)
+    ((_, printed),) = words.meta_rows(survey)
+    assert said in printed
+    told = [one for one in caveats(SurveyFacts(survey)) if "scale" in one["title"]]
+    assert len(told) == (None in which) and all(said[1:] in one["text"] for one in told)
+
+
 def test_the_limits_are_said() -> None:
     facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
     told = {one["title"]: one["text"] for one in caveats(facts)}

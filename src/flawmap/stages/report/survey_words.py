@@ -222,10 +222,34 @@ def meta_rows(survey: Survey) -> list[tuple[str, str]]:
     used = _scale_words(survey.options.get("scale") or {})
     if kept := _scale_words(survey.options.get("kept_scale") or {}):
         used = f"{kept}; elsewhere {used}"
+    if used and (note := scale_note(survey)):
+        used = f"{used}; {note}"
     if told["scale"] and used:
         told["sizes by"] = used
     told["scale"] = told["scale"] or used
     return [(key, words) for key, words in told.items() if words]
+
+
+def scale_note(survey: Survey) -> str:
+    """On how many photos the scale that was to be read off them was found; "" where none was asked for, or
+    nothing was measured."""
+    asked = survey.options.get("scale") or {}
+    if not (asked.get("marker_mm") or asked.get("distance_m")):
+        return ""
+    measured = [
+        [one.measurement for one in row.inspection.findings if one.measurement is not None]
+        for row in survey.rows
+    ]
+    has_scale = [all(one.scale_mm_per_px is not None for one in sizes) for sizes in measured if sizes]
+    if not has_scale:
+        return ""
+    n, n_found = len(has_scale), sum(has_scale)
+    found = count(n_found) if n_found else "none"
+    what = "the marker was found in" if asked.get("marker_mm") else "the lens is known of"
+    text = f"{what} {found} of {plural(n, 'photo')} with sizes"
+    if n_found == n:
+        return text
+    return f"{text}; {'the sizes on the others' if n_found else 'their sizes'} are in pixels"
 
 
 def _scale_words(scale: Mapping[str, Any]) -> str:

@@ -67,6 +67,7 @@ _IN_PYTHON = {
     "--exposure": "grading=GradingOptions(exposure=…)",
     "--focal-mm": "scale=ScaleOptions(focal_mm=…)",
     "--group-by": "options.audit.group_by",
+    "--json": "json_file=…",
     "--mask-threshold": "options.dataset.mask_threshold",
     "--marker-mm": "scale=ScaleOptions(marker_mm=…)",
     "--mm-per-px": "scale=ScaleOptions(mm_per_px=…)",

@@ -17,11 +17,13 @@ import quick_look
 from flawmap.errors import OptionError
 from flawmap.pipeline.sizing import Grading, measure_findings
 from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
+from flawmap.stages.inspection.findings import find_in_mask
 from flawmap.stages.measure import MeasureOptions, trace_crack
 from flawmap.stages.survey import SurveyOptions
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.grading import GradingOptions, read_grading
 from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.row_regions import MaskRuns
 from flawmap.tools.scale import ScaleOptions
 
 for module in ("jinja2", "openpyxl", "typst", "skimage"):
@@ -159,6 +161,22 @@ def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None
     assert found.inspection.findings[1].measurement is None
     assert abs(crack.area_px - 5 * 326) < 250
     assert measure_findings(seen, tmp_path / "gone.png", *given, is_coarse=True) is seen
+
+
+def test_a_net_of_cracks_is_as_wide_as_they_are_and_not_as_its_outline(tmp_path: Path) -> None:
+    size_hw = (300, 400)
+    is_crack = np.zeros(size_hw, bool)
+    is_crack[40:46, 40:360] = is_crack[250:256, 40:360] = True
+    is_crack[40:256, 40:46] = is_crack[40:256, 200:206] = is_crack[40:256, 354:360] = True
+    Image.fromarray(np.where(is_crack, 40, 170).astype(np.uint8)).save(tmp_path / "a.png")
+    runs = MaskRuns()
+    runs.add(is_crack, is_crack.astype(np.float32))
+    (net,) = find_in_mask(runs, "crack", size_hw, (0.5, 1))
+    assert len(net.holes) == 2 and len(net.polygon) == 4
+    seen = InspectedPhoto(Inspection("a.png", 400, 300, findings=(net,)))
+    given = (MeasureOptions(), ScaleOptions(), PhotoOptions())
+    (found,) = measure_findings(seen, tmp_path / "a.png", *given, is_coarse=False).inspection.findings
+    assert found.measurement is not None and 5 < found.measurement.width_max_px < 10
 
 
 def test_a_photo_too_large_to_be_held_is_measured_where_its_findings_lie(tmp_path: Path) -> None:

@@ -265,6 +265,22 @@ def test_one_verdict_per_part(tmp_path: Path) -> None:
     assert name_parts(["a_1.jpg", "b.jpg"], "_[0-9]") == {"a_1.jpg": "_1", "b.jpg": "b.jpg"}
 
 
+def test_the_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    holed = replace(
+        CRACK, polygon=((0.0, 0.0), (9.0, 0.0), (0.0, 9.0)), holes=(((1.0, 1.0), (3.0, 1.0), (1.0, 3.0)),)
+    )
+
+    def found(path: Path) -> InspectedPhoto:
+        return InspectedPhoto(Inspection(str(path), 40, 30, findings=(holed,)))
+
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    photos = {"a.png": tmp_path / "a.png"}
+    with Journal(tmp_path, ASKED) as journal:
+        run_survey(photos, found, journal, PictureFolder(tmp_path, photos, heatmaps=False), SurveyOptions())
+        (row,) = journal.rows(photos)
+    assert row.inspection.findings == (holed,)
+
+
 def test_the_worst_finding_is_first_by_grade_then_width() -> None:
     fine = replace(CRACK, severity="fine", score=0.99)
     wide = replace(CRACK, measurement=quick_look.measure(9.0, 10.0, 0.25))

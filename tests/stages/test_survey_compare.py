@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flawmap
 import quick_look
 from flawmap.errors import OptionError
 from flawmap.records import Finding, Inspection, Survey, SurveyRow
-from flawmap.stages.survey import CompareOptions, compare_surveys, read_survey, write_findings
+from flawmap.stages.survey import LIMITS, CompareOptions, compare_surveys, read_survey, write_findings
 from flawmap.stages.survey.aligning import align_photos
 from quick_look import measure
 
@@ -84,6 +86,24 @@ def test_grown_new_gone_and_unchanged_are_told_apart(tmp_path: Path) -> None:
     assert (grown.old_finding, grown.new_finding, grown.reason, grown.unit) == (1, 1, "wider", "mm")
     assert (grown.old_width_max, grown.new_width_max) == (0.4, 0.6)
     assert found["new"][0].new_finding == 3 and found["not found again"][0].old_finding == 3
+
+
+def test_other_models_and_scales_are_said_first_and_lists_end(tmp_path: Path) -> None:
+    wall = draw_wall(1)
+    many = [(100 + 90 * (i % 5), 60 + 40 * (i // 5), 4.0, 80.0) for i in range(25)]
+    old = write_survey(tmp_path / "old", photograph(tmp_path / "old", wall, "a.png", (60, 50), many[:1]))
+    rows = (photograph(tmp_path / "new", wall, "a.png", (60, 50), many),)
+    same = flawmap.compare(old, write_survey(tmp_path / "new", *rows))
+    assert same.differences == () and same.lines[0] == "new: 24"
+    assert same.lines.index(LIMITS) == len(same.lines) - 22  # 20 findings, and how many more
+    assert "4 more" in same.lines[-1] and "--json" in same.lines[-1]
+    other = replace(quick_look.MODEL, name="masks", digest="1" * 64)
+    write_findings(Survey(rows, other, {"scale": {"mm_per_px": 0.2}}), tmp_path / "new")
+    found = flawmap.compare(old, tmp_path / "new", json_file=tmp_path / "c.json")
+    first = "the surveys differ in model (concrete, digest 0000000000000000; now masks, digest 11111111"
+    assert found.lines[0].startswith(first) and "scale.mm_per_px (None, now 0.2)" in found.lines[0]
+    assert len(json.loads((tmp_path / "c.json").read_text())["differences"]) == 2
+    assert found.lines[-1].endswith("c.json holds all")
 
 
 def test_the_same_name_is_not_the_same_place(tmp_path: Path) -> None:

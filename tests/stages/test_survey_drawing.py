@@ -88,3 +88,30 @@ def test_a_close_up_of_a_large_flaw_lies_on_it() -> None:
     left, top = close_up_corner(angle, (1500, 2000))
     assert left < 1700 < left + CLOSE_UP_PX and top < 1380 < top + CLOSE_UP_PX
     assert close_up_corner(box_finding(0, 0, 5, 5), (40, 30)) == (0, 0)
+
+
+def frame_finding(side: int, thick: int) -> Finding:
+    """The joints around a stone that fills the photo but for its rim."""
+
+    def square(inset: int) -> tuple[tuple[int, int], ...]:
+        low, high = 20 + inset, 20 + side - inset
+        return ((low, low), (high, low), (high, high), (low, high))
+
+    box = (20, 20, 20 + side, 20 + side)
+    return Finding("crack", 0.9, box, square(0), 4 * thick * (side - thick), holes=(square(thick),))
+
+
+def test_a_close_up_of_a_frame_shows_the_frame_and_not_its_hole() -> None:
+    frame = frame_finding(1800, 6)
+    left, top = close_up_corner(frame, (1840, 1840))
+    image = blank(1840, 1840)[top : top + CLOSE_UP_PX, left : left + CLOSE_UP_PX]
+    marks = changed(draw_one(image, frame, (left, top)))
+    assert marks.sum() > 4 * CLOSE_UP_PX  # two sides of it, with a line of 2 px at both sides of each
+
+
+def test_the_inside_of_a_broad_finding_is_hatched_and_its_hole_is_not() -> None:
+    marks = changed(draw_findings(blank(640, 640), [frame_finding(600, 120)], 1.0).image)
+    assert 0.1 < marks[60:100, 160:480].mean() < 0.5
+    assert not marks[200:440, 200:440].any()
+    narrow = changed(draw_findings(blank(640, 640), [frame_finding(600, 6)], 1.0).image)
+    assert not narrow[21:25, 100:540].any()

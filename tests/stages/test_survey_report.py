@@ -22,6 +22,7 @@ from flawmap.stages.report import (
 )
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.survey_caveats import caveats
+from flawmap.stages.report.survey_page import photo_rows
 from flawmap.stages.survey import to_parts
 from quick_look import draw_survey, make_survey, measure
 from report_reader import Reader
@@ -107,6 +108,27 @@ def test_a_width_that_is_hardly_known_does_not_lead() -> None:
     assert alone.replace("\u202f", " ").startswith("The widest finding measures 0.90 ± 0.50 mm")
 
 
+def test_one_order_holds_everywhere_and_a_width_that_says_nothing_is_not_printed() -> None:
+    sure = finding()
+    assert sure.measurement is not None
+    sizes = replace(sure.measurement, width_max_px=294.0, width_max_u95_px=738.0)
+    assert words.width_text(sizes).replace("\u202f", " ") == "at most 103 mm (too uncertain to be told)"
+    for grades in (quick_look.GRADES, ()):
+        vague = replace(sure, measurement=sizes, severity=(*grades, "")[-1] or None)
+        survey = survey_of(
+            replace(CRACKED, findings=(vague,)), replace(CRACKED, findings=(vague, sure)), grades=grades
+        )
+        assert [(row.name, i) for row, i in survey.worst_first()] == [
+            ("1.jpg", 1),
+            ("0.jpg", 0),
+            ("1.jpg", 0),
+        ]
+        rows = photo_rows(SurveyFacts(survey))
+        assert [row["name"] for row in rows] == ["1.jpg", "0.jpg"]
+        assert rows[0]["width"].startswith("0.40") and "29.4" not in str(rows)
+        assert words.widest_sentence(survey).startswith("The widest finding of those surely measured: 0.40")
+
+
 def test_the_scale_that_was_given_is_printed() -> None:
     told = {"scale": {"mm_per_px": 0.5, "marker_mm": None}}
     assert words.meta_rows(survey_of(CLEAN, options=told)) == [
@@ -119,6 +141,39 @@ def test_the_scale_that_was_given_is_printed() -> None:
     ]
     assert words.meta_rows(survey_of(CLEAN, meta=SurveyMeta(scale="a ruler"))) == [("scale", "a ruler")]
     assert words.meta_rows(survey_of(CLEAN)) == []
+
+
+@pytest.mark.parametrize(
+    ("scale", "which", "said"),
+    [
+        (
+            {"marker_mm": 50.0},
+            (None, None, None),
+            "the marker was found in none of 3 photos with sizes; their",
+        ),
+        (
+            {"marker_mm": 50.0},
+            (0.1, None, 0.1),
+            "the marker was found in 2 of 3 photos with sizes; the sizes on",
+        ),
+        ({"marker_mm": 50.0}, (0.1,), "the marker was found in 1 of 1 photo with sizes"),
+        (
+            {"distance_m": 5.0},
+            (None, None),
+            "the lens is known of none of 2 photos with sizes; their sizes are",
+        ),
+        ({"mm_per_px": 0.1}, (0.1,), ""),
+    ],
+)
+def test_it_is_told_where_a_scale_was_not_found(scale: dict, which: tuple, said: str) -> None:
+    photos = [replace(CRACKED, findings=(finding(scale=one, severity=None),)) for one in which]
+    survey = survey_of(CLEAN, *photos, options={"scale": scale})
+    lines = [line for line in survey_lines(survey, "out") if line.startswith("scale: ")]
+    assert len(lines) == bool(said) and all(said in line for line in lines)
+    ((_, printed),) = words.meta_rows(survey)
+    assert said in printed
+    told = [one for one in caveats(SurveyFacts(survey)) if "scale" in one["title"]]
+    assert len(told) == (None in which) and all(said[1:] in one["text"] for one in told)
 
 
 def test_the_limits_are_said() -> None:

@@ -6,11 +6,20 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from flawmap.errors import option
 from flawmap.pipeline.using import Outcome
-from flawmap.stages.survey import LIMITS, Change, CompareOptions, compare_surveys, read_survey
+from flawmap.stages.survey import (
+    LIMITS,
+    Change,
+    CompareOptions,
+    compare_surveys,
+    name_differences,
+    read_survey,
+)
 from flawmap.tools.files import check_files, write_json
 
 _KINDS = ("new", "grown", "unchanged", "not found again", "not comparable")
+_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +28,8 @@ class Compared(Outcome):
 
     changes: tuple[Change, ...]
     """Every finding of both surveys, once."""
+    differences: tuple[str, ...] = ()
+    """In what the surveys were made with: the model, limits and scales. Changes may come from these alone."""
 
 
 def compare(
@@ -35,16 +46,26 @@ def compare(
     options = options or CompareOptions()
     read = [path for survey in (old, new) for path in Path(survey).glob("*")]
     check_files(json_file, inputs=read, holds=['"changes"', '"limits"'])
-    changes = compare_surveys(read_survey(Path(old)), read_survey(Path(new)), options)
+    earlier, later = read_survey(Path(old)), read_survey(Path(new))
+    changes = compare_surveys(earlier, later, options)
+    differences = tuple(name_differences(earlier, later))
     counts = Counter(change.kind for change in changes)
     n = {kind: counts[kind] for kind in _KINDS}
     if json_file is not None:
-        write_json(Path(json_file), {"n": n, "changes": changes, "options": options, "limits": LIMITS})
-    lines = [f"{kind}: {n[kind]}" for kind in _KINDS]
+        told = {"changes": changes, "differences": differences, "options": options, "limits": LIMITS}
+        write_json(Path(json_file), {"n": n, **told})
+    lines = []
+    if differences:
+        lines.append(f"the surveys differ in {', '.join(differences)}: changes may come from that alone")
+    lines += [f"{kind}: {n[kind]}" for kind in _KINDS]
     reasons = Counter(change.reason for change in changes if change.kind == "not comparable")
     lines += [f"  {n_found}: {reason}" for reason, n_found in reasons.most_common()]
-    lines += [_line(change) for change in changes if change.kind in ("new", "grown")]
-    return Compared(lines=(*lines, LIMITS), changes=changes)
+    listed = [change for kind in ("grown", "new") for change in changes if change.kind == kind]
+    lines += [LIMITS, *map(_line, listed[:_SHOWN])]
+    if len(listed) > _SHOWN:
+        where = f"{json_file}" if json_file is not None else f"a file named by {option('--json')}"
+        lines.append(f"  … and {len(listed) - _SHOWN:,} more; {where} holds all")
+    return Compared(lines=tuple(lines), changes=changes, differences=differences)
 
 
 def _line(change: Change) -> str:

@@ -50,7 +50,7 @@ class Measured(Outcome):
     """Outcome of `measure`."""
 
     cracks: tuple[LocatedCrack, ...]
-    """The widest first, as they are printed and written."""
+    """The widest first, those that are surely measured before all others; as printed and written."""
     total: CrackMeasurement | None
     """All cracks together; None where the mask is empty."""
     grades: tuple[Grade | None, ...] = ()
@@ -182,7 +182,7 @@ def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]
     rows = list(zip(found.cracks, grades or (None,) * len(found.cracks), strict=True))
     lines = [_crack_line(crack, grade) for crack, grade in rows[:_SHOWN]]
     if len(rows) > _SHOWN:
-        lines.append(f"… and {len(rows) - _SHOWN} more, none of them wider")
+        lines.append(f"… and {len(rows) - _SHOWN} more, none of them surely wider")
     total = found.total
     length, density = f"{total.length_px:,.0f} px", f"{total.density_px_per_px2:.2g} px/px²"
     if total.scale_mm_per_px is not None:
@@ -203,6 +203,8 @@ def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
     if not found.is_resolved:
         bound = scale * found.smallest_width_px
         text = f"under {bound:.2f} {unit} wide near ({x:.0f}, {y:.0f}), too thin to be told here"
+    elif found.is_vague:
+        text = f"at most {largest + u95:.2f} {unit} wide at ({x:.0f}, {y:.0f}), too uncertain to be told"
     branches = "" if found.n_branches == 1 else f", {found.n_branches} branches"
     text += f"; {length:,.0f} {unit} long, {found.direction_deg:.0f}°{branches}"
     if grade is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from flawmap.errors import PhotoError
 from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, Inspection, Survey, SurveyRow
 from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace_crack
+from flawmap.tools.fill import fill_finding
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
@@ -19,9 +19,6 @@ from flawmap.tools.rle import decode_columns, parse_runs
 from flawmap.tools.scale import ScaleOptions, find_scale, read_lens
 from flawmap.tools.surface import Scale
 
-_Kind = Literal["region", "outline", "runs"]
-"""What a finding's mask is: a classifier's region, in which the crack is traced first; its outline, filled;
-or its runs, to the pixel."""
 _SURFACE_PX = 48
 """Of surface around a finding that measuring may look at."""
 _MOST_PX = 100_000_000
@@ -44,8 +41,8 @@ def measure_findings(
     are read again; one that is too large for that stays unmeasured.
     """
     found = seen.inspection
-    kind: _Kind = "region" if is_coarse else "outline"
-    measured = _measure_some(found, range(len(found.findings)), path, (options, scale, photos), kind)
+    given = (options, scale, photos)
+    measured = _measure_some(found, range(len(found.findings)), path, given, is_coarse=is_coarse)
     return seen if measured is found else replace(seen, inspection=measured)
 
 
@@ -54,7 +51,7 @@ def measure_painted(
 ) -> Inspection:
     """Findings with runs and no measurement, as people paint them, get one where they are cracks."""
     painted = [i for i, one in enumerate(seen.findings) if one.runs is not None and one.measurement is None]
-    return _measure_some(seen, painted, path, (options, scale, photos), "runs")
+    return _measure_some(seen, painted, path, (options, scale, photos), is_coarse=False)
 
 
 def _measure_some(
@@ -62,7 +59,8 @@ def _measure_some(
     which: Sequence[int],
     path: Path,
     given: tuple[MeasureOptions, ScaleOptions, PhotoOptions],
-    kind: _Kind,
+    *,
+    is_coarse: bool,
 ) -> Inspection:
     """`which` findings get a measurement; all stay as they are where the photo cannot be read."""
     options, scale, photos = given
@@ -75,7 +73,7 @@ def _measure_some(
         found_scale = _find_scale(scale, path, rows.size_hw, image)
         # From top to bottom, as rows of large photos can be read.
         for i in sorted(which, key=lambda i: findings[i].box_xyxy[1]):
-            measurement = _measure(findings[i], rows, options, found_scale, kind)
+            measurement = _measure(findings[i], rows, options, found_scale, is_coarse=is_coarse)
             findings[i] = replace(findings[i], measurement=measurement)
     except PhotoError:  # also where it was damaged since it was looked at
         return seen
@@ -154,9 +152,9 @@ def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
 
 
 def _measure(
-    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, kind: _Kind
+    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, *, is_coarse: bool
 ) -> CrackMeasurement | None:
-    """The sizes of one finding; None where it is no crack."""
+    """The sizes of one finding, by its runs where it has some; None where it is no crack."""
     height, width = rows.size_hw
     left, top, right, bottom = (round(value) for value in finding.box_xyxy)
     left, top = max(0, left - _SURFACE_PX), max(0, top - _SURFACE_PX)
@@ -167,12 +165,12 @@ def _measure(
     if not crop.size:
         return None
     grey = to_grey(crop)
-    if kind == "runs":
-        runs = parse_runs(finding.runs or "", (height, width))
+    if finding.runs is not None:
+        runs = parse_runs(finding.runs, (height, width))
         mask = decode_columns(runs, height, left, left + grey.shape[1])[top:bottom]
     else:
-        mask = _fill(finding, (left, top), grey.shape)
-    if kind == "region":
+        mask = fill_finding(finding, grey.shape, corner_xy=(left, top))
+    if is_coarse:
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
@@ -182,19 +180,7 @@ def _measure(
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.
     area_px = round(found.length_px * found.width_mean_px)
-    return replace(found, area_px=area_px) if kind == "region" else found
-
-
-def _fill(finding: Finding, origin_xy: tuple[int, int], size_hw: tuple[int, ...]) -> np.ndarray:
-    """(H, W) bool: the finding's outline filled, in a crop whose first pixel is at `origin_xy`."""
-    from PIL import Image, ImageDraw
-
-    left, top, right, bottom = finding.box_xyxy
-    box = ((left, top), (right - 1, top), (right - 1, bottom - 1), (left, bottom - 1))
-    corners = finding.polygon if len(finding.polygon) >= 3 else box
-    canvas = Image.new("1", (size_hw[1], size_hw[0]))
-    ImageDraw.Draw(canvas).polygon([(x - origin_xy[0], y - origin_xy[1]) for x, y in corners], fill=1)
-    return np.array(canvas)
+    return replace(found, area_px=area_px) if is_coarse else found
 
 
 def _find_scale(

@@ -23,6 +23,7 @@ from flawmap.records import (
     Unreadable,
 )
 from flawmap.stages.predict import PredictionRow, PredictSummary
+from flawmap.stages.report import scale_note
 from flawmap.tools.bootstrap import NO_WIDTH
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted
@@ -344,6 +345,10 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
+    if note := scale_note(survey):
+        lens = f"{option('--focal-mm')} and {option('--sensor-width-mm')}"
+        is_lens = "lens" in note and not all(survey.which_have_scale)
+        lines.append(f"scale: {note}{f'; give {lens}' if is_lens else ''}")
     for row in survey.crowded[:5]:
         n = len(row.inspection.findings)
         lines.append(f"{row.name} has {n:,} findings: the model is probably not made for such photos")

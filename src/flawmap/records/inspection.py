@@ -70,9 +70,21 @@ class CrackMeasurement:
         check(is_scale, "scale_mm_per_px above 0", self.scale_mm_per_px)
 
     @property
-    def width_rank(self) -> tuple[bool, float]:
-        """What cracks are ordered by: those whose width can be told are above all others; mm where known."""
-        return self.is_resolved, self.width_max_px * (self.scale_mm_per_px or 1.0)
+    def is_sure(self) -> bool:
+        """Whether the photo shows the largest width, and its interval is under half of it."""
+        return self.is_resolved and self.width_max_u95_px < self.width_max_px / 2
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether the interval is larger than the largest width itself: only what it lies under is known."""
+        return self.is_resolved and self.width_max_u95_px > self.width_max_px
+
+    @property
+    def width_rank(self) -> tuple[bool, bool, bool, float]:
+        """What cracks are ordered by: the surely measured above all others, then those whose width can be
+        told at all, then those that the photo shows; within these by width, mm where known."""
+        width = self.width_max_px * (self.scale_mm_per_px or 1.0)
+        return self.is_sure, self.is_resolved and not self.is_vague, self.is_resolved, width
 
     def to_mm(self) -> dict[str, float]:
         """The same figures in millimetres, as `length_mm`, `width_max_mm`, …; empty without a scale."""
@@ -162,6 +174,9 @@ class Finding:
     runs: str | None = None
     """Its mask to the pixel, as tools.rle writes that of a whole upright photo; None where the model gives no
     masks, or the region is too large for it. Surveys keep outlines only."""
+    holes: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """Corners of the larger holes in the outline, as those of `polygon`. Pictures leave them out; tables and
+    findings.json do not hold them."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy

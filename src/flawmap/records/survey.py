@@ -142,7 +142,8 @@ class Survey:
         return tuple(sorted(found, key=lambda row: -len(row.inspection.findings)))
 
     def worst_first(self) -> list[tuple[SurveyRow, int]]:
-        """(row, index of the finding in it): by grade, then largest width, score and area."""
+        """(row, index of the finding in it): by grade, then largest width, surely measured ones before all
+        others, score and area."""
         found = [(row, i) for row in self.rows for i in range(len(row.inspection.findings))]
         return sorted(found, key=lambda one: self._badness(one[0].inspection.findings[one[1]]), reverse=True)
 
@@ -153,10 +154,16 @@ class Survey:
             worst.setdefault(numbers[row.name, i], row.inspection.findings[i].severity or "")
         return Counter(worst.values())
 
+    def grade_rank(self, finding: Finding) -> int:
+        """From 1, higher for graver grades; 0 without a grade, or where its width is too vague for one."""
+        is_vague = finding.measurement is not None and finding.measurement.is_vague
+        if is_vague or finding.severity not in self.grades:
+            return 0
+        return self.grades.index(finding.severity) + 1
+
     def _badness(self, finding: Finding) -> tuple[float, ...]:
-        grade = self.grades.index(finding.severity) + 1 if finding.severity in self.grades else 0
-        width = finding.measurement.width_rank if finding.measurement else (False, 0.0)
-        return (grade, *width, finding.score, finding.area_px)
+        width = finding.measurement.width_rank if finding.measurement else (False, False, False, 0.0)
+        return (self.grade_rank(finding), *width, finding.score, finding.area_px)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,8 @@ LIT = 0.5
 """Of the strongest evidence within a window: what is at least as strong belongs to the finding. The same
 half is drawn as a line over the heat of `flawmap explain`."""
 MOST_CORNERS = 400
+MOST_HOLES = 40
+"""Of a finding that are kept, largest first: a net of joints may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def find_regions(
         if area_px < least.least_area_px or score < least.least_score:
             continue
         label = _label(maps, spec, places.finer, (rows, columns), inside)
-        outline = _to_outline(inside, (rows.start, columns.start), places.step_px, size_hw)
-        one = _to_finding(label, score, outline, area_px, size_hw)
+        lines = _to_lines(inside, (rows.start, columns.start), places.step_px, size_hw)
+        one = _to_finding(label, score, lines, area_px, size_hw)
         if foreign is not None:
             one = replace(one, is_foreign=_is_mostly(foreign, places.finer, (rows, columns), inside))
         found.append(one)
@@ -106,8 +108,8 @@ def find_in_mask(
     """Findings of one label, from the top; `least` is a finding's score and its area in pixels."""
     for region in mask.regions(*least):
         inside, corner, step = region.paint(MOST_CELLS * FINER**2)
-        outline = _to_outline(inside, corner, float(step), size_hw)
-        found = _to_finding(label, region.score, outline, region.area_px, size_hw)
+        lines = _to_lines(inside, corner, float(step), size_hw)
+        found = _to_finding(label, region.score, lines, region.area_px, size_hw)
         if step == 1:
             found = replace(found, runs=rle.to_text(rle.encode_crop(inside, corner, size_hw[0])))
         yield found
@@ -122,13 +124,14 @@ def _boxes(labelled: np.ndarray, n: int) -> Iterator[tuple[int, tuple[slice, sli
 
 
 def _to_finding(
-    label: str, score: float, outline: np.ndarray, area_px: int, size_hw: tuple[int, int]
+    label: str, score: float, lines: list[np.ndarray], area_px: int, size_hw: tuple[int, int]
 ) -> Finding:
-    """`outline` (n, 2): every corner of the region, which the box holds; the polygon has fewer."""
-    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
-    polygon = tuple((round(float(x), 1), round(float(y), 1)) for x, y in outline)
+    """`lines`: the outline and those of holes, as _to_lines() gives them."""
+    (left, top), (right, bottom) = lines[0].min(axis=0), lines[0].max(axis=0)
+    polygon, *holes = (tuple((round(float(x), 1), round(float(y), 1)) for x, y in line) for line in lines)
     box = (float(left), float(top), float(right), float(bottom))
-    return Finding(label, score, box, polygon, max(1, min(area_px, size_hw[0] * size_hw[1])))
+    area_px = max(1, min(area_px, size_hw[0] * size_hw[1]))
+    return Finding(label, score, box, polygon, area_px, holes=tuple(holes))
 
 
 def _label(maps: ScoreMaps, spec: ModelSpec, finer: int, box: tuple[slice, slice], inside: np.ndarray) -> str:
@@ -148,22 +151,30 @@ def _cells(finer: int, box: tuple[slice, slice], inside: np.ndarray) -> tuple[np
     return tuple((one + side.start) // finer for one, side in zip(np.nonzero(inside), box, strict=True))
 
 
-def _to_outline(
+def _to_lines(
     inside: np.ndarray, corner: tuple[int, int], step_px: float, size_hw: tuple[int, int]
-) -> np.ndarray:
-    """(n, 2) x, y in pixels of the photo: the region's outer line; of parts that touch by corners, the
-    largest's."""
+) -> list[np.ndarray]:
+    """(n, 2) x, y in pixels of the photo: the region's outer line, then those of its larger holes; of parts
+    that touch by corners, the largest's."""
+    outer, *holes = max(trace_outlines(rle.encode(inside), inside.shape), key=lambda rings: len(rings[0]))
+    longest = sorted(holes, key=len, reverse=True)[:MOST_HOLES]
+    # A hole of a pixel or two is noise in the mask, and no place that anybody looks for.
+    rings = [_simplify(outer), *(_simplify(hole) for hole in longest if np.ptp(hole, axis=0).min() > 2)]
+    size_wh = np.array(size_hw[::-1], float)
+    return [np.clip((ring + np.array(corner[::-1], float)) * step_px, 0, size_wh) for ring in rings]
+
+
+def _simplify(closed: Sequence[Sequence[float]]) -> np.ndarray:
+    """(n, 2): the corners of a closed line, the last of which is the first; at most MOST_CORNERS of them."""
     from skimage.measure import approximate_polygon
 
-    rings = [polygon[0] for polygon in trace_outlines(rle.encode(inside), inside.shape)]
-    ring = np.array(max(rings, key=len), float)
+    ring = np.array(closed, float)
     tolerance = 0.75
     line = approximate_polygon(ring, tolerance)
     while len(line) > MOST_CORNERS:
         tolerance *= 2
         line = approximate_polygon(ring, tolerance)
-    line = (line[:-1] if len(line) > 4 else ring[:-1]) + np.array(corner[::-1], float)
-    return np.clip(line * step_px, 0, np.array(size_hw[::-1], float))
+    return line[:-1] if len(line) > 4 else ring[:-1]
 
 
 def _divide(cells: np.ndarray, finer: int) -> np.ndarray:

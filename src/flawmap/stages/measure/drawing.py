@@ -71,6 +71,8 @@ def _width_text(crack: LocatedCrack) -> str:
     unit, factor = ("px", 1.0) if scale is None else ("mm", scale)
     if not found.is_resolved:
         return f"under {factor * found.smallest_width_px:.2f} {unit}"
+    if found.is_vague:
+        return f"at most {factor * (found.width_max_px + found.width_max_u95_px):.2f} {unit}"
     return f"{factor * found.width_max_px:.2f} ± {factor * found.width_max_u95_px:.2f} {unit}"
 
 

@@ -7,9 +7,9 @@ from typing import get_args
 
 from flawmap.records import CROWDED, CrackMeasurement, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
-from flawmap.stages.report.survey_words import length_text, not_judged
+from flawmap.stages.report.survey_words import length_text, not_judged, scale_note
 from flawmap.stages.report.verdict import interval_of
-from flawmap.stages.report.wording import count, is_number, listed, percent, plural
+from flawmap.stages.report.wording import capital, count, is_number, listed, percent, plural
 
 
 def caveats(facts: SurveyFacts) -> list[dict[str, str]]:
@@ -139,9 +139,13 @@ def _sizes(survey: Survey) -> list[dict[str, str]]:
     text += f"{thin} is given. " if n_thin else "Every measured crack is wider. "
     text += "± is a 95 % interval of the measurement in the photo."
     found.append({"level": "warn" if n_thin else "", "title": "Widths", "text": text})
-    if any(one.scale_mm_per_px is None for one in sizes):
+    unscaled = [one for one in sizes if one.scale_mm_per_px is None]
+    if unscaled:
         text = "Sizes without a scale are in pixels of the photo and say nothing about millimetres."
-        found.append({"level": "warn", "title": "No scale", "text": text})
+        if note := scale_note(survey):
+            text = f"{capital(note)}. {text}"
+        title = "No scale" if len(unscaled) == len(sizes) else "Not all sizes have a scale"
+        found.append({"level": "warn", "title": title, "text": text})
     if survey.grades:
         text = " ".join(filter(None, (_grade_limits(survey), survey.grading_note)))
         found.append({"level": "warn", "title": "Grades", "text": text})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.records import Finding, Survey, SurveyRow
+from flawmap.records import Survey, SurveyRow
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.facts import ReportOptions
 from flawmap.stages.report.pictures import Picture, to_picture
@@ -121,13 +121,13 @@ def _picture(content: bytes | None, side_px: int, allowance: int) -> Picture | N
 def photo_rows(facts: SurveyFacts) -> list[dict[str, Any]]:
     """A row per photo with findings, that with the worst one first."""
     rows = {row.name: row for row, _ in facts.survey.worst_first()}
-    return [_photo_row(row, facts.survey.grades) for row in rows.values()]
+    return [_photo_row(row, facts.survey) for row in rows.values()]
 
 
-def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
+def _photo_row(row: SurveyRow, survey: Survey) -> dict[str, Any]:
     findings = row.inspection.findings
     # Of several of the worst grade, one whose grade is certain.
-    worst = max(findings, key=lambda one: (_rank(one, grades), one.severity_is_certain is True))
+    worst = max(findings, key=lambda one: (survey.grade_rank(one), one.severity_is_certain is True))
     sizes = [finding.measurement for finding in findings if finding.measurement is not None]
     widest = max(sizes, key=lambda one: one.width_rank, default=None)
     return {
@@ -138,10 +138,6 @@ def _photo_row(row: SurveyRow, grades: tuple[str, ...]) -> dict[str, Any]:
         "width": "–" if widest is None else words.width_text(widest),
         "score": words.score_text(max(finding.score for finding in findings)),
     }
-
-
-def _rank(finding: Finding, grades: tuple[str, ...]) -> int:
-    return grades.index(finding.severity) if finding.severity in grades else -1
 
 
 def _span(survey: Survey) -> str:

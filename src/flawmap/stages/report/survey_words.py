@@ -45,7 +45,7 @@ def summary_sentence(survey: Survey) -> str:
 def widest_sentence(survey: Survey) -> str:
     """The widest finding with its interval and grade; "" where none was measured.
 
-    A width whose interval reaches half of it does not lead where a surer one is there; it is named after it.
+    One that is not surely measured does not lead where a surer one is there; it is named after it.
     """
     measured = [
         (row.name, finding, finding.measurement)
@@ -55,11 +55,9 @@ def widest_sentence(survey: Survey) -> str:
     ]
     if not measured:
         return ""
-    sure = [
-        one for one in measured if one[2].is_resolved and one[2].width_max_u95_px < one[2].width_max_px / 2
-    ]
-    widest = max(measured, key=lambda one: one[2].width_rank)
-    name, finding, sizes = lead = max(sure or measured, key=lambda one: one[2].width_rank)
+    name, finding, sizes = lead = max(measured, key=lambda one: one[2].width_rank)
+    # Whatever is not resolved has the last value, the width, but no claim to it.
+    widest = max(measured, key=lambda one: one[2].width_rank[2:])
     grade = f", graded “{grade_text(finding)}”" if finding.severity else ""
     if lead is widest:
         return f"The widest finding measures {width_text(sizes)}{grade}, on {name}."
@@ -179,10 +177,14 @@ def _sizes_of(finding: Finding) -> list[tuple[str, str]]:
 
 
 def width_text(sizes: CrackMeasurement) -> str:
-    """The largest width with its interval; of a crack too thin for the photo, what it lies under."""
+    """The largest width with its interval; what it lies under, where the crack is too thin for the photo or
+    the interval is larger than the width."""
     scale = sizes.scale_mm_per_px
     if not sizes.is_resolved:
         return f"under {length_text(sizes.smallest_width_px, scale)} (too thin for this photo)"
+    if sizes.is_vague:
+        most = length_text(sizes.width_max_px + sizes.width_max_u95_px, scale)
+        return f"at most {most} (too uncertain to be told)"
     unit, factor, digits = ("px", 1.0, 1) if scale is None else ("mm", scale, 2)
     width, half = sizes.width_max_px * factor, sizes.width_max_u95_px * factor
     digits = 1 if half >= 1 else digits
@@ -220,10 +222,34 @@ def meta_rows(survey: Survey) -> list[tuple[str, str]]:
     used = _scale_words(survey.options.get("scale") or {})
     if kept := _scale_words(survey.options.get("kept_scale") or {}):
         used = f"{kept}; elsewhere {used}"
+    if used and (note := scale_note(survey)):
+        used = f"{used}; {note}"
     if told["scale"] and used:
         told["sizes by"] = used
     told["scale"] = told["scale"] or used
     return [(key, words) for key, words in told.items() if words]
+
+
+def scale_note(survey: Survey) -> str:
+    """On how many photos the scale that was to be read off them was found; "" where none was asked for, or
+    nothing was measured."""
+    asked = survey.options.get("scale") or {}
+    if not (asked.get("marker_mm") or asked.get("distance_m")):
+        return ""
+    measured = [
+        [one.measurement for one in row.inspection.findings if one.measurement is not None]
+        for row in survey.rows
+    ]
+    has_scale = [all(one.scale_mm_per_px is not None for one in sizes) for sizes in measured if sizes]
+    if not has_scale:
+        return ""
+    n, n_found = len(has_scale), sum(has_scale)
+    found = count(n_found) if n_found else "none"
+    what = "the marker was found in" if asked.get("marker_mm") else "the lens is known of"
+    text = f"{what} {found} of {plural(n, 'photo')} with sizes"
+    if n_found == n:
+        return text
+    return f"{text}; {'the sizes on the others' if n_found else 'their sizes'} are in pixels"
 
 
 def _scale_words(scale: Mapping[str, Any]) -> str:

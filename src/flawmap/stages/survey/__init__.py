@@ -4,7 +4,7 @@ The journal holds what is finished; the same command given again does only what 
 does not depend on the number of threads, on the order, or on how often it was stopped.
 """
 
-from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, compare_surveys
+from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, compare_surveys, name_differences
 from flawmap.stages.survey.drawing import draw_findings
 from flawmap.stages.survey.earlier import read_survey
 from flawmap.stages.survey.journal import JOURNAL, Journal
@@ -41,6 +41,7 @@ __all__ = [
     "find_overlaps",
     "find_same",
     "from_finding",
+    "name_differences",
     "name_parts",
     "read_survey",
     "run_survey",

@@ -19,6 +19,7 @@ from flawmap.stages.survey.aligning import Alignment, align_photos
 from flawmap.stages.survey.earlier import EarlierSurvey
 from flawmap.stages.survey.outlines import distance_m, fill_outline, to_shares
 from flawmap.tools.options import Options
+from flawmap.tools.plain import different_options
 
 Kind = Literal["new", "grown", "unchanged", "not found again", "not comparable"]
 LIMITS = (
@@ -91,6 +92,17 @@ def compare_surveys(old: EarlierSurvey, new: EarlierSurvey, options: CompareOpti
         if name not in paired:
             changes += _alone(name, photo["findings"], "old", "no later photo of this place was found")
     return tuple(changes)
+
+
+def name_differences(old: EarlierSurvey, new: EarlierSurvey) -> list[str]:
+    """In what the surveys were made with: the model, limits and scales. Changes may come from these alone."""
+    models = [
+        f"{one.model.get('name', '')}, digest {str(one.model.get('digest', ''))[:16]}" for one in (old, new)
+    ]
+    is_same = old.model.get("digest") == new.model.get("digest")
+    return ([] if is_same else [f"model ({models[0]}; now {models[1]})"]) + different_options(
+        old.options, new.options
+    )
 
 
 def _find_pair(

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from flawmap.records import Finding
+from flawmap.tools.fill import Point, fill_finding, outline_of
 
 _LINE, _DARK = (240, 228, 66), (20, 24, 30)
 _SMALL = 14
@@ -18,7 +19,8 @@ _MOST_COVERED, _ALWAYS_NUMBERED = 0.025, 10
 _N_PLACES = 16
 """Corners of an outline at which a number is tried."""
 
-Point = tuple[float, float]
+_HATCH, _EVERY = 0.35, 4
+"""How much of the line's colour the inside of a broad finding gets, on one line's width in so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ def draw_findings(
     text_px: int | None = None,
 ) -> DrawnFindings:
     """Every finding gets a line around it, which leaves the flaw itself bare, thinner around small ones.
+    Broad findings are hatched, faintly, so that their inside can be told from what lies around it.
 
     Numbers stand where the outlines begin, those of the largest findings first: none covers a flaw or another
     number, and together they leave the photo to be seen. `image` is (h, w, 3) uint8 RGB, `scale` its pixels
@@ -63,9 +66,13 @@ def draw_findings(
     line = max(2, round(max(image.shape[:2]) / 500))
     large, small = _Pen(2, line), _Pen(1, max(1, line // 2))
     is_small = [max(np.ptp(np.array(outline), axis=0)) < _SMALL * line for outline in outlines]
-    thick = [outline for outline, thin in zip(outlines, is_small, strict=True) if not thin]
-    thin = [outline for outline, thin in zip(outlines, is_small, strict=True) if thin]
-    drawn, taken = _draw_lines(image, ((thick, large), (thin, small)))
+    insides = [
+        _fill(
+            [one for one, is_thin in zip(findings, is_small, strict=True) if is_thin == wanted], image, scale
+        )
+        for wanted in (False, True)
+    ]
+    drawn, taken = _draw_lines(_hatch(image, insides[0], line), zip(insides, (large, small), strict=True))
     order = sorted(range(len(findings)), key=lambda i: (i != first, -findings[i].area_px, i))
     numbers = _Numbers(drawn, taken, text_px or max(13, 7 * line))
     for i in order:
@@ -76,30 +83,35 @@ def draw_findings(
 def draw_one(image: np.ndarray, finding: Finding, corner_xy: tuple[int, int]) -> np.ndarray:
     """A close-up, (h, w, 3) uint8 RGB at full size, with a thin line around the finding that leaves it bare.
     `corner_xy` is where the close-up begins in the photo."""
-    outline = [(x - corner_xy[0], y - corner_xy[1]) for x, y in outline_of(finding)]
-    return _draw_lines(image, (([outline], _Pen(3, 2)),))[0]
+    inside = fill_finding(finding, image.shape[:2], corner_xy=corner_xy)
+    return _draw_lines(image, ((inside, _Pen(3, 2)),))[0]
 
 
-def outline_of(finding: Finding) -> list[Point]:
-    """The polygon, or the box of a finding that has none; (x, y) in pixels of the photo."""
-    left, top, right, bottom = finding.box_xyxy
-    box = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return list(finding.polygon) if len(finding.polygon) >= 3 else box
+def _hatch(image: np.ndarray, inside: np.ndarray, line: int) -> np.ndarray:
+    """A copy with faint slanting lines where the inside, (h, w) bool, is broad; cracks stay bare."""
+    from scipy.ndimage import minimum_filter
+
+    deep = minimum_filter(inside, 4 * line + 1, mode="constant")
+    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
+    lines = deep & ((rows + columns) // line % _EVERY == 0)
+    hatched = image.copy()
+    hatched[lines] = ((1 - _HATCH) * image[lines] + _HATCH * np.array(_LINE)).round().astype(np.uint8)
+    return hatched
 
 
 def _draw_lines(
-    image: np.ndarray, groups: Iterable[tuple[Sequence[Sequence[Point]], _Pen]]
+    image: np.ndarray, groups: Iterable[tuple[np.ndarray, _Pen]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A copy with a line around every outline, and (h, w) bool: the flaws with their lines."""
+    """A copy with a line around everything inside, (h, w) bool, and (h, w) bool: the flaws with their
+    lines."""
     from scipy.ndimage import maximum_filter
 
     size_hw = image.shape[:2]
     flaws, bright, dark = (np.zeros(size_hw, bool) for _ in range(3))
-    for outlines, pen in groups:
-        if outlines:
-            inside = _fill(outlines, size_hw)
+    for inside, pen in groups:
+        if inside.any():
             reaches = (pen.bare, pen.bare + pen.bright, pen.reach)
-            grown = [maximum_filter(inside, 2 * reach + 1).astype(bool) for reach in reaches]
+            grown = [maximum_filter(inside, 2 * reach + 1) for reach in reaches]
             flaws |= grown[0]
             bright |= grown[1]
             dark |= grown[2]
@@ -109,15 +121,17 @@ def _draw_lines(
     return drawn, dark
 
 
-def _fill(outlines: Iterable[Sequence[Point]], size_hw: tuple[int, ...]) -> np.ndarray:
-    """(h, w) uint8: 1 within any outline, and a pixel wide at least."""
-    from PIL import Image, ImageDraw
-
-    canvas = Image.new("L", (size_hw[1], size_hw[0]))
-    draw = ImageDraw.Draw(canvas)
-    for outline in outlines:
-        draw.polygon(outline, fill=1, outline=1)
-    return np.asarray(canvas)
+def _fill(findings: Iterable[Finding], image: np.ndarray, scale: float) -> np.ndarray:
+    """(h, w) bool: within any of the findings."""
+    inside = np.zeros(image.shape[:2], bool)
+    for one in findings:
+        # Each on its own box, as there may be thousands.
+        left, top, right, bottom = (value * scale for value in one.box_xyxy)
+        x, y = max(0, int(left) - 1), max(0, int(top) - 1)
+        place = inside[y : int(bottom) + 2, x : int(right) + 2]
+        if place.size:
+            place |= fill_finding(one, place.shape, scale, (x / scale, y / scale))
+    return inside
 
 
 class _Numbers:

@@ -25,6 +25,10 @@ class EarlierSurvey:
     """By name, as in findings.json."""
     is_coarse: bool
     """Whether the outlines are a classifier's, which may mark now more, now less of one crack."""
+    model: dict[str, Any]
+    """Which one looked."""
+    options: dict[str, Any]
+    """All that decided the findings: limits, scales."""
 
     def picture(self, name: str) -> np.ndarray | None:
         """(h, w, 3) uint8 RGB: the photo as the journal keeps it, else as it lies where it lay; None where
@@ -57,7 +61,8 @@ def read_survey(folder: Path) -> EarlierSurvey:
         with (folder / "findings.json").open(encoding="utf-8") as file:
             document = json.load(file)
         photos = {photo["name"]: photo for photo in document["photos"]}
-        is_coarse = document["model"]["task"] in ("classification", "multilabel")
+        model, options = dict(document["model"]), dict(document["options"])
+        is_coarse = model["task"] in ("classification", "multilabel")
     except FileNotFoundError as error:
         raise OptionError(
             f"{folder} holds no finished survey: there is no findings.json. Give the folder that "
@@ -65,4 +70,4 @@ def read_survey(folder: Path) -> EarlierSurvey:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OptionError(f"{folder / 'findings.json'} cannot be read as a survey ({error})") from error
-    return EarlierSurvey(folder, photos, is_coarse)
+    return EarlierSurvey(folder, photos, is_coarse, model, options)

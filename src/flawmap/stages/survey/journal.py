@@ -197,6 +197,7 @@ def _to_finding(values: Mapping[str, Any]) -> Finding:
         "box_xyxy": tuple(values["box_xyxy"]),
         "polygon": tuple(map(tuple, values["polygon"])),
         "measurement": None if measured is None else CrackMeasurement(**measured),
+        "holes": tuple(tuple(map(tuple, hole)) for hole in values.get("holes", ())),
     }
     return Finding(**{**values, **exact})
 

@@ -14,6 +14,7 @@ from flawmap.stages.audit import AuditOptions
 from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.tools.bundle import write_bundle
 from flawmap.tools.photos import read_photo
+from flawmap.tools.words import counted
 
 N_PHOTOS = 24
 
@@ -100,7 +101,7 @@ def test_new_photos_are_a_source_each_while_most_are_known(
         Image.fromarray(tiny.make_photo(500 + i)).save(photos / "good" / f"new{i}.png")
     n, note = found(run, photos)
     assert n == n_sources
-    assert ("not known" if n is None else f"{n_new:,} photos that it does not list") in note
+    assert ("not known" if n is None else f"{counted(n_new, 'photo')} that it does not list") in note
 
 
 def test_only_the_evaluated_photos_have_to_be_known(run: Path, photos: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from flawmap.pipeline.texts import evaluation_lines
+from flawmap.pipeline.texts import evaluation_lines, split_line
+from flawmap.tools.words import counted
 from report_facts import make_facts
 
 
@@ -20,3 +21,12 @@ def test_no_interval_is_printed_where_no_error_was_met(tmp_path: Path) -> None:
     shown = {line.split("  ")[1].strip(): line for line in lines[1:]}
     assert "1.000  no error met, so no interval" in shown["macro F1"] and "[" not in shown["macro F1"]
     assert "1.000  [0.900, 1.000]" in shown["accuracy"]
+
+
+def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
+    assert counted(1, "photo") == "1 photo" and counted(1200, "photo") == "1,200 photos"
+    assert counted(2, "box", "boxes") == "2 boxes" and counted(0, "label") == "0 labels"
+    facts = make_facts(tmp_path, "two classes", 9)
+    assert "train 3 (1 source)" in split_line(facts.split)
+    one = replace(facts.test, metrics=facts.test.metrics | {"n": 1, "claims": []})
+    assert evaluation_lines(one, "test", "here")[0] == "test: 1 photo here"

@@ -196,7 +196,7 @@ def test_a_refused_run_leaves_nothing(cache: Path, tmp_path: Path) -> None:
 
 def test_a_sample_is_drawn_by_name(tmp_path: Path) -> None:
     told = flawmap.draw_sample(tmp_path, n_photos=1, seed=4)
-    assert told[0].startswith("8 tiles of 1 photos") and told[0].endswith(f"{tmp_path / 'photos'}")
+    assert told[0].startswith("8 tiles of 1 photo ") and told[0].endswith(f"{tmp_path / 'photos'}")
     assert len(list((tmp_path / "photos").rglob("*.jpg"))) == 8
 
 
@@ -216,7 +216,7 @@ def test_similar_asks_for_photos_not_for_labels(tmp_path: Path, sample: Path) ->
     with pytest.raises(DatasetError, match="photo"):
         flawmap.similar(photo, tmp_path)
     (tmp_path / "a.jpg").write_text("notes")
-    with pytest.raises(DatasetError, match=r"none of 1 photo\(s\) .*: a.jpg: not a photo: text"):
+    with pytest.raises(DatasetError, match=r"none of 1 photo could be read.*: a.jpg: not a photo: text"):
         flawmap.similar(photo, tmp_path)
 
 

@@ -38,7 +38,7 @@ def test_no_number_of_photos_carries_a_rate_that_is_not_there() -> None:
 def test_without_photos_nothing_is_claimed() -> None:
     claim = make_claim("false alarms", 0.05, 0, 0)
     assert not claim.supported and claim.upper95 == 1.0 and claim.n_needed == 59
-    assert "no good photos" in claim.text
+    assert "no good photo here" in claim.text
 
 
 @pytest.mark.parametrize("observed", [0.0, 0.003, 0.008])

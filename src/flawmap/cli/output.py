@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from flawmap.tools.words import counted
+
 if TYPE_CHECKING:
     from flawmap import RunOptions
     from flawmap.pipeline.using import Outcome
@@ -128,7 +130,8 @@ def finish(result: Outcome, *written: Path | None) -> None:
         print(line)
     if not result.left_out:
         return
-    print(f"{len(result.left_out)} photo(s) were left out:", file=sys.stderr)
+    n = len(result.left_out)
+    print(f"{counted(n, 'photo')} {'was' if n == 1 else 'were'} left out:", file=sys.stderr)
     for item in result.left_out:
         print(f"  {item.path}: {item.reason}", file=sys.stderr)
     raise typer.Exit(1)

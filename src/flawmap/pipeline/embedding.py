@@ -14,6 +14,7 @@ from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Dataset, Embeddings, Progress, no_progress
 from flawmap.tools.files import check_files, write_file
+from flawmap.tools.words import counted
 
 _SUFFIXES = (".npz", ".parquet")
 
@@ -52,7 +53,7 @@ def embed(
     embeddings = embed_photos(found.photos, entry, options.embed, progress)
     write_embeddings(found, embeddings, Path(out))
     n_new = embeddings.n_computed
-    line = f"{len(found):,} photos through {embeddings.backbone_id}, {n_new:,} of them anew: {out}"
+    line = f"{counted(len(found), 'photo')} through {embeddings.backbone_id}, {n_new:,} of them anew: {out}"
     return Embedded(lines=(line,), left_out=found.unreadable, dataset=found, embeddings=embeddings)
 
 

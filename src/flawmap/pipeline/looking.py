@@ -27,6 +27,7 @@ from flawmap.pipeline.using import Outcome
 from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
 from flawmap.tools.files import check_files, check_folder, write_file
 from flawmap.tools.photos import find_photos, read_photos
+from flawmap.tools.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +218,7 @@ def draw_sample(
     given = {key: value for key, value in asked.items() if value is not None}
     drawn = draw(Path(out), SampleOptions(overwrite=overwrite, **given), progress)
     return (
-        f"{drawn.n_tiles:,} tiles of {drawn.n_photos:,} photos "
+        f"{counted(drawn.n_tiles, 'tile')} of {counted(drawn.n_photos, 'photo')} "
         f"({drawn.n_positive:,} flawed, {drawn.n_negative:,} good): {drawn.photos_folder}",
         f"the photos that they were cut from, whole, to inspect: {Path(out) / 'site'}",
         f"what is true of them (masks, widths, sources): {drawn.truth_folder}",
@@ -265,7 +266,7 @@ def convert(
     write_converted(read, Path(out), to, overwrite=overwrite, progress=progress)
     flawed = int(read.is_flawed.sum())
     labels = ", ".join(read.labels)
-    line = f"{len(read):,} photos ({flawed:,} flawed: {labels}) from {read.layout} to {to}: {out}"
+    line = f"{counted(len(read), 'photo')} ({flawed:,} flawed: {labels}) from {read.layout} to {to}: {out}"
     return Outcome(lines=(line,), left_out=read.unreadable)
 
 

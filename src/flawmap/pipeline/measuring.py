@@ -31,6 +31,7 @@ from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
 from flawmap.tools.scale import ScaleOptions, find_scale
 from flawmap.tools.surface import check_scale
+from flawmap.tools.words import counted
 
 _SHOWN = 10
 """Cracks that are printed; the file holds all."""
@@ -222,7 +223,8 @@ def _limits(found: MeasuredCracks, table: tuple[GradingTable, Exposure | None] |
             )
         said.append("± is a 95 % half-interval; a width says nothing of what caused a crack")
     if found.n_specks:
-        said.append(f"{found.n_specks} specks of the mask were too small to be cracks")
+        specks = counted(found.n_specks, "speck")
+        said.append(f"{specks} of the mask left out, too small to be a crack")
     if table is not None:
         said.append(f"{table[0].title}. {table[0].limits}")
     return said

@@ -28,6 +28,7 @@ from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import embed
 from flawmap.stages.rank import rank
 from flawmap.stages.split import split
+from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry, Limits, bundled_entries, default_entries
 
 
@@ -98,7 +99,7 @@ def require_readable(path: Path, photos: Sequence[Photo], unreadable: Sequence[U
     """Raise DatasetError where no photo of a folder could be read."""
     if not photos:
         first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
-        raise DatasetError(f"{path}: none of {len(unreadable)} photo(s) could be read{first}")
+        raise DatasetError(f"{path}: none of {counted(len(unreadable), 'photo')} could be read{first}")
 
 
 def audit_entry() -> BackboneEntry:

@@ -11,6 +11,7 @@ from flawmap.records import Dataset
 from flawmap.stages.audit import AuditOptions, given_groups
 from flawmap.stages.split import TRAINED_ON, read_splits
 from flawmap.tools.bundle import Bundle
+from flawmap.tools.words import counted
 
 
 def find_groups(
@@ -32,7 +33,8 @@ def find_groups(
         return None, ""
     origin = "from the run's splits.csv"
     if n_known < len(rows):
-        origin += f"; {len(rows) - n_known:,} photos that it does not list count as a source each"
+        others = counted(len(rows) - n_known, "photo")
+        origin += f"; {others} that it does not list, each counted as a source"
     names = [photo.name for photo in dataset.photos]
     return tuple(group or f"photo {name}" for group, name in zip(groups, names, strict=True)), origin
 

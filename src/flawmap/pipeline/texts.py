@@ -25,6 +25,7 @@ from flawmap.records import (
 from flawmap.stages.predict import PredictionRow, PredictSummary
 from flawmap.tools.bootstrap import NO_WIDTH
 from flawmap.tools.bundle import Bundle
+from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def evaluation_lines(evaluation: Evaluation, title: str, origin: str) -> tuple[s
         ("escape rate", "escape_rate"),
         ("overkill rate", "overkill_rate"),
     ]
-    lines = [f"{title}: {m['n']:,} photos {origin}"]
+    lines = [f"{title}: {counted(m['n'], 'photo')} {origin}"]
     for title, key in rows:
         if m.get(key) is not None:
             trivial = m["trivial"].get(key)
@@ -84,7 +85,7 @@ def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -
     """The main figures of masks with their intervals, the ceiling named so, and every note."""
     m = evaluation.metrics
     tolerant = (f"F1 within {m['tolerance_px']:g} px", "f1_tolerant")
-    lines = [f"{title}: {m['n']:,} photos {origin}, {m['n_with_flaw']:,} with a flaw"]
+    lines = [f"{title}: {counted(m['n'], 'photo')} {origin}, {m['n_with_flaw']:,} with a flaw"]
     empty = {"severstal_score": m.get("severstal_score_empty")}
     for name, key in (tolerant, *_MASK_FIGURES):
         if m.get(key) is not None:
@@ -96,7 +97,7 @@ def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -
     for label, figures in m["per_class"].items() if len(m["per_class"]) > 1 else ():
         dice = figures["flaw_dice"]
         said = "no photo shows it" if dice is None else f"flaw Dice {dice:.3f}"
-        lines.append(f"  {label}: {said} ({figures['n_photos_with']:,} photos)")
+        lines.append(f"  {label}: {said} ({counted(figures['n_photos_with'], 'photo')})")
     lines += [f"  note: {note}" for note in m.get("notes", ())]
     return tuple(lines)
 
@@ -136,7 +137,7 @@ def mask_training_lines(
         f"{_refit_words(model)}",
         *mask_evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {changed:.1g} of the pixels change sides against the "
-        f"network, on {agreement['n_photos']} photos)",
+        f"network, on {counted(agreement['n_photos'], 'photo')})",
         f"report: {run / 'report.html'}",
     )
 
@@ -166,7 +167,7 @@ def prediction_summary_lines(summary: PredictSummary, out: Path | str) -> tuple[
     if summary.errors:
         counts.append(f"{len(summary.errors):,} not readable")
     review = "" if summary.n_review is None else f"; {summary.n_review:,} for a person to look at"
-    head = f"{summary.n_photos:,} photos: {', '.join(counts)}{review}"
+    head = f"{counted(summary.n_photos, 'photo')}: {', '.join(counts)}{review}"
     return (head, f"wrote {out}")
 
 
@@ -175,18 +176,18 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
     good = ", ".join(dataset.good_labels) or "none"
     lines = [
-        f"{len(dataset):,} photos in {dataset.root} ({counts}); good: {good}; {dataset.layout}",
-        f"  {len(set(audit.groups)):,} sources ({audit.group_origin})",
+        f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); good: {good}; {dataset.layout}",
+        f"  {counted(len(set(audit.groups)), 'source')} ({audit.group_origin})",
     ]
     problems = [
-        (len(dataset.unreadable), "file(s) that cannot be read"),
-        (len(audit.exact_duplicates), "set(s) of exact duplicates"),
-        (len(audit.conflicting_duplicates), "set(s) of duplicates with conflicting labels"),
-        (len(audit.near_duplicates), "pair(s) of near duplicates"),
-        (len(audit.leaks), "photo(s) that stand in two given parts"),
-        (len(audit.label_suspects), "label(s) to look at again"),
+        (len(dataset.unreadable), "file", "that cannot be read"),
+        (len(audit.exact_duplicates), "set", "of exact duplicates"),
+        (len(audit.conflicting_duplicates), "set", "of duplicates with conflicting labels"),
+        (len(audit.near_duplicates), "pair", "of near duplicates"),
+        (len(audit.leaks), "photo", "in two given parts"),
+        (len(audit.label_suspects), "label", "to look at again"),
     ]
-    found = [f"{n:,} {what}" for n, what in problems if n]
+    found = [f"{counted(n, what)} {more}" for n, what, more in problems if n]
     lines.append("  " + ("; ".join(found) if found else "no problems found"))
     return tuple(lines)
 
@@ -196,7 +197,7 @@ def split_line(split: Split) -> str:
     parts = []
     for name, rows in (("train", split.train), ("validation", split.validation), ("test", split.test)):
         n_groups = len({split.groups[row] for row in rows})
-        parts.append(f"{name} {len(rows):,} ({n_groups:,} sources)")
+        parts.append(f"{name} {len(rows):,} ({counted(n_groups, 'source')})")
     left_out = f"; {len(split.left_out):,} left out of training" if len(split.left_out) else ""
     return f"  split: {', '.join(parts)}{left_out}"
 
@@ -287,7 +288,8 @@ def training_lines(
 def agreement_text(spec: ModelSpec) -> str:
     """What the export check found."""
     found = spec.agreement
-    return f"largest difference from the network {found['max_difference']:.1g} on {found['n_photos']} photos"
+    photos = counted(found["n_photos"], "photo")
+    return f"largest difference from the network {found['max_difference']:.1g} on {photos}"
 
 
 def entry_record(entry: BackboneEntry) -> dict[str, Any]:
@@ -332,13 +334,12 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     """What `inspect` prints: how much was found, what was not judged, where the reports lie."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
     unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
-    photos = "1 photo" if len(survey.rows) == 1 else f"{len(survey.rows):,} photos"
-    same = f", {survey.n_flaws} flaws" if survey.n_flaws < survey.n_findings else ""
+    photos = counted(len(survey.rows), "photo")
+    same = f", {counted(survey.n_flaws, 'flaw')}" if survey.n_flaws < survey.n_findings else ""
     lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all{same}){unread}"]
     if survey.overlaps is not None and survey.overlaps.n_pairs:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
-        pairs = "1 pair" if compared == 1 else f"{compared:,} pairs"
-        lines.append(f"{matched} of {pairs} of neighbouring photos could be matched")
+        lines.append(f"{matched} of {counted(compared, 'pair')} of neighbouring photos could be matched")
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
         lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]

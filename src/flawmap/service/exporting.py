@@ -26,6 +26,7 @@ from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions, read_pixels
 from flawmap.tools.rle import decode, parse_runs
 from flawmap.tools.tiles import lay_tiles
+from flawmap.tools.words import counted
 
 _MOST_TILES = 24
 """Of one finding, and of the good parts of one photo."""
@@ -100,7 +101,8 @@ def export(
         write_file(out / "manifest.csv", _table(rows, "label" if read.model["good_labels"] else "labels"))
     write_file(out / "reviews.jsonl", "".join(f"{line}\n" for line in read.reviews))
     told = ", ".join(f"{n:,} {label or 'good'}" for label, n in sorted(counts.items()))
-    line = f"{len(read.reviews):,} reviews of {len(truths):,} photos → {kind} in {out}: {told or 'nothing'}"
+    given = f"{counted(len(read.reviews), 'review')} of {counted(len(truths), 'photo')}"
+    line = f"{given} → {kind} in {out}: {told or 'nothing'}"
     return Outcome(lines=(line,), left_out=tuple(left_out))
 
 

@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 from flawmap.service.database import FoundFlaw, Job, JobPhoto, now
 from flawmap.service.shapes_quality import Estimate, Rate
 from flawmap.service.tables import Sample, SampleAnswer, SamplePhoto
+from flawmap.tools.words import counted
 
 LEAST = 20
 """Answers under which a rate is said to rest on too few: its interval is then 0.3 wide or more."""
@@ -104,8 +105,8 @@ def _notes(sample: Sample, n_drawn: int, n_answered: int, n_unclear: int) -> lis
     if n_answered < n_drawn:
         notes.append(f"{n_drawn - n_answered:,} of {n_drawn:,} drawn photos are not answered yet")
     if sample.n_not_judged:
-        notes.append(f"{sample.n_not_judged:,} photos that could not be judged were not drawn")
+        notes.append(f"not drawn: {counted(sample.n_not_judged, 'photo')} that could not be judged")
     if n_unclear:
-        notes.append(f"{n_unclear:,} photos that people could not tell are left out of every rate")
+        notes.append(f"left out of every rate: {counted(n_unclear, 'photo')} that people could not tell")
     notes.append(f"a rate that rests on fewer than {LEAST} photos is marked: too few to rely on")
     return notes

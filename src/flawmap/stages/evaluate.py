@@ -32,6 +32,7 @@ from flawmap.tools.files import write_json
 from flawmap.tools.options import Options
 from flawmap.tools.plain import to_plain
 from flawmap.tools.thresholds import best_threshold, calibrated_threshold, fit_temperature, review_band
+from flawmap.tools.words import counted
 
 _CURVE_POINTS = 200
 
@@ -305,10 +306,10 @@ def _claims(
 def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any]) -> list[str]:
     """Plain sentences that a reader of the figures has to know."""
     notes = bootstrap.group_notes(metrics["n_groups"], truth.group_origin)
-    if metrics["n_seen_in_training"]:
-        notes.append(
-            f"{metrics['n_seen_in_training']} of {len(judged)} photos were in training: the figures flatter"
-        )
+    n_seen = metrics["n_seen_in_training"]
+    if n_seen:
+        were = "was" if n_seen == 1 else "were"
+        notes.append(f"{n_seen:,} of {counted(len(judged), 'photo')} {were} in training: the figures flatter")
     absent = [name for name, row in metrics["per_class"].items() if row["n"] == 0]
     if absent:
         notes.append(f"no photo here carries {', '.join(absent)}: means leave them out")

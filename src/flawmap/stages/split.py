@@ -20,6 +20,7 @@ from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Audit, Dataset, Part, Split
 from flawmap.tools.files import write_file
 from flawmap.tools.options import Options
+from flawmap.tools.words import counted
 
 _N_DEALS = 60
 _N_SWEEPS = 40
@@ -186,8 +187,8 @@ def _check_groups(dataset: Dataset, groups: np.ndarray, pool: np.ndarray, n_part
         n_groups = len(np.unique(groups[mine]))
         if mine.any() and n_groups < needed:
             raise DatasetError(
-                f"the photos labelled '{label}' come from {n_groups} source(s); an honest split needs "
-                f"{needed} or more. Add photos of other sources, or name the sources with "
+                f"the photos labelled '{label}' come from {counted(n_groups, 'source')}; an honest split "
+                f"needs {needed} or more. Add photos of other sources, or name the sources with "
                 f"{option('--group-by')}"
             )
 

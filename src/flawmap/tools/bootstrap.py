@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flawmap.errors import option
+from flawmap.tools.words import counted
 
 _CHUNK_ELEMENTS = 1_000_000
 MIN_RELIABLE_GROUPS = 20
@@ -75,9 +76,9 @@ def group_notes(n_groups: int | None, origin: str = "") -> list[str]:
             "are too narrow if several photos show one object; name the sources with "
             f"{option('--group-by')} or a manifest's group column"
         ]
-    notes = [f"intervals are over {n_groups:,} sources, {origin}"] if origin else []
+    notes = [f"intervals are over {counted(n_groups, 'source')}, {origin}"] if origin else []
     if n_groups < MIN_RELIABLE_GROUPS:
-        notes.append(f"only {n_groups} group{'s' * (n_groups != 1)}: intervals are unreliable")
+        notes.append(f"only {counted(n_groups, 'group')}: intervals are unreliable")
     return notes
 
 

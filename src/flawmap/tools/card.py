@@ -22,6 +22,7 @@ from flawmap.tools.card_parts import (
 )
 from flawmap.tools.mask_card import to_mask_card
 from flawmap.tools.scores import has_threshold
+from flawmap.tools.words import counted
 
 FIGURES = {
     "f1": "F1",
@@ -122,10 +123,10 @@ def _figures(test: Mapping[str, Any], spec: ModelSpec) -> str:
     names = [name for name in FIGURES if is_figure(test.get(name))]
     if not names:
         return "\n".join([*lines, "Not measured on held-back photos.", ""])
-    counted = f"{test['n']} photos" if test.get("n") else "photos"
+    photos = counted(test["n"], "photo") if test.get("n") else "photos"
     lines += [
         wrapped(
-            f"On {counted} held back from training and from every choice, split so that no source photo is "
+            f"On {photos} held back from training and from every choice, split so that no source photo is "
             "on both sides. Intervals: 95 %, bootstrapped over the sources, of rates at least as wide as the "
             "exact one. The trivial answer calls every photo flawed (F1) or gives the most frequent "
             "label (accuracy)."
@@ -172,8 +173,8 @@ def _making(spec: ModelSpec, head: LinearHead) -> str:
         f"Backbone {spec.backbone_id}, ended at depth {depth} (its stages 0 to {depth}); one linear layer "
         f"({head.weight.shape[1]} inputs) over {POOLING[spec.cut.pooling]}. What shipped is {shipped}: the "
         "best on the validation photos by F1, of equals the one of lower loss. "
-        f"{len(spec.training_digests)} photos trained or chose it; their digests are in `flawmap.json`, "
-        "beside all options."
+        f"{counted(len(spec.training_digests), 'photo')} trained or chose it; their digests are in "
+        "`flawmap.json`, beside all options."
     )
     difference = spec.agreement.get("max_difference")
     if is_figure(difference):

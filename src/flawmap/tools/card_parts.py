@@ -11,6 +11,7 @@ from typing import Any
 
 from flawmap.records import ModelSpec
 from flawmap.tools.bootstrap import NO_WIDTH
+from flawmap.tools.words import counted
 
 HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 """Licence names that the hub knows; any other is written as "other" with its own name."""
@@ -70,7 +71,7 @@ def form_words(spec: ModelSpec) -> str:
         return ""
     text = (
         f" These files were made from that one: {spec.form.kind}, {spec.form.precision}. On "
-        f"{found['n_photos']} photos {found['changed']:.2%} of the {found['changed_of']} changed"
+        f"{counted(found['n_photos'], 'photo')} {found['changed']:.2%} of the {found['changed_of']} changed"
     )
     if is_figure(found.get("before")) and is_figure(found.get("after")):
         name = {"f1": "F1", "macro_f1": "macro F1", "dice": "Dice"}[found["figure"]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flawmap.tools.bootstrap import is_rate_below, upper_bound
+from flawmap.tools.words import counted
 
 _MOST_NEEDED = 1_000_000
 
@@ -46,11 +47,11 @@ def make_claim(kind: str, rate: float, n_events: int, n: int, effect: float = 1.
     needed = photos_needed(n_events / n if n else 0.0, rate)
     n_needed = None if needed is None else math.ceil(needed * effect)
     among = _among(kind)
-    seen = f"{n_events} of {n} {among}, upper 95 % bound {_percent(upper)}"
+    seen = f"{n_events:,} of {counted(n, among)}, upper 95 % bound {_percent(upper)}"
     if supported:
         text = f"{kind} under {_percent(rate)}: supported ({seen})"
     elif n == 0:
-        text = f"{kind} under {_percent(rate)}: not supported (there are no {among} here)"
+        text = f"{kind} under {_percent(rate)}: not supported (there is no {among} here)"
     elif n_needed is None:
         text = f"{kind} under {_percent(rate)}: not supported ({seen})"
     else:
@@ -65,14 +66,14 @@ def without_learnt(claim: Claim, n_in_training: int) -> Claim:
     if n_in_training == 0:
         return claim
     text = (
-        f"{claim.kind} under {_percent(claim.rate)}: not shown ({n_in_training} of {claim.n} "
-        f"{_among(claim.kind)} were in training)"
+        f"{claim.kind} under {_percent(claim.rate)}: not shown ({n_in_training:,} of "
+        f"{counted(claim.n, _among(claim.kind))} {'was' if n_in_training == 1 else 'were'} in training)"
     )
     return replace(claim, text=text, supported=False, n_needed=None, n_in_training=n_in_training)
 
 
 def _among(kind: str) -> str:
-    return "flawed photos" if kind.startswith("miss") else "good photos" if "alarm" in kind else "photos"
+    return "flawed photo" if kind.startswith("miss") else "good photo" if "alarm" in kind else "photo"
 
 
 def photos_needed(observed: float, rate: float) -> int | None:

@@ -19,6 +19,7 @@ from flawmap.tools.card_parts import (
     title,
     wrapped,
 )
+from flawmap.tools.words import counted
 
 _TASK = Task(
     "image-segmentation",
@@ -124,10 +125,10 @@ def _figures(test: Mapping[str, Any]) -> str:
     names = [key for key in _FIGURES if is_figure(test.get(key))]
     if not names:
         return "\n".join(["## How good it is", "", "Not measured on held-back photos.", ""])
-    counted = f"{test['n']} photos" if test.get("n") else "photos"
+    photos = counted(test["n"], "photo") if test.get("n") else "photos"
     tolerance = test.get("tolerance_px", 2)
     text = (
-        f"On {counted} held back from training and from every choice, split so that no source photo is on "
+        f"On {photos} held back from training and from every choice, split so that no source photo is on "
         "both sides. The pixels of all photos are counted together. Flaw Dice is the mean over photos and "
         "the kinds of flaws that they show; the Severstal score is the mean over all photos and kinds, 1 "
         "where nothing is and nothing is marked. Intervals: 95 %, bootstrapped over the sources. The empty "
@@ -149,7 +150,7 @@ def _kinds(test: Mapping[str, Any]) -> list[str]:
     lines = ["| Dice of a kind, in the photos that show it | Value | 95 % interval | |", "|---|---|---|---|"]
     for label, row in rows.items():
         if is_figure(row.get("flaw_dice")):
-            name = f"{listing([label]).replace('|', '/')}, {row.get('n_photos_with', 0)} photos"
+            name = f"{listing([label]).replace('|', '/')}, {counted(row.get('n_photos_with', 0), 'photo')}"
             lines.append(figure_row(name, row, "flaw_dice").removesuffix("– |") + "|")
     return [*lines, ""]
 
@@ -158,8 +159,8 @@ def _making(spec: ModelSpec, masks: MaskSpec) -> str:
     text = (
         f"Backbone {masks.backbone_id}, to depth {masks.depth}, with a decoder of the kind `{masks.decoder}` "
         f"(segmentation_models_pytorch). Thresholds, hysteresis and smallest areas were chosen on the "
-        f"validation photos. {len(spec.training_digests)} photos trained or chose it; their digests are in "
-        "`flawmap.json`, beside all options."
+        f"validation photos. {counted(len(spec.training_digests), 'photo')} trained or chose it; their "
+        "digests are in `flawmap.json`, beside all options."
     )
     if masks.macs_per_px:
         text += f" One pass costs {masks.macs_per_px / 1e3:.3g} thousand multiply-accumulates a pixel."

@@ -12,6 +12,7 @@ import numpy as np
 from flawmap.records import Cleaning, ModelSpec, Precision
 from flawmap.tools.figures import Judged, figures_of_set
 from flawmap.tools.scores import printed_labels, to_probabilities
+from flawmap.tools.words import counted
 
 MAX_DIFFERENCE = 1e-3
 """Of any probability of a label, in float32."""
@@ -75,7 +76,7 @@ class Agreement:
             parts.insert(0, f"{self.name} {self.after:.4f} (before: {self.before:.4f})")
         if self.max_difference is not None:
             parts.append(f"no probability differs by more than {self.max_difference:.1e}")
-        return f"on {self.n_photos:,} photos {', '.join(parts)}"
+        return f"on {counted(self.n_photos, 'photo')} {', '.join(parts)}"
 
 
 def compare_labels(

@@ -23,7 +23,14 @@ from flawmap.records import Precision, Progress, no_progress
 from flawmap.stages.benchmark import Timing, measure_speed
 from flawmap.stages.export import versions
 from flawmap.stages.export.agreement import Agreement
-from flawmap.stages.export.forms import Prepared, find_obstacle, has_converter, prepare_calibration, to_form
+from flawmap.stages.export.forms import (
+    FORMS,
+    Prepared,
+    find_obstacle,
+    has_converter,
+    prepare_calibration,
+    to_form,
+)
 from flawmap.tools.bundle import Bundle, write_files
 from flawmap.tools.devices import Device
 from flawmap.tools.files import check_files, write_json
@@ -132,8 +139,8 @@ def _load_all(
 def _make_forms(
     bundle: Bundle, folder: Path, calibration: CheckPhotos | None, options: RunOptions, progress: Progress
 ) -> dict[Form, Bundle | str]:
-    """Every form, written into `folder`, or why it cannot be had."""
-    forms: list[Form] = [(kind, precision) for kind in RUNTIME_OF for precision in _PRECISIONS]
+    """Every form that there is, written into `folder`, or why it cannot be had here."""
+    forms: list[Form] = [(kind, one) for kind in RUNTIME_OF for one in _PRECISIONS if (kind, one) in FORMS]
     prepared = prepare_calibration(bundle.spec, read_calibration(calibration, options))
     made: dict[Form, Bundle | str] = {}
     for n_done, (kind, precision) in enumerate(forms):

@@ -216,7 +216,7 @@ def test_similar_asks_for_photos_not_for_labels(tmp_path: Path, sample: Path) ->
     with pytest.raises(DatasetError, match="photo"):
         flawmap.similar(photo, tmp_path)
     (tmp_path / "a.jpg").write_text("notes")
-    with pytest.raises(DatasetError, match=r"none of 1 photo\(s\) .*: a.jpg: not a photo: text"):
+    with pytest.raises(DatasetError, match=r"none of 1 photo could be read.*: a.jpg: not a photo: text"):
         flawmap.similar(photo, tmp_path)
 
 

@@ -164,6 +164,15 @@ def test_missing_pieces_are_plain_sentences(tmp_path: Path) -> None:
     assert "not readable any more" in write(bare, tmp_path)
 
 
+@pytest.mark.parametrize("level", [1, 246, 255])
+def test_a_threshold_at_the_end_of_the_range_is_called_so(level: int, tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    row = next(row for row in facts.choice_rows if row["step"] == "threshold")
+    moved = dataclasses.replace(facts, choice_rows=({**row, "threshold": level / 256, "is_chosen": True},))
+    is_said = "end of the range that was tried" in Reader(write(moved, tmp_path)).text
+    assert is_said == (level in (1, 255))
+
+
 @pytest.mark.slow
 def test_same_facts_same_bytes_within_the_allowance(tmp_path: Path) -> None:
     facts = make_mask_facts(tmp_path, "several kinds")

@@ -75,6 +75,15 @@ def test_a_shifted_model_is_shifted_back() -> None:
     assert found.figures["thresholds"]["dice"] > found.figures["plain"]["dice"] + 0.1
 
 
+def test_the_figures_of_both_ends_stand_beside_the_chosen_threshold() -> None:
+    """A curve that ended at the best of high thresholds would look as if it rose on."""
+    found = choose(make_photos(2, middle=0.78)).compared
+    tried = {row["threshold"]: row for row in found if row["step"] == "threshold"}
+    assert (min(tried), max(tried)) == (1 / 256, 255 / 256)
+    chosen = next(row for row in tried.values() if row["is_chosen"])
+    assert 0.5 < chosen["threshold"] < 255 / 256 and tried[255 / 256]["value"] < chosen["value"] - 0.1
+
+
 def test_one_half_stays_where_nothing_else_is_surely_better() -> None:
     truth = make_photos(3)
     sure = [(t, np.where(t, 0.9, 0.1).astype(np.float32)) for t, _ in truth]

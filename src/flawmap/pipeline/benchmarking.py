@@ -140,7 +140,7 @@ def _make_forms(
     bundle: Bundle, folder: Path, calibration: CheckPhotos | None, options: RunOptions, progress: Progress
 ) -> dict[Form, Bundle | str]:
     """Every form that there is, written into `folder`, or why it cannot be had here."""
-    forms = [(kind, one) for kind in RUNTIME_OF for one in _PRECISIONS if (kind, one) in FORMS]
+    forms: list[Form] = [(kind, one) for kind in RUNTIME_OF for one in _PRECISIONS if (kind, one) in FORMS]
     prepared = prepare_calibration(bundle.spec, read_calibration(calibration, options))
     made: dict[Form, Bundle | str] = {}
     for n_done, (kind, precision) in enumerate(forms):

@@ -79,7 +79,8 @@ class CleaningChoice:
     cleaning: Cleaning
     compared: tuple[dict[str, Any], ...]
     """label, step (threshold or cleaning), threshold, low_threshold, min_area_px, criterion, value, behind
-    (the best), standard_error, is_chosen. Of the 255 thresholds every sixteenth and those that matter."""
+    (the best), standard_error, is_chosen. Of the 255 thresholds every sixteenth, both ends and those that
+    matter."""
     figures: dict[str, dict[str, float | None]]
     """Validation figures of thresholds 0.5, of the chosen thresholds alone and of the chosen cleaning."""
 
@@ -201,7 +202,8 @@ def _choose_threshold(
     verdict = _choose_simplest(
         _addends(curves[:, :, order], criterion), criterion, (np.arange(len(order)) > 0) * 1, resamples
     )
-    matters = {0, verdict.chosen, int(np.argmax(verdict.value))}
+    ends = {int(np.argmin(order)), int(np.argmax(order))}
+    matters = {0, verdict.chosen, int(np.argmax(verdict.value)), *ends}
     for i in np.argsort(order):
         if int(i) in matters or (order[i] + 1) % _SHOWN_EVERY == 0:
             setting = _Setting(int(order[i]) + 1, int(order[i]) + 1, 0)

@@ -10,6 +10,7 @@ from flawmap.stages.report.facts import MaskReportFacts
 from flawmap.stages.report.mask_verdict import tolerant_name
 from flawmap.stages.report.svg import AxisStyle, Drawing, axes, both_widths, even_decimals, padded
 from flawmap.stages.report.wording import DASH, count, listed, number, percent, plural
+from flawmap.tools.mask_scores import N_LEVELS
 
 _COMPARED = {
     "dice": "Dice",
@@ -50,6 +51,7 @@ def cleaning_section(facts: MaskReportFacts) -> dict[str, Any]:
         "names": [name or tolerant_name(facts.validation.metrics) for name in _COMPARED.values()],
         "states": _states(facts.choice_figures),
         "unchanged": _unchanged(spec.cleaning),
+        "at_end": _at_end(thresholds),
         "n_validation": plural(len(facts.split.validation), "photo"),
         "chart": threshold_chart(thresholds, listed(criteria, "or")) if thresholds else "",
         "curve_names": labels if len(labels) > 1 else [],
@@ -92,6 +94,16 @@ def _unchanged(cleaning: Cleaning) -> str:
     if not is_plain or any(area > 1 for area in cleaning.min_area_px):
         return ""
     return "Nothing that was tried beats the plain threshold of 0.5 by more than its standard error."
+
+
+def _at_end(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence where the best threshold that was tried is the last one on its side."""
+    ends = (1 / N_LEVELS, (N_LEVELS - 1) / N_LEVELS)
+    found = [row for row in rows if row["is_chosen"] and row["threshold"] in ends]
+    if not found:
+        return ""
+    named = listed([f"{row['threshold']:.3f} for {row['label']}" for row in found])
+    return f"Chosen is the end of the range that was tried: {named}. A better one may lie beyond it."
 
 
 def _rules(labels: Sequence[str], cleaning: Cleaning) -> list[dict[str, str]]:

@@ -181,6 +181,15 @@ def test_a_run_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text() == old and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, full_disk: None) -> None:
+    old = ",".join(COLUMNS) + "\nold\n"
+    (tmp_path / "out.csv").write_text(old)
+    rows = [PredictionRow(path="a", label="good", score=1.0)]
+    with pytest.raises(OptionError, match=r"cannot write .*out\.csv: No space left on device\. Make room"):
+        write_rows(rows, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == old and len(list(tmp_path.iterdir())) == 1
+
+
 def test_another_table_is_not_replaced(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("path,label\na.jpg,good\n")

@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from flawmap.errors import OptionError, PhotoError
 from flawmap.records import Answer, PhotoMask, Progress, no_progress
 from flawmap.tools.bundle import is_bundle
-from flawmap.tools.files import check_files, make_parents
+from flawmap.tools.files import NewFile, check_files
 from flawmap.tools.mask_files import MaskWriter
 from flawmap.tools.options import Options
 from flawmap.tools.photos import Found, PhotoOptions, find_photos, read_images
@@ -172,22 +172,16 @@ def write_rows(rows: Iterable[PredictionRow], path: Path | str) -> PredictSummar
 
     Numbers have six decimals. In CSV a path that a spreadsheet would run as a formula gets "./" before it,
     which names the same file; .jsonl keeps every path as given. Raises OptionError for another extension,
-    before any row is drawn.
+    before any row is drawn, and where the file cannot be written.
     """
     path = Path(path)
     check_output(path)
-    unfinished = path.with_name(f".{path.name}.partial")
-    make_parents(path)
+    file = NewFile(path)
     try:
-        # A file name that is not valid text is written with \udc.. escapes: JSON reads them back, CSV shows
-        # them.
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            summary = _write(rows, _writer(file, path.suffix.lower()))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        summary = _write(rows, _writer(file, path.suffix.lower()))
+        file.close()
     finally:
-        unfinished.unlink(missing_ok=True)
+        file.discard()
     return summary
 
 
@@ -240,7 +234,7 @@ def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]
     return PredictSummary(n_photos, n_review if has_band else None, counts, tuple(errors))
 
 
-def _writer(file: TextIO, suffix: str) -> Callable[[PredictionRow], None]:
+def _writer(file: NewFile, suffix: str) -> Callable[[PredictionRow], None]:
     if suffix == ".jsonl":
 
         def write_json(row: PredictionRow) -> None:

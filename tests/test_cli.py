@@ -72,12 +72,16 @@ def test_version() -> None:
     ("words", "said"),
     [
         (("evaluate", "no-such-run", "."), "no folder no-such-run"),
-        (("predict", "no-such-run", "x.jpg"), "no folder no-such-run"),
+        (("predict", "no-such-run", __file__), "no folder no-such-run"),
         (("data", "fetch", "nue", "out"), "did you mean 'neu'"),
         (("train", "no-such-folder", "--out", "{tmp}/run"), "no-such-folder"),
         (("train", "{tmp}", "--out", "{tmp}/run", "--prefer", "best"), "prefer"),
         (("zoo", "--max-parameters", "-1"), "max_parameters_millions"),
         (("zoo", "--json", "/proc/nowhere/zoo.json"), "cannot write /proc/nowhere/zoo.json"),
+        (("marker", "--out", "/proc/m.pdf"), "cannot write /proc/m.pdf"),
+        (("predict", "no-such-run", __file__, "--out", "/proc/p.csv"), "cannot write /proc/p.csv"),
+        (("evaluate", "no-such-run", "{tmp}", "--json", "/proc/e.json"), "cannot write /proc/e.json"),
+        (("data", "convert", "{tmp}", "/proc/c", "--to", "coco"), "cannot write /proc/c"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

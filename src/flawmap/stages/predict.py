@@ -25,6 +25,7 @@ from flawmap.tools.runtime import Model, map_ordered
 COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SUFFIXES = (".csv", ".jsonl")
+_WANTED = "Give photos, folders of photos, or patterns such as 'a/*.jpg'."
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class PredictSummary:
 def list_photos(given: Iterable[str | Path]) -> list[str]:
     """Files, folders and patterns → paths in the order given; folders and patterns sorted by name.
 
-    A folder gives its photos by the rule of find_photos(). A file is taken whatever its extension, also one
-    that is not there, which becomes a row with an error. Raises OptionError for a pattern or folder without
-    photos.
+    A folder gives its photos by the rule of find_photos(). A file is taken whatever its extension; one that
+    vanishes afterwards becomes a row with an error. Raises OptionError for a path that is not there, and for
+    a pattern or folder without photos.
     """
     paths: list[str] = []
     for item in [os.fspath(item) for item in given]:
@@ -81,18 +82,18 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
             listed = find_photos(Path(item))
             found = [os.path.join(item, name) for _, name in listed.files]  # noqa: PTH118
             why = _why_none(Path(item), listed)
-        elif not Path(item).exists() and glob.has_magic(item):
+        elif os.path.lexists(item):  # a link that leads nowhere is a photo that cannot be read
+            found = [item]
+        elif glob.has_magic(item):
             matches = glob.glob(item, recursive=True)  # noqa: PTH207 - pathlib would drop "./" and such
             found = sorted(match for match in matches if Path(match).is_file())
         else:
-            found = [item]
+            raise OptionError(f"there is no {item}. {_WANTED}")
         if not found:
-            raise OptionError(
-                f"no photos in {item}{why}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
-            )
+            raise OptionError(f"no photos in {item}{why}. {_WANTED}")
         paths += found
     if not paths:
-        raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
+        raise OptionError(f"no photos given. {_WANTED}")
     return paths
 
 

@@ -289,6 +289,9 @@ def predict(
     device: DeviceName = "cpu",
     threads: Threads = None,
     max_megapixels: Megapixels = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace earlier masks and results in that folder.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Label photos with a trained model.
@@ -305,6 +308,7 @@ def predict(
             masks=masks,
             runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads, device=device),
             max_megapixels=max_megapixels,
+            overwrite=overwrite,
             progress=progress,
         )
     finish(result)

@@ -28,6 +28,9 @@ PLACES: dict[Form, str] = {
     "geojson": "masks.geojson",
 }
 """What masks are written to, in the folder that is named: a folder for png, else a file."""
+CLASSES = "classes.txt"
+NAMES = (*PLACES.values(), CLASSES)
+"""All that can be written into that folder."""
 
 
 class MaskWriter(Protocol):
@@ -60,7 +63,7 @@ def open_mask_writer(
 
 def write_class_names(folder: Path, labels: Sequence[str]) -> None:
     """classes.txt, a label a line: so that labels come back even where no photo has the last of them."""
-    write_file(folder / "classes.txt", "".join(f"{label}\n" for label in labels))
+    write_file(folder / CLASSES, "".join(f"{label}\n" for label in labels))
 
 
 def _check_names(labels: Sequence[str]) -> None:

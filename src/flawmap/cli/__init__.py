@@ -182,7 +182,7 @@ def audit(
     )
     with shown_progress(quiet) as progress:
         result = flawmap.audit(dataset, options, json_file=json_file, splits_file=splits, progress=progress)
-    finish(result, json_file, splits)
+    finish(result, json_file, splits, listing=json_file)
 
 
 @app.command()
@@ -311,7 +311,7 @@ def predict(
             overwrite=overwrite,
             progress=progress,
         )
-    finish(result)
+    finish(result, listing=out / "results.csv" if out is not None and masks is not None else out)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_version() -> None:
     ("words", "said"),
     [
         (("evaluate", "no-such-run", "."), "no folder no-such-run"),
-        (("predict", "no-such-run", "x.jpg"), "no folder no-such-run"),
+        (("predict", "no-such-run", __file__), "no folder no-such-run"),
         (("data", "fetch", "nue", "out"), "did you mean 'neu'"),
         (("train", "no-such-folder", "--out", "{tmp}/run"), "no-such-folder"),
         (("train", "{tmp}", "--out", "{tmp}/run", "--prefer", "best"), "prefer"),
@@ -89,6 +90,10 @@ def test_version() -> None:
         (("pedict", "a"), "no such command 'pedict'. Did you mean 'predict'"),
         (("zoo", "--max-parameters", "-1"), "max_parameters_millions"),
         (("zoo", "--json", "/proc/nowhere/zoo.json"), "cannot write /proc/nowhere/zoo.json"),
+        (("marker", "--out", "/proc/m.pdf"), "cannot write /proc/m.pdf"),
+        (("predict", "no-such-run", __file__, "--out", "/proc/p.csv"), "cannot write /proc/p.csv"),
+        (("evaluate", "no-such-run", "{tmp}", "--json", "/proc/e.json"), "cannot write /proc/e.json"),
+        (("data", "convert", "{tmp}", "/proc/c", "--to", "coco"), "cannot write /proc/c"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -227,6 +232,38 @@ def test_what_can_be_refused_at_once_is_refused_before_photos_are_read(
     done = run_here("train", tmp_path / "nothing", "--out", tmp_path / "run", *words)
     assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
     assert "nothing" not in done.stderr and not (tmp_path / "run").exists()
+
+
+def test_where_a_file_names_what_was_left_out_only_the_first_are_printed(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    for i in range(20):
+        (photo_folder / f"{i}.jpg").write_bytes(b"no photo")
+    words = ("predict", tiny_bundle.folder, photo_folder, "--max-megapixels", "0.001")
+    table = tmp_path / "rows.csv"
+    done = run_here(*words, "--out", table)
+    assert done.returncode == 1 and done.stderr.count("\n  ") == 11, done.stderr
+    assert done.stderr.endswith(f"  … and 17 more; {table} lists all\n")
+    assert "raise it with --max-megapixels (Python: max_megapixels=…)" in table.read_text()
+    assert run_here(*words).stderr.count("\n  ") == 27  # nothing else names them
+
+
+def test_a_mistyped_photo_costs_no_earlier_result(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    words, table = ("predict", tiny_bundle.folder), tmp_path / "rows.csv"
+    assert run_here(*words, photo_folder / "a", "--out", table).returncode == 0
+    before = table.read_bytes()
+    done = run_here(*words, photo_folder / "b", photo_folder / "tilse", "--out", table)
+    assert done.returncode == 2 and "there is no " in done.stderr and table.read_bytes() == before
+
+
+def test_a_full_disk_is_no_bug(full_disk: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = run_here("marker", "--out", tmp_path / "m.pdf")
+    assert done.returncode == 2 and "m.pdf: No space left on device" in done.stderr
+    monkeypatch.setattr("flawmap.tools.markers.write_marker", lambda *_: os.fsync(0))  # as others write
+    done = run_here("marker", "--out", tmp_path / "m.pdf")
+    assert done.returncode == 2 and "No space left on device. Make room" in done.stderr
 
 
 def test_a_file_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:

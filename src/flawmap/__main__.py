@@ -31,9 +31,14 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception:
+    except Exception as error:
         import traceback
 
+        from flawmap.tools.files import is_full_disk
+
+        if is_full_disk(error):  # met by what others write for us: logs, arrays
+            print(f"flawmap: {error}. Make room there, or name another place.", file=sys.stderr)
+            sys.exit(FlawmapError.exit_code)
         traceback.print_exc()
         print("flawmap: this is a bug in flawmap; please report it with the lines above", file=sys.stderr)
         sys.exit(70)

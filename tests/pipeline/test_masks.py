@@ -125,7 +125,7 @@ def test_predicted_masks_in_every_form(trained, masked: Path, tmp_path: Path, fo
 
 def test_masks_that_somebody_drew_are_not_replaced(trained, masked: Path) -> None:
     before = {path: path.read_bytes() for path in (masked / "masks").rglob("*.png")}
-    with pytest.raises(OptionError, match="may hold masks that somebody drew"):
+    with pytest.raises(OptionError, match="holds images, which is no result of --masks"):
         flawmap.predict(trained.run, masked / "images" / "00.png", out=masked, masks="png")
     assert before and all(path.read_bytes() == content for path, content in before.items())
 

@@ -336,7 +336,7 @@ def _table(*lines: str, encoding: str = "utf-8") -> Callable[[Path], Path]:
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "gone": (lambda root: root / "gone", "does not exist"),
-    "empty": (lambda root: root, "holds no photos"),
+    "empty": (lambda root: root, "holds no photos; name the folder that holds them"),
     "no photos": (lambda root: write_table(root / "x" / "a.txt", "x").parent, r"a\.txt \('\.txt' is not"),
     "flat": (_photos("1.png", "2.png"), "2 photos in no folder, and nothing that labels them"),
     "images only": (_photos("images/1.png"), "nothing that labels them"),

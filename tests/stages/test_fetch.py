@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import io
 import re
+import shutil
 import stat
 import tarfile
 import threading
@@ -379,6 +381,18 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(
     archive.write_bytes(zip_of({"a": bytes(900), "b": bytes(900)}))
     with pytest.raises(FetchError, match="past"):
         unpack(archive, tmp_path / "folder")
+
+
+def test_a_full_disk_is_not_the_archives_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = tmp_path / "n.zip"
+    archive.write_bytes(NEU)
+    monkeypatch.setattr(shutil, "copyfileobj", refuse)
+    with pytest.raises(OptionError, match=r"cannot write .*neu: No space left on device\. Make room there"):
+        fetch("neu", tmp_path / "neu", FetchOptions(archive=archive))
+    assert archive.is_file() and not (tmp_path / "neu" / "unpacking").exists()
 
 
 def test_a_damaged_zip_is_one_line(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -517,6 +519,22 @@ def test_conversion_never_writes_over_other_files(tmp_path: Path) -> None:
     write_mask(other / "a.png", np.zeros(HW))
     with pytest.raises(OptionError, match="holds files already"):
         convert(dataset, other, "coco", overwrite=True)
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    dataset = read_dataset(write_images(tmp_path / "source", make_truth()))
+    convert(dataset, tmp_path / "out", "coco")
+    monkeypatch.setattr(shutil, "copyfileobj", refuse)
+    for to in LAYOUTS:
+        with pytest.raises(
+            OptionError, match=r"cannot write .*/out/.*png: No space left on device\. Make room"
+        ):
+            convert(dataset, tmp_path / "out", to, overwrite=True)
+    assert read_dataset(tmp_path / "out").masks == dataset.masks
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
 
 
 def test_a_conversion_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -68,13 +68,29 @@ def test_paths_stay_as_given(photo_folder: Path, monkeypatch: pytest.MonkeyPatch
     assert list_photos(["./a", "b/1.png"]) == ["./a/0.png", "./a/2.png", "./a/4.png", "b/1.png"]
     assert list_photos(["b/1.png", "a/*.png"]) == ["b/1.png", "a/0.png", "a/2.png", "a/4.png"]
     assert list_photos(["./**/[01].png"]) == ["./a/0.png", "./b/1.png"]
-    assert list_photos(["not there.png"]) == ["not there.png"]
 
 
 def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path: Path) -> None:
     for name in ("a[1].png", "a1.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)
     assert list_photos([tmp_path / "a[1].png"]) == [str(tmp_path / "a[1].png")]
+
+
+def test_what_is_not_there_is_refused_and_what_leads_nowhere_is_a_row(
+    classifier: Classifier, photo_folder: Path
+) -> None:
+    first = photo_folder / "a" / "0.png"
+    for missing in ("tilse", "a/9.png"):
+        with pytest.raises(OptionError, match=rf"there is no .*{missing}\. Give photos, folders"):
+            list_photos([first, photo_folder / missing])
+    link = photo_folder / "link.png"
+    link.symlink_to(photo_folder / "9.png")
+    paths = list_photos([first, link])
+    first.unlink()  # in between
+    assert ["not exist" in row.error or row.error for row in predict_photos(classifier, paths)] == [
+        True,
+        "a link to nothing",
+    ]
 
 
 @pytest.mark.parametrize("given", [[], ["*.nothing"], ["."]])
@@ -193,6 +209,15 @@ def test_a_run_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_rows(rows(), tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == old and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, full_disk: None) -> None:
+    old = ",".join(COLUMNS) + "\nold\n"
+    (tmp_path / "out.csv").write_text(old)
+    rows = [PredictionRow(path="a", label="good", score=1.0)]
+    with pytest.raises(OptionError, match=r"cannot write .*out\.csv: No space left on device\. Make room"):
+        write_rows(rows, tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text() == old and len(list(tmp_path.iterdir())) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import shutil
 from pathlib import Path
@@ -190,6 +191,15 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="is a file"):
         draw_sample(tmp_path / "notes.txt", tiny)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(OptionError, match=r"cannot write .*s: No space left on device\. Make room there"):
+        draw_sample(tmp_path / "s", SampleOptions(n_photos=1, tiles_per_photo=2, tile_px=64))
 
 
 def test_overwrite_replaces_an_earlier_sample_only(tmp_path: Path) -> None:

@@ -115,6 +115,27 @@ def test_only_what_is_new_changed_or_unread_is_looked_at_again(tmp_path: Path) -
     assert survey() == []
 
 
+def test_a_full_disk_is_told_and_costs_no_photo(tmp_path: Path) -> None:
+    photos = draw_survey(tmp_path / "photos", 6)
+    with Journal(tmp_path / "out", ASKED) as journal:
+        run_survey(
+            photos,
+            look,
+            journal,
+            PictureFolder(tmp_path / "out", photos, heatmaps=False),
+            SurveyOptions(n_threads=1),
+        )
+        known = journal.rows(photos)
+        (n_pages,) = journal._connection.execute("PRAGMA page_count").fetchone()
+        journal._connection.execute(f"PRAGMA max_page_count = {n_pages}")
+        more = draw_survey(tmp_path / "photos", 30)
+        pictures = PictureFolder(tmp_path / "out", more, heatmaps=False)
+        with pytest.raises(OptionError, match=r"cannot write .*journal.sqlite \(.*full\)\. Make room there"):
+            run_survey(more, look, journal, pictures, SurveyOptions(n_threads=1))
+    with Journal(tmp_path / "out", ASKED) as journal:
+        assert set(known) <= set(journal.rows(more))
+
+
 def test_another_model_or_other_options_are_told(tmp_path: Path) -> None:
     photos = draw_survey(tmp_path / "photos", 2)
     make_survey(photos, tmp_path / "out")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flawmap.errors import BundleError
+from flawmap.errors import BundleError, OptionError
 from flawmap.records import LinearHead, Thresholds
 from flawmap.tools import bundle as bundles
 from flawmap.tools.bundle import (
@@ -182,7 +182,7 @@ def test_a_write_that_fails_anywhere_leaves_what_was_there(
         monkeypatch.setattr(Path, "rename", _failing_rename(Path.rename))
     head = tiny.make_head()
     target = folder if is_there else tmp_path / "new" / "model"
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(OptionError, match=r"cannot write .*model: no space left. Name another place"):
         write_bundle(target, tiny.make_spec(winner="head"), tiny.make_onnx(head), head, overwrite=True)
     assert not target.exists() if not is_there else read_bundle(target).spec.winner == "probe"
     assert [path.name for path in target.parent.iterdir()] == (["model"] if is_there else [])
@@ -190,7 +190,7 @@ def test_a_write_that_fails_anywhere_leaves_what_was_there(
 
 def _failing_rename(real):
     def rename(self: Path, target: Path) -> Path:
-        if self.name.endswith(".partial"):
+        if self.name.endswith(".part"):
             raise OSError("no space left")
         return real(self, target)
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from flawmap.errors import OptionError
-from flawmap.tools.files import cache_folder, check_files, check_folder, write_file
+from flawmap.tools.files import (
+    cache_folder,
+    check_files,
+    check_folder,
+    check_new_folder,
+    new_folder,
+    write_file,
+)
 
 
 def test_names_that_cannot_be_files(tmp_path: Path) -> None:
@@ -66,3 +74,71 @@ def test_names_that_can_be_files_are_only_looked_at(tmp_path: Path) -> None:
     check_folder(tmp_path / "new" / "deeper")
     check_files("x.json")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_is_tried_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / f"{'a' * 300}.csv"
+    for path in (Path("/proc/x.csv"), Path("/proc/new/x.csv"), long, long / "x.csv"):
+        with pytest.raises(OptionError, match=r"cannot write .*\. Name another place"):
+            check_files(path)
+        with pytest.raises(OptionError, match=r"cannot write .*\. Name another place"):
+            write_file(path, "x")
+    for check in (check_folder, check_new_folder):
+        with pytest.raises(OptionError, match=r"cannot write /proc/new: nothing can be written in /"):
+            check(Path("/proc/new"))
+    monkeypatch.chdir(tmp_path)
+    for place, message in (
+        (Path(), "it is where you are"),
+        (Path("/proc"), "cannot write /proc: "),
+        (Path("/dev/null"), "cannot write /dev/null: "),
+    ):
+        with pytest.raises(OptionError, match=message):
+            check_new_folder(place)
+        with pytest.raises(OptionError, match=message), new_folder(place):
+            pass
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing(tmp_path: Path, full_disk: None) -> None:
+    (tmp_path / "a.txt").write_text("before")
+    with pytest.raises(OptionError, match=r"a\.txt: No space left on device\. Make room there, or name an"):
+        write_file(tmp_path / "a.txt", "after")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.txt").write_text("before")
+    with (
+        pytest.raises(OptionError, match=r"cannot write \S+/out/c\.txt: No space left"),
+        new_folder(tmp_path / "out") as unfinished,
+    ):
+        write_file(unfinished / "c.txt", "after")
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {
+        "a.txt",
+        "out",
+        "out/b.txt",
+    }
+    assert (tmp_path / "a.txt").read_text() == (tmp_path / "out" / "b.txt").read_text() == "before"
+
+
+def test_a_folder_takes_its_place_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real" / "old").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    for name in ("link", "deep/er"):
+        with new_folder(tmp_path / name) as unfinished:
+            (unfinished / "new").touch()
+            assert not (tmp_path / name / "new").exists()
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["new"]
+    assert (tmp_path / "link").is_symlink() and len([*tmp_path.iterdir()]) == 3
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError("busy")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(OptionError, match="link: busy"), new_folder(tmp_path / "link"):
+        pass
+    assert (tmp_path / "real" / "new").exists() and len([*tmp_path.iterdir()]) == 3
+
+
+def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
+    write_file(tmp_path / "a.json", json.dumps(name := os.fsdecode(b"caf\xe9"), ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == name

@@ -182,7 +182,7 @@ def audit(
     )
     with shown_progress(quiet) as progress:
         result = flawmap.audit(dataset, options, json_file=json_file, splits_file=splits, progress=progress)
-    finish(result, json_file, splits)
+    finish(result, json_file, splits, listing=json_file)
 
 
 @app.command()
@@ -289,6 +289,9 @@ def predict(
     device: DeviceName = "cpu",
     threads: Threads = None,
     max_megapixels: Megapixels = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace earlier masks and results in that folder.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Label photos with a trained model.
@@ -305,9 +308,10 @@ def predict(
             masks=masks,
             runtime_options=RuntimeOptions(runtime=runtime, n_threads=threads, device=device),
             max_megapixels=max_megapixels,
+            overwrite=overwrite,
             progress=progress,
         )
-    finish(result)
+    finish(result, listing=out / "results.csv" if out is not None and masks is not None else out)
 
 
 @app.command()

@@ -123,17 +123,21 @@ def shown_progress(quiet: bool) -> Iterator[Progress]:
             yield bar
 
 
-def finish(result: Outcome, *written: Path | None) -> None:
+def finish(result: Outcome, *written: Path | None, listing: Path | str | None = None) -> None:
     """Print what a job says and which files it was asked to write, list the photos that were left out, and
-    exit with 1 where there are any."""
+    exit with 1 where there are any. Where the file `listing` names them all, only the first are printed."""
     for line in (*result.lines, *(f"wrote {file}" for file in written if file is not None)):
         print(line)
     if not result.left_out:
         return
+    from flawmap.pipeline.texts import first_lines
+
     n = len(result.left_out)
     print(f"{counted(n, 'photo')} {'was' if n == 1 else 'were'} left out:", file=sys.stderr)
-    for item in result.left_out:
-        print(f"  {item.path}: {item.reason}", file=sys.stderr)
+    reasons = [f"{item.path}: {item.reason}" for item in result.left_out]
+    lines = [f"  {reason}" for reason in reasons] if listing is None else first_lines(reasons, f"{listing}")
+    for line in lines:
+        print(line, file=sys.stderr)
     raise typer.Exit(1)
 
 

@@ -66,6 +66,7 @@ def inspect(
     is listed, never counted clean.
     """
     from flawmap.errors import OptionError, option
+    from flawmap.pipeline.texts import survey_file
     from flawmap.tools.grading import GradingOptions
     from flawmap.tools.scale import ScaleOptions
 
@@ -89,7 +90,7 @@ def inspect(
         result = flawmap.inspect(
             model, photos, out, options, meta=meta, overwrite=overwrite, progress=progress
         )
-    finish(result)
+    finish(result, listing=survey_file(out, "findings.json"))
 
 
 def compare(

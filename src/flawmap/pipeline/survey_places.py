@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import shutil
@@ -14,7 +13,6 @@ from flawmap.errors import OptionError, option
 from flawmap.stages.predict import list_photos, name_photos
 from flawmap.stages.survey import JOURNAL
 from flawmap.tools.files import cache_folder
-from flawmap.tools.photos import is_photo_name
 from flawmap.tools.remote import (
     Place,
     fetch_files,
@@ -46,17 +44,11 @@ OURS = (
 def find_survey_photos(given: Sequence[Place]) -> dict[str, Place]:
     """Name → file or address of every photo.
 
-    A photo that is not there becomes a row with an error. Raises OptionError for any other path that is
-    not there, and for a folder, pattern or address without photos.
+    Raises OptionError for a path that is not there, and for a folder, pattern or address without photos.
     """
     if not given:
         raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
     near = [item for item in given if not is_remote(item)]
-    for item in map(str, near):
-        if not (Path(item).exists() or glob.has_magic(item) or is_photo_name(item)):
-            raise OptionError(
-                f"there is no {item}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
-            )
     found = [pair for item in given if is_remote(item) for pair in list_remote_photos(str(item))]
     names = name_photos(near) if near else {}
     photos: dict[str, Place] = (

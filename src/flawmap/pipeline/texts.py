@@ -255,11 +255,16 @@ def audit_lines(audit: Audit) -> tuple[str, ...]:
     lines = []
     for title, found in kinds:
         if found:
-            lines.append(f"{title}:")
-            lines += [f"  {text}" for text in found[:_LISTED]]
-            if len(found) > _LISTED:
-                lines.append(f"  … and {len(found) - _LISTED:,} more; --json FILE (Python: .audit) lists all")
+            lines += [f"{title}:", *first_lines(found, "--json FILE (Python: .audit)")]
     return tuple(lines)
+
+
+def first_lines(items: Sequence[str], place: str) -> list[str]:
+    """The first items, a line each; then how many more there are, and in which place all are."""
+    lines = [f"  {item}" for item in items[:_LISTED]]
+    if len(items) > _LISTED:
+        lines.append(f"  … and {len(items) - _LISTED:,} more; {place} lists all")
+    return lines
 
 
 def training_lines(
@@ -332,6 +337,11 @@ def _why_ungraded(survey: Survey) -> str:
     return f": a grade needs widths in mm, and no photo has a scale; give {option('--mm-per-px')}"
 
 
+def survey_file(out: Path | str, name: str) -> str:
+    """A file of a survey folder, which may be an address."""
+    return f"{str(out).rstrip('/')}/{name}"
+
+
 def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
     """What `inspect` prints: how much was found, what was not judged, where the reports lie."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
@@ -343,8 +353,9 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
         lines.append(f"{matched} of {counted(compared, 'pair')} of neighbouring photos could be matched")
     if survey.not_assessable:
-        lines.append(f"{len(survey.not_assessable)} could be read but not judged, the first ones:")
-        lines += [f"  {row.name}: {row.inspection.reason}" for row in survey.not_assessable[:5]]
+        lines.append(f"{len(survey.not_assessable)} could be read but not judged:")
+        reasons = [f"{row.name}: {row.inspection.reason}" for row in survey.not_assessable]
+        lines += first_lines(reasons, survey_file(out, "findings.json"))
     if note := scale_note(survey):
         lens = f"{option('--focal-mm')} and {option('--sensor-width-mm')}"
         is_lens = "lens" in note and not all(survey.which_have_scale)
@@ -357,6 +368,6 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
         told = [f"  {grade}: {n_of[grade]}" for grade in reversed(survey.grades) if grade in n_of]
         lines += ["flaws by grade, of their width alone:", *told]
         lines += [f"  not graded: {n_of['']}{_why_ungraded(survey)}"] if n_of.get("") else []
-    report = f"{str(out).rstrip('/')}/report.html"
+    report = survey_file(out, "report.html")
     lines.append(f"wrote {report}, report.pdf and findings (.json, .csv, .geojson, .xlsx, COCO)")
     return tuple(lines)

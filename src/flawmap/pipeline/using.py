@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from flawmap.records import (
 from flawmap.stages.predict import (
     PredictionRow,
     PredictOptions,
+    PredictSummary,
     check_output,
     list_photos,
     name_photos,
@@ -30,16 +31,19 @@ from flawmap.stages.predict import (
     write_rows,
 )
 from flawmap.tools.bundle import read_bundle
-from flawmap.tools.files import check_files, check_folder
-from flawmap.tools.mask_files import PLACES, Form, MaskWriter, open_mask_writer
+from flawmap.tools.files import check_files, check_new_folder, new_folder
+from flawmap.tools.mask_files import NAMES, Form, open_mask_writer
 from flawmap.tools.photos import PhotoOptions, read_image
-from flawmap.tools.places import IMAGE_FOLDER
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
     from flawmap.tools.cascade import Cascade
     from flawmap.tools.segmenting import Segmenter
+
+
+_TABLE = "results.csv"
+"""The rows in a folder of masks; without it a folder is not flawmap's."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,7 @@ def _evaluate_masks(
     return Evaluated(lines=lines, left_out=told.dataset.unreadable, evaluation=evaluation)
 
 
-def predict(
+def predict(  # noqa: PLR0913 - what is read, how, and what is written
     model: Path | str,
     photos: Path | str | Sequence[Path | str],
     *,
@@ -193,35 +197,41 @@ def predict(
     masks: Form | None = None,
     runtime_options: RuntimeOptions | None = None,
     max_megapixels: float | None = None,
+    overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Predicted:
     """Label photos, folders of photos or patterns; rows go to `out` (.csv, .jsonl), or come back.
 
-    With `masks`, `out` is a folder: the masks go there in that form, and the rows into results.csv. A photo
-    that cannot be read is a row with an error. For images in memory: `load(model).predict(images)`.
+    With `masks`, `out` is a folder: the masks go there in that form, and the rows into results.csv. Earlier
+    results there are replaced as a whole, with `overwrite` only. A photo that cannot be read is a row with an
+    error. For images in memory: `load(model).predict(images)`.
+
+    Raises OptionError for a photo, folder or pattern that is not there, and where `out` cannot be written or
+    holds anything else.
     """
     from flawmap.pipeline.texts import prediction_lines, prediction_summary_lines
 
     given = [photos] if isinstance(photos, str | Path) else photos
-    table = _table(out, masks)
+    place = _check_out(out, masks, overwrite)
     paths = list_photos(given)
-    if masks is not None and out is not None:
-        _check_no_dataset(Path(out) / PLACES[masks], paths)
+    if masks is not None and place is not None:
+        _check_not_read(place, paths)
     loaded = load(model, runtime_options)
     rows = predict_photos(loaded, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
-    if masks is not None:
-        rows = write_masks(rows, name_photos(given), _open_writer(loaded, masks, Path(out or ".")))
-    if table is None:
+    if place is None:
         answers = list(rows)
         left_out = tuple(Unreadable(row.path, row.error) for row in answers if row.error)
         return Predicted(prediction_lines(answers), left_out, tuple(answers))
-    summary = write_rows(rows, table)
+    if masks is None:
+        summary = write_rows(rows, place)
+    else:
+        summary = _write_masks(loaded, rows, name_photos(given), masks, place)
     left_out = tuple(Unreadable(path, reason) for path, reason in summary.errors)
-    return Predicted(prediction_summary_lines(summary, out or table), left_out)
+    return Predicted(prediction_summary_lines(summary, out or place), left_out)
 
 
-def _table(out: Path | str | None, masks: Form | None) -> Path | None:
-    """The file that the rows go to; None: they come back. Raises OptionError for names that cannot be."""
+def _check_out(out: Path | str | None, masks: Form | None, overwrite: bool) -> Path | None:
+    """Where the rows go, with masks the folder of both; None: they come back. Raises OptionError."""
     if masks is None:
         if out is not None:
             check_output(Path(out))
@@ -231,35 +241,49 @@ def _table(out: Path | str | None, masks: Form | None) -> Path | None:
         raise OptionError(
             f"{option('--masks')} writes files into a folder; {option('--out')} is {found}: name a folder"
         )
-    check_folder(Path(out))
-    table = Path(out) / "results.csv"
-    check_output(table)
-    return table
-
-
-def _check_no_dataset(place: Path, photos: Sequence[str]) -> None:
-    """Raise OptionError where masks written to `place` could replace those of a data set."""
-    if not place.exists():
-        return
-    folder = place.parent.resolve()
-    holds_photos = any(folder in Path(photo).resolve().parents for photo in photos)
-    images = [p.name for p in folder.iterdir() if p.is_dir() and IMAGE_FOLDER.fullmatch(p.name.lower())]
-    if holds_photos or images:
-        found = f"the data set's {images[0]}/" if images else "the photos that are read"
+    folder = Path(out)
+    check_new_folder(folder)
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    strange = [name for name in there if name not in (_TABLE, *NAMES) or _TABLE not in there]
+    if strange:
         raise OptionError(
-            f"cannot write {place}: it stands beside {found} and may hold masks that somebody drew. Name "
-            f"another folder with {option('--out')}."
+            f"{folder} holds {strange[0]}, which is no result of {option('--masks')}; name an empty or a new "
+            "folder"
         )
+    if there:
+        check_output(folder / _TABLE)
+    if there and not overwrite:
+        raise OptionError(
+            f"{folder} holds earlier results; add {option('--overwrite')} to replace them all, or name "
+            "another folder"
+        )
+    return folder
 
 
-def _open_writer(model: Classifier | Segmenter | Cascade, form: Form, folder: Path) -> MaskWriter:
+def _check_not_read(folder: Path, photos: Sequence[str]) -> None:
+    """Raise OptionError where a folder that is to be replaced holds what is read."""
+    inside = next((photo for photo in photos if folder.resolve() in Path(photo).resolve().parents), None)
+    if inside is not None:
+        raise OptionError(f"cannot write {folder}: {inside} is read here. Name another folder.")
+
+
+def _write_masks(
+    model: Classifier | Segmenter | Cascade,
+    rows: Iterable[PredictionRow],
+    names: Mapping[str, str],
+    form: Form,
+    folder: Path,
+) -> PredictSummary:
+    """Masks and results.csv in `folder`, which is whole or as it was before."""
     masks = model.spec.masks
     if masks is None:
         raise OptionError(
             f"this model says what a photo shows, not where; leave out {option('--masks')}, or train on "
             "photos with masks"
         )
-    return open_mask_writer(form, folder, model.spec.labels, not masks.cleaning.is_exclusive)
+    with new_folder(folder) as unfinished:
+        writer = open_mask_writer(form, unfinished, model.spec.labels, not masks.cleaning.is_exclusive)
+        return write_rows(write_masks(rows, names, writer), unfinished / _TABLE)
 
 
 def explain(

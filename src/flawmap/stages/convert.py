@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Dataset, Part, Progress, no_progress
-from flawmap.tools.files import check_folder, make_parents
+from flawmap.tools.files import check_new_folder, new_folder, write_file, writing
 from flawmap.tools.mask_files import Form, MaskWriter, open_mask_writer
 from flawmap.tools.mask_files.writers import write_class_names
 from flawmap.tools.places import place_of
@@ -57,12 +54,12 @@ def convert(
     if not dataset.has_masks:
         raise DatasetError(f"{dataset.root} holds labels ({dataset.layout}); masks were wanted")
     check_place(dataset.root, out, overwrite)
-    with _whole_folder(out) as folder:
+    with new_folder(out) as folder:
         _write(dataset, folder, to, progress)
         if to != "coco":  # at the top, whatever the parts
             write_class_names(folder, dataset.labels)
         told = {"layout": dataset.layout, "to": to, "n_photos": len(dataset)}
-        (folder / _MARK).write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_file(folder / _MARK, json.dumps(told, ensure_ascii=False) + "\n")
 
 
 def _write(dataset: Dataset, folder: Path, to: Layout, progress: Progress) -> None:
@@ -75,9 +72,7 @@ def _write(dataset: Dataset, folder: Path, to: Layout, progress: Progress) -> No
                 writers[part] = open_mask_writer(
                     _FORM[to], place.masks, dataset.labels, dataset.masks_overlap, place.file_name
                 )
-            target = place.photos / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(photo.path, target)
+            _copy(photo.path, place.photos / name)
             writers[part].add(name, mask)
             progress("converting photos", i + 1, len(dataset))
         for writer in writers.values():
@@ -95,7 +90,7 @@ def check_place(root: Path, out: Path, overwrite: bool) -> None:
         raise OptionError(f"{out} and the data set {root} lie inside each other; name another folder")
     if out.is_file():
         raise OptionError(f"{out} is a file; name a folder to convert into")
-    check_folder(out)
+    check_new_folder(out)
     if out.is_dir() and any(out.iterdir()):
         if not (out / _MARK).is_file():
             raise OptionError(f"{out} holds files already; name an empty or a new folder")
@@ -103,23 +98,11 @@ def check_place(root: Path, out: Path, overwrite: bool) -> None:
             raise OptionError(f"{out} holds an earlier conversion; add {option('--overwrite')} to replace it")
 
 
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place in the end, or is removed."""
-    make_parents(out)
-    token = uuid.uuid4().hex[:8]
-    unfinished, before = (out.with_name(f".{out.name}.{token}.{end}") for end in ("part", "before"))
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        if out.exists():
-            out.rename(before)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if before.exists() and not out.exists():  # the new folder could not take its place
-            before.rename(out)
-        shutil.rmtree(before, ignore_errors=True)
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as photo, writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as copy:
+            shutil.copyfileobj(photo, copy)
 
 
 def _place(folder: Path, to: Layout, part: Part | None) -> _Place:

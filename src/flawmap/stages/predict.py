@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from flawmap.errors import OptionError, PhotoError
 from flawmap.records import Answer, PhotoMask, Progress, no_progress
 from flawmap.tools.bundle import is_bundle
-from flawmap.tools.files import check_files, make_parents
+from flawmap.tools.files import NewFile, check_files
 from flawmap.tools.mask_files import MaskWriter
 from flawmap.tools.options import Options
 from flawmap.tools.photos import Found, PhotoOptions, find_photos, read_images
@@ -25,6 +25,7 @@ from flawmap.tools.runtime import Model, map_ordered
 COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SUFFIXES = (".csv", ".jsonl")
+_WANTED = "Give photos, folders of photos, or patterns such as 'a/*.jpg'."
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class PredictSummary:
 def list_photos(given: Iterable[str | Path]) -> list[str]:
     """Files, folders and patterns → paths in the order given; folders and patterns sorted by name.
 
-    A folder gives its photos by the rule of find_photos(). A file is taken whatever its extension, also one
-    that is not there, which becomes a row with an error. Raises OptionError for a pattern or folder without
-    photos.
+    A folder gives its photos by the rule of find_photos(). A file is taken whatever its extension; one that
+    vanishes afterwards becomes a row with an error. Raises OptionError for a path that is not there, and for
+    a pattern or folder without photos.
     """
     paths: list[str] = []
     for item in [os.fspath(item) for item in given]:
@@ -81,18 +82,18 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
             listed = find_photos(Path(item))
             found = [os.path.join(item, name) for _, name in listed.files]  # noqa: PTH118
             why = _why_none(Path(item), listed)
-        elif not Path(item).exists() and glob.has_magic(item):
+        elif os.path.lexists(item):  # a link that leads nowhere is a photo that cannot be read
+            found = [item]
+        elif glob.has_magic(item):
             matches = glob.glob(item, recursive=True)  # noqa: PTH207 - pathlib would drop "./" and such
             found = sorted(match for match in matches if Path(match).is_file())
         else:
-            found = [item]
+            raise OptionError(f"there is no {item}. {_WANTED}")
         if not found:
-            raise OptionError(
-                f"no photos in {item}{why}. Give photos, folders of photos, or patterns such as 'a/*.jpg'."
-            )
+            raise OptionError(f"no photos in {item}{why}. {_WANTED}")
         paths += found
     if not paths:
-        raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
+        raise OptionError(f"no photos given. {_WANTED}")
     return paths
 
 
@@ -172,22 +173,16 @@ def write_rows(rows: Iterable[PredictionRow], path: Path | str) -> PredictSummar
 
     Numbers have six decimals. In CSV a path that a spreadsheet would run as a formula gets "./" before it,
     which names the same file; .jsonl keeps every path as given. Raises OptionError for another extension,
-    before any row is drawn.
+    before any row is drawn, and where the file cannot be written.
     """
     path = Path(path)
     check_output(path)
-    unfinished = path.with_name(f".{path.name}.partial")
-    make_parents(path)
+    file = NewFile(path)
     try:
-        # A file name that is not valid text is written with \udc.. escapes: JSON reads them back, CSV shows
-        # them.
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            summary = _write(rows, _writer(file, path.suffix.lower()))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        summary = _write(rows, _writer(file, path.suffix.lower()))
+        file.close()
     finally:
-        unfinished.unlink(missing_ok=True)
+        file.discard()
     return summary
 
 
@@ -240,7 +235,7 @@ def _write(rows: Iterable[PredictionRow], write: Callable[[PredictionRow], None]
     return PredictSummary(n_photos, n_review if has_band else None, counts, tuple(errors))
 
 
-def _writer(file: TextIO, suffix: str) -> Callable[[PredictionRow], None]:
+def _writer(file: NewFile, suffix: str) -> Callable[[PredictionRow], None]:
     if suffix == ".jsonl":
 
         def write_json(row: PredictionRow) -> None:

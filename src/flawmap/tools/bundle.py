@@ -18,13 +18,10 @@ it is read and written here: the light half of flawmap needs no further package.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +33,7 @@ from flawmap.errors import BundleError, option
 from flawmap.records import FileKind, LinearHead, ModelSpec
 from flawmap.tools.card import to_card
 from flawmap.tools.familiarity import HeldBack, Reference
-from flawmap.tools.files import check_folder, write_file
+from flawmap.tools.files import check_new_folder, new_folder, sync_folder, write_file, writing
 from flawmap.tools.plain import Reading, to_plain, to_record
 
 FORMAT_VERSION = 1
@@ -186,7 +183,8 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
     """Write a whole model folder beside its place, then move it there in one step.
 
     `files` are those of the spec's task. `spec.file_digests` is filled here. A reader sees the old folder or
-    the new one, never a half. Raises BundleError where `folder` exists and `overwrite` is not set.
+    the new one, never a half. Raises BundleError where `folder` exists and `overwrite` is not set,
+    OptionError where it cannot be written.
     """
     if set(files) != set(files_of(spec)):
         raise ValueError(f"wanted {files_of(spec)} for {spec.task}; got {sorted(files)}")
@@ -195,19 +193,16 @@ def write_files(folder: Path, spec: ModelSpec, files: Mapping[str, bytes], overw
     spec = replace(spec, file_digests=digests, format_version=FORMAT_VERSION)
     head = _to_head(files[WEIGHTS], spec, WEIGHTS) if WEIGHTS in files else None
     contents = {**files, SPEC: from_spec(spec), CARD: to_card(spec, head).encode()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(folder) as unfinished:
+    with new_folder(folder) as unfinished, writing(folder):
         for name, content in contents.items():
             _write(unfinished / name, content)
-        _sync_folder(unfinished)
-        _put_in_place(unfinished, folder)
     return Bundle(folder, spec)
 
 
 def check_place(folder: Path, overwrite: bool) -> None:
     """Raise BundleError unless a model folder may be written at `folder`: over another one only with
     `overwrite`, over other files never. OptionError where no folder can be made there."""
-    check_folder(folder)
+    check_new_folder(folder)
     if not folder.exists():
         return
     if any(folder.iterdir()) and not (folder / SPEC).is_file():
@@ -236,7 +231,7 @@ def write_spec(
     head = bundle.head if WEIGHTS in FILES_OF_TASK[spec.task] else None
     for name, content in ((CARD, to_card(spec, head)), (SPEC, from_spec(spec))):
         write_file(bundle.folder / name, content)
-    _sync_folder(bundle.folder)
+    sync_folder(bundle.folder)
     return Bundle(bundle.folder, spec)
 
 
@@ -345,40 +340,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames inside a folder durable; Windows has no such call and needs none."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A fresh hidden folder next to `folder` (same disk, so that it can be renamed); gone afterwards."""
-    unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}.partial"
-    unfinished.mkdir()
-    try:
-        yield unfinished
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _put_in_place(unfinished: Path, folder: Path) -> None:
-    """Rename; an older folder is set aside first and comes back if the rename fails."""
-    if not folder.exists():
-        unfinished.rename(folder)
-    else:
-        with _beside(folder) as aside:
-            folder.rename(aside / "old")
-            try:
-                unfinished.rename(folder)
-            except OSError:
-                (aside / "old").rename(folder)
-                raise
-    _sync_folder(folder.parent)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import FlawmapError, require_extra
+from flawmap.tools.files import make_parents, writing
 
 _KEY = "photo"
 _MAX_FRAGMENTS = 24
@@ -122,9 +123,11 @@ class EmbeddingStore:
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """Be the only writer of this data set on this machine; the system ends a dead process's turn."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self.folder.with_name(f".{self.folder.name}.lock").open("a+b") as file:
-            _lock(file)
+        make_parents(self.folder)
+        with writing(self.folder):
+            turn = self.folder.with_name(f".{self.folder.name}.lock").open("a+b")
+        with turn:
+            _lock(turn)
             yield
 
     @contextlib.contextmanager

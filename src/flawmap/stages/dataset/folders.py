@@ -126,7 +126,7 @@ def _refuse_no_photos(root: Path, found: Found) -> None:
     if found.files:
         return
     if not found.ignored:
-        raise DatasetError(f"{root} holds no photos. {_WAYS}")
+        raise DatasetError(f"{root} holds no photos; name the folder that holds them")
     first = found.ignored[0]
     raise DatasetError(
         f"{root} holds no photos: {len(found.ignored)} files or folders were ignored, such as {first.path} "

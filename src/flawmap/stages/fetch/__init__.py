@@ -14,7 +14,7 @@ from flawmap.records import Progress, no_progress
 from flawmap.stages.fetch.archives import archive_kind, unpack
 from flawmap.stages.fetch.arrange import LAYOUTS
 from flawmap.stages.fetch.transfer import Transfer, download, file_digest
-from flawmap.tools.files import check_folder, write_file
+from flawmap.tools.files import check_folder, make_parents, write_file, writing
 from flawmap.tools.options import Options
 
 
@@ -157,8 +157,8 @@ def fetch(
         archive, was_fetched = _local_archive(options.archive, wanted), False
     elif options.url or entry.url:
         require_extra("pooch", "train")
-        store.mkdir(parents=True, exist_ok=True)
         archive = store / entry.file_name
+        make_parents(archive)
         transfer = Transfer(options.timeout_s, options.n_attempts)
         url = options.url or entry.url
         was_fetched = download(url, archive, wanted, transfer, progress)
@@ -220,16 +220,19 @@ def _lay_out(
     work = out / "unpacking"
     shutil.rmtree(work, ignore_errors=True)
     try:
-        unpack(archive, work / "raw", progress)
-        ready = arrange(work / "raw", work / "ready")
-        if not ready.n_images:
-            raise FetchError(f"{archive} holds none of {ready.wanted}; is it {entry.title}? See {entry.page}")
-        _refuse_strangers(out, ready.folders, mark)
-        for part in ready.folders:
-            shutil.rmtree(out / part, ignore_errors=True)
-            (work / "ready" / part).replace(out / part)
-        for extra in ready.files:
-            (work / "ready" / extra).replace(out / extra)
+        with writing(out):
+            unpack(archive, work / "raw", progress)
+            ready = arrange(work / "raw", work / "ready")
+            if not ready.n_images:
+                raise FetchError(
+                    f"{archive} holds none of {ready.wanted}; is it {entry.title}? See {entry.page}"
+                )
+            _refuse_strangers(out, ready.folders, mark)
+            for part in ready.folders:
+                shutil.rmtree(out / part, ignore_errors=True)
+                (work / "ready" / part).replace(out / part)
+            for extra in ready.files:
+                (work / "ready" / extra).replace(out / extra)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     about = (

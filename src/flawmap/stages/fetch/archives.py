@@ -13,6 +13,7 @@ from typing import IO
 
 from flawmap.errors import FetchError, option
 from flawmap.records import Progress, no_progress
+from flawmap.tools.files import is_full_disk
 
 MAX_UNPACKED_BYTES = 40 * 2**30
 """Far above every set in the table; an archive that claims more is a mistake or a trap."""
@@ -69,6 +70,8 @@ def unpack(archive: Path, folder: Path, progress: Progress = no_progress) -> Non
         NotImplementedError,
         RuntimeError,
     ) as error:
+        if is_full_disk(error):  # no fault of the archive's
+            raise
         raise FetchError(f"{archive} cannot be unpacked ({error}); delete it and fetch it again") from None
     inner = [path for path in folder.rglob("*") if path.is_file()]
     if len(inner) == 1 and archive_kind(inner[0]):

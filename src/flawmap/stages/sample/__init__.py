@@ -19,7 +19,7 @@ from pathlib import Path
 from flawmap.errors import OptionError, option, require_extra
 from flawmap.records import Progress, no_progress
 from flawmap.stages.sample.photo import DrawnPhoto, draw_photo
-from flawmap.tools.files import check_folder
+from flawmap.tools.files import check_folder, writing
 from flawmap.tools.options import Options
 
 POSITIVE, NEGATIVE = "Positive", "Negative"
@@ -74,12 +74,18 @@ def draw_sample(
     the surface, the kind of flaw, its mean and greatest width and its length along the centre line in pixels
     (empty where there is no flaw), and the distractors of the photo.
 
-    Raises OptionError where `out` holds files already, MissingExtraError without scipy and scikit-image.
+    Raises OptionError where `out` holds files already or cannot be written, MissingExtraError without scipy
+    and scikit-image.
     """
     options = options or SampleOptions()
     require_extra("skimage", "train")
     out = Path(out)
-    _prepare(out, options)
+    with writing(out):
+        _prepare(out, options)
+        return _write(out, options, progress)
+
+
+def _write(out: Path, options: SampleOptions, progress: Progress) -> SampleSummary:
     rows: list[dict[str, str | int | float]] = []
     counts = {POSITIVE: 0, NEGATIVE: 0}
     for i, photo in enumerate(_draw_photos(options)):

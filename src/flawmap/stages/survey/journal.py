@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ class Journal:
             self._connection.close()
             if "locked" in str(error):
                 raise OptionError(f"another inspection writes {self.path}; wait for its end") from error
-            raise OptionError(f"{self.path} cannot be written ({error}). Name another place.") from error
+            raise self._unwritable(error) from error
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise OptionError(
@@ -119,15 +120,27 @@ class Journal:
         stamp, found = done.stamp, done.inspection
         row = (done.name, stamp.digest, stamp.n_bytes, stamp.mtime_ns, self._model, self._options)
         pictures = [(done.name, kind, i, jpeg) for (kind, i), jpeg in done.pictures.items()]
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        execute("DELETE FROM pictures WHERE name = ?", (done.name,))
-        self._connection.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?)", pictures)
-        execute(
-            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*row, found.error, _text(found), *(done.camera_lon_lat or (None, None))),
-        )
-        execute("COMMIT")
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM pictures WHERE name = ?", (done.name,))
+            connection.executemany("INSERT INTO pictures VALUES (?, ?, ?, ?)", pictures)
+            connection.execute(
+                "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, found.error, _text(found), *(done.camera_lon_lat or (None, None))),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """What is done in the block is kept as a whole. Raises OptionError where it cannot be written."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection
+            self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: sqlite3.OperationalError) -> OptionError:
+        remedy = "Make room there, or name another place." if "full" in str(error) else "Name another place."
+        return OptionError(f"cannot write {self.path} ({error}). {remedy}")
 
     def stamps(self) -> dict[str, Stamp]:
         """Of the photos that need not be looked at again, by name: all but those that could not be read."""
@@ -171,9 +184,8 @@ class Journal:
             (first, second, f"{digests[first]} {digests[second]}", _text(one))
             for (first, second), one in found.items()
         ]
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?, ?)", rows)
-        self._connection.execute("COMMIT")
+        with self._transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?, ?)", rows)
 
     def _digests(self) -> dict[str, str]:
         return {name: digest for name, digest in self._connection.execute("SELECT name, digest FROM photos")}

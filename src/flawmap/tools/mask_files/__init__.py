@@ -7,6 +7,6 @@
 - **geojson**: `masks.geojson`, a feature per photo and class, outlined along the pixels' edges.
 """
 
-from flawmap.tools.mask_files.writers import FORMS, PLACES, Form, MaskWriter, open_mask_writer
+from flawmap.tools.mask_files.writers import FORMS, NAMES, PLACES, Form, MaskWriter, open_mask_writer
 
-__all__ = ["FORMS", "PLACES", "Form", "MaskWriter", "open_mask_writer"]
+__all__ = ["FORMS", "NAMES", "PLACES", "Form", "MaskWriter", "open_mask_writer"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import uuid
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol, TextIO, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from PIL import Image
@@ -16,7 +15,7 @@ from PIL import Image
 from flawmap.errors import MaskError
 from flawmap.records import PhotoMask
 from flawmap.tools import rle
-from flawmap.tools.files import make_parents, write_file
+from flawmap.tools.files import NewFile, write_file
 from flawmap.tools.mask_files.outlines import trace_outlines
 from flawmap.tools.masks import to_class_indices
 
@@ -29,6 +28,9 @@ PLACES: dict[Form, str] = {
     "geojson": "masks.geojson",
 }
 """What masks are written to, in the folder that is named: a folder for png, else a file."""
+CLASSES = "classes.txt"
+NAMES = (*PLACES.values(), CLASSES)
+"""All that can be written into that folder."""
 
 
 class MaskWriter(Protocol):
@@ -61,7 +63,7 @@ def open_mask_writer(
 
 def write_class_names(folder: Path, labels: Sequence[str]) -> None:
     """classes.txt, a label a line: so that labels come back even where no photo has the last of them."""
-    write_file(folder / "classes.txt", "".join(f"{label}\n" for label in labels))
+    write_file(folder / CLASSES, "".join(f"{label}\n" for label in labels))
 
 
 def _check_names(labels: Sequence[str]) -> None:
@@ -116,10 +118,8 @@ class _Streamed:
 
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         _check_names(labels)
-        make_parents(path)
         self._path, self._labels = path, tuple(labels)
-        self._unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-        self._file: TextIO = self._unfinished.open("w", encoding="utf-8", newline="")
+        self._file = NewFile(path)
         self._n_rows = 0
         self._begin()
 
@@ -132,11 +132,9 @@ class _Streamed:
     def close(self) -> None:
         self._end()
         self._file.close()
-        self._unfinished.replace(self._path)
 
     def discard(self) -> None:
-        self._file.close()
-        self._unfinished.unlink(missing_ok=True)
+        self._file.discard()
 
     def _write_item(self, value: Any) -> None:
         """An object of a JSON list, on a line of its own."""

@@ -33,7 +33,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from flawmap.errors import OptionError, PhotoError
+from flawmap.errors import OptionError, PhotoError, option
 from flawmap.tools.options import Options
 from flawmap.tools.photos.containers import Container, check_png_rows, read_orientation
 
@@ -98,7 +98,7 @@ def check_size(size_hw: tuple[int, int], options: PhotoOptions) -> None:
     if height * width > options.max_megapixels * 1e6:
         raise PhotoError(
             f"too large: {width}×{height} is {height * width / 1e6:.1f} megapixels, the cap is "
-            f"{options.max_megapixels:g}; raise it with max_megapixels"
+            f"{options.max_megapixels:g}; raise it with {option('--max-megapixels')}"
         )
 
 

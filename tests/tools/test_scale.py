@@ -154,7 +154,7 @@ def test_markers_that_cannot_be_printed(
             r"--focal-mm .* goes with --distance-m .* --mm-per-px .* already",
         ),
         ({"marker_mm": -5}, "--marker-mm .* is -5; a number above 0"),
-        ({"distance_m": 2, "focal_mm": float("nan")}, "--focal-mm .* is nan; a number above 0"),
+        ({"distance_m": 2, "focal_mm": float("nan")}, "focal_mm is nan; a finite number was wanted"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(given: dict[str, float], message: str) -> None:

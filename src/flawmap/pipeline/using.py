@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,13 @@ from flawmap.records import (
     Dataset,
     Evaluation,
     MaskEvaluation,
+    ModelSpec,
     Progress,
     Unreadable,
     no_progress,
 )
 from flawmap.stages.predict import (
+    LARGE_TIMES,
     PredictionRow,
     PredictOptions,
     check_output,
@@ -200,7 +202,7 @@ def predict(
     With `masks`, `out` is a folder: the masks go there in that form, and the rows into results.csv. A photo
     that cannot be read is a row with an error. For images in memory: `load(model).predict(images)`.
     """
-    from flawmap.pipeline.texts import prediction_lines, prediction_summary_lines
+    from flawmap.pipeline.texts import large_photos_lines, prediction_lines, prediction_summary_lines
 
     given = [photos] if isinstance(photos, str | Path) else photos
     table = _table(out, masks)
@@ -209,15 +211,36 @@ def predict(
         _check_no_dataset(Path(out) / PLACES[masks], paths)
     loaded = load(model, runtime_options)
     rows = predict_photos(loaded, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
+    large = _LargePhotos(loaded.spec)
+    rows = large.count(rows)
     if masks is not None:
         rows = write_masks(rows, name_photos(given), _open_writer(loaded, masks, Path(out or ".")))
     if table is None:
         answers = list(rows)
         left_out = tuple(Unreadable(row.path, row.error) for row in answers if row.error)
-        return Predicted(prediction_lines(answers), left_out, tuple(answers))
+        return Predicted(
+            prediction_lines(answers) + large_photos_lines(large.n, loaded.spec), left_out, tuple(answers)
+        )
     summary = write_rows(rows, table)
     left_out = tuple(Unreadable(path, reason) for path, reason in summary.errors)
-    return Predicted(prediction_summary_lines(summary, out or table), left_out)
+    lines = prediction_summary_lines(summary, out or table) + large_photos_lines(large.n, loaded.spec)
+    return Predicted(lines, left_out)
+
+
+class _LargePhotos:
+    """Counts photos that are far larger than what a classifier was trained on, as their rows pass."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.n = 0
+        # Masks are computed piece by piece, whatever the size.
+        self._most_px = None if spec.masks is not None else LARGE_TIMES * max(spec.tile_hw)
+
+    def count(self, rows: Iterator[PredictionRow]) -> Iterator[PredictionRow]:
+        """The rows as they come."""
+        for row in rows:
+            if row.size_hw is not None and self._most_px is not None:
+                self.n += max(row.size_hw) > self._most_px
+            yield row
 
 
 def _table(out: Path | str | None, masks: Form | None) -> Path | None:

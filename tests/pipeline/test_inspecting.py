@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import flawmap
 import quick_look
 from flawmap.errors import OptionError
 from flawmap.pipeline.sizing import Grading, measure_findings
+from flawmap.pipeline.survey_places import name_folder
 from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
 from flawmap.stages.inspection.findings import find_in_mask
 from flawmap.stages.measure import MeasureOptions, trace_crack
@@ -62,6 +65,36 @@ def test_a_survey_is_handed_over_and_gone_on_with(
         flawmap.inspect(tiny_bundle.folder, photo_folder, out, other)
     done = flawmap.inspect(tiny_bundle.folder, photo_folder, out, other, overwrite=True)
     assert done.survey.options["scale"]["mm_per_px"] == 0.2 and not (out / "parts.csv").exists()
+
+
+def test_reports_name_the_folder_and_the_day_of_looking_and_not_of_writing(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        day = datetime.date(2026, 11, 20)
+
+    monkeypatch.setattr(
+        "flawmap.stages.survey.journal.datetime",
+        SimpleNamespace(date=SimpleNamespace(today=lambda: Clock.day)),
+    )
+    first, *others = sorted(photo_folder.rglob("*.png"))
+    written = []
+    for photos in ([first], others, others):  # the last time, only what cannot be read is tried again
+        flawmap.inspect(tiny_bundle.folder, photos, tmp_path / "out")
+        written.append([(tmp_path / "out" / name).read_bytes() for name in ("report.html", "report.pdf")])
+        Clock.day += datetime.timedelta(days=1)
+    assert f"<h1>Inspection of {first.parent.name}</h1>".encode() in written[0][0]
+    assert f"<h1>Inspection of {photo_folder.name}</h1>".encode() in written[1][0]
+    assert b"flawmap inspection report \xc2\xb7 2026-11-20</p>" in written[0][0]
+    assert b"2026-11-20 to 2026-11-21" in written[1][0]
+    assert written[1] == written[2]
+    assert b"Worst grade" not in written[1][0]
+
+
+def test_a_folder_is_named_where_all_photos_share_one(tmp_path: Path) -> None:
+    assert name_folder([tmp_path / "pier" / "1.jpg", tmp_path / "pier" / "a" / "2.jpg"]) == "pier"
+    assert name_folder(["s3://bucket/pier/1.jpg"]) == "pier"
+    assert name_folder(["s3://bucket/pier/1.jpg", tmp_path / "1.jpg"]) == name_folder([]) == ""
 
 
 def test_other_peoples_folders_are_left_alone(

@@ -31,6 +31,15 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return write_grey(tmp_path / "mask.png", mask), write_grey(tmp_path / "photo.png", grey)
 
 
+def test_a_pattern_is_told_of_each_crack_and_not_of_all_together(tmp_path: Path) -> None:
+    mask = np.zeros((200, 300), bool)
+    mask[40:44, 20:280] = mask[40:120, 150:154] = True
+    mask[160:164, 20:280] = True
+    lines = flawmap.measure(write_grey(tmp_path / "mask.png", mask)).lines
+    assert sum("branched (3 branches)" in line for line in lines) == 1
+    assert lines[2].startswith("2 cracks") and "pattern" not in lines[2]
+
+
 def test_the_command_writes_every_figure(files: tuple[Path, Path], tmp_path: Path) -> None:
     mask, photo = files
     words = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -197,6 +198,25 @@ def test_the_picture_holds_photo_heat_and_legend(
         with Image.open(tmp_path / "new" / name) as written:
             assert written.size == picture.shape[1::-1]
     assert len(list((tmp_path / "new").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("strongest", "is_drawn"), [(0.2, False), (2.0, True)])
+def test_the_caption_promises_a_line_where_one_is_drawn(
+    classifier: Classifier,
+    tiny: SimpleNamespace,
+    strongest: float,
+    is_drawn: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = tiny.make_photo(0, size_hw=(640, 640))
+    heat = np.zeros((640, 640), np.float32)
+    heat[200:400, 200:400] = strongest
+    told: list[str] = []
+    monkeypatch.setattr("flawmap.stages.explain._shorten", lambda text, *_: told.append(text) or "")
+    draw_explanation(image, replace(explain_photo(classifier, image), heat=heat))
+    drawn = draw_heat(np.full_like(image, 60), heat)
+    assert (drawn.min(axis=2) > 200).any() == is_drawn
+    assert any("Line: half of the brightest" in one for one in told) == is_drawn
 
 
 def test_other_formats_are_refused(classifier: Classifier, tiny: SimpleNamespace, tmp_path: Path) -> None:

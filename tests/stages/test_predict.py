@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import flawmap
 from flawmap.errors import OptionError
 from flawmap.pipeline.texts import prediction_summary_lines
 from flawmap.stages.predict import (
@@ -52,6 +53,21 @@ def test_every_photo_is_a_row_in_order(classifier: Classifier, photo_folder: Pat
         assert row.error == "" and row.probabilities is not None and row.score is not None
         assert row.flaw_score == row.probabilities["crack"]
         assert row.score == row.probabilities[row.label] > 0.99
+
+
+def test_photos_that_a_tile_model_does_not_fit_are_counted(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
+) -> None:
+    fitting = flawmap.predict(tiny_bundle.folder, photo_folder / "a")
+    assert all(row.size_hw is not None or row.error for row in fitting.rows)
+    assert not any("inspect" in line for line in fitting.lines)
+    side = 3 * max(tiny_bundle.spec.tile_hw)
+    for name, width in (("just.png", side), ("large.png", side + 1)):
+        Image.new("RGB", (width, 40), (190, 180, 170)).save(tmp_path / name)
+    for more in ({}, {"out": tmp_path / "rows.csv"}):
+        found = flawmap.predict(tiny_bundle.folder, [tmp_path / "just.png", tmp_path / "large.png"], **more)
+        assert found.lines[-1].startswith("1 photo is over 3 times as large")
+        assert "flawmap inspect" in found.lines[-1]
 
 
 def test_rows_equal_predict_on_arrays(classifier: Classifier, photo_folder: Path) -> None:

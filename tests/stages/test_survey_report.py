@@ -46,6 +46,10 @@ def survey_of(*inspections: Inspection, **more: object) -> Survey:
     return replace(Survey(rows, quick_look.MODEL, grades=quick_look.GRADES, grading_note="By width."), **more)  # type: ignore[arg-type]
 
 
+def facts_for(*inspections: Inspection, **more: object) -> SurveyFacts:
+    return SurveyFacts(survey_of(*inspections, **more))
+
+
 CLEAN = Inspection("a.jpg", 90, 60)
 BLURRED = Inspection("b.jpg", 90, 60, assessable=False, reason="too blurred")
 BROKEN = Inspection("c.jpg", assessable=False, error="the file is empty")
@@ -131,16 +135,16 @@ def test_one_order_holds_everywhere_and_a_width_that_says_nothing_is_not_printed
 
 def test_the_scale_that_was_given_is_printed() -> None:
     told = {"scale": {"mm_per_px": 0.5, "marker_mm": None}}
-    assert words.meta_rows(survey_of(CLEAN, options=told)) == [
+    assert words.meta_rows(facts_for(CLEAN, options=told)) == [
         ("scale", "0.5 mm per pixel, as given for all photos")
     ]
     said = survey_of(CLEAN, options=told, meta=SurveyMeta(scale="a ruler"))
-    assert words.meta_rows(said) == [
+    assert words.meta_rows(SurveyFacts(said)) == [
         ("scale", "a ruler"),
         ("sizes by", "0.5 mm per pixel, as given for all photos"),
     ]
-    assert words.meta_rows(survey_of(CLEAN, meta=SurveyMeta(scale="a ruler"))) == [("scale", "a ruler")]
-    assert words.meta_rows(survey_of(CLEAN)) == []
+    assert words.meta_rows(facts_for(CLEAN, meta=SurveyMeta(scale="a ruler"))) == [("scale", "a ruler")]
+    assert words.meta_rows(facts_for(CLEAN)) == []
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_it_is_told_where_a_scale_was_not_found(scale: dict, which: tuple, said:
     survey = survey_of(CLEAN, *photos, options={"scale": scale})
     lines = [line for line in survey_lines(survey, "out") if line.startswith("scale: ")]
     assert len(lines) == bool(said) and all(said in line for line in lines)
-    ((_, printed),) = words.meta_rows(survey)
+    ((_, printed),) = words.meta_rows(SurveyFacts(survey))
     assert said in printed
     told = [one for one in caveats(SurveyFacts(survey)) if "scale" in one["title"]]
     assert len(told) == (None in which) and all(said[1:] in one["text"] for one in told)
@@ -211,6 +215,16 @@ def test_the_page_stands_alone_and_escapes_foreign_text(tmp_path: Path) -> None:
     assert "pier 0" in page.text and "not readable" in page.text
     write_survey_report(facts, tmp_path / "again.html")
     assert (tmp_path / "again.html").read_text() == text
+
+
+def test_directions_are_explained_and_grades_have_a_column_where_there_are_some(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2")
+    facts = facts_of(tmp_path)
+    for survey in (facts.survey, replace(facts.survey, grades=())):
+        write_survey_report(replace(facts, survey=survey), tmp_path / "report.html")
+        text = (tmp_path / "report.html").read_text()
+        assert text.count("45° rises to the right") == 1
+        assert text.count(">Worst grade<") == (2 if survey.grades else 0)
 
 
 def test_an_empty_survey_has_a_page_and_a_paper(tmp_path: Path) -> None:

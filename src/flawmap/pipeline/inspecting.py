@@ -10,7 +10,13 @@ from typing import Any
 from flawmap.errors import require_extra
 from flawmap.pipeline.inspectors import InspectOptions, open_look
 from flawmap.pipeline.sizing import Grading, grade_survey
-from flawmap.pipeline.survey_places import as_places, find_survey_photos, printable, survey_folder
+from flawmap.pipeline.survey_places import (
+    as_places,
+    find_survey_photos,
+    name_folder,
+    printable,
+    survey_folder,
+)
 from flawmap.pipeline.using import Outcome
 from flawmap.records import (
     Overlaps,
@@ -86,7 +92,7 @@ def inspect(
         survey = Survey(rows, looking.model, dict(looking.options), told, overlaps=overlaps)
         if grading is not None:
             survey = grade_survey(survey, grading)
-        hand_over(survey, folder, asked, options.report, progress)
+        hand_over(survey, folder, asked, options.report, progress, photos_from=name_folder(found.values()))
     return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
 
 
@@ -135,12 +141,17 @@ def hand_over(
     progress: Progress = no_progress,
     *,
     keys: Mapping[str, str] | None = None,
+    photos_from: str | None = None,
 ) -> None:
     """Write every file of a survey. Raises MissingExtraError where flawmap[inspect] is not installed.
 
-    `keys` are the journal's names of photos, where these are not the survey's.
+    `keys` are the journal's names of photos, where these are not the survey's. `photos_from` is the name of
+    their folder; None: the journal did not follow the inspection, and knows neither folder nor days.
     """
-    facts = SurveyFacts(survey, to_parts(survey), _shown(survey, out, asked, options.n_worst, keys or {}))
+    with Journal(out, asked) as journal:
+        days = () if photos_from is None else journal.days
+    shown = _shown(survey, out, asked, options.n_worst, keys or {})
+    facts = SurveyFacts(survey, to_parts(survey), shown, photos_from or "", days)
     write_findings(survey, out)
     progress("writing reports", 0, 3)
     write_survey_report(facts, out / "report.html", options)

@@ -189,7 +189,7 @@ def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]
         told = total.to_mm()
         length, density = f"{told['length_mm']:,.0f} mm", f"{told['density_mm_per_mm2']:.2g} mm/mm²"
     many = f"{len(rows)} crack{'s' if len(rows) > 1 else ''}"
-    return [*lines, f"{many}, {length} in all, {density}, pattern: {total.pattern}"]
+    return [*lines, f"{many}, {length} in all, {density}"]
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
@@ -205,7 +205,7 @@ def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
         text = f"under {bound:.2f} {unit} wide near ({x:.0f}, {y:.0f}), too thin to be told here"
     elif found.is_vague:
         text = f"at most {largest + u95:.2f} {unit} wide at ({x:.0f}, {y:.0f}), too uncertain to be told"
-    branches = "" if found.n_branches == 1 else f", {found.n_branches} branches"
+    branches = "" if found.n_branches == 1 else f", {found.pattern} ({found.n_branches} branches)"
     text += f"; {length:,.0f} {unit} long, {found.direction_deg:.0f}°{branches}"
     if grade is not None:
         ratio = "" if grade.ratio is None else f", {grade.ratio:.2f} times that"

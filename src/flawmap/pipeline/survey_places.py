@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +57,15 @@ def find_survey_photos(given: Sequence[Place]) -> dict[str, Place]:
     far = [name for _, name in found]
     is_plain = len({*far, *photos}) == len(far) + len(photos)
     return photos | {name if is_plain else place.split("://", 1)[1]: place for place, name in found}
+
+
+def name_folder(photos: Iterable[Place]) -> str:
+    """The name of the folder that all of them lie in, at any depth; "" where there is none."""
+    folders = {(Path(one) if is_remote(one) else Path(one).absolute()).parent for one in photos}
+    try:
+        return printable(Path(os.path.commonpath(folders)).name)
+    except ValueError:  # none at all, or some here and some elsewhere
+        return ""
 
 
 @contextmanager

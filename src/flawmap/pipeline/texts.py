@@ -22,7 +22,7 @@ from flawmap.records import (
     TrainedSegmenter,
     Unreadable,
 )
-from flawmap.stages.predict import PredictionRow, PredictSummary
+from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
 from flawmap.stages.report import scale_note
 from flawmap.tools.bootstrap import NO_WIDTH
 from flawmap.tools.bundle import Bundle
@@ -170,6 +170,20 @@ def prediction_summary_lines(summary: PredictSummary, out: Path | str) -> tuple[
     review = "" if summary.n_review is None else f"; {summary.n_review:,} for a person to look at"
     head = f"{counted(summary.n_photos, 'photo')}: {', '.join(counts)}{review}"
     return (head, f"wrote {out}")
+
+
+def large_photos_lines(n_large: int, spec: ModelSpec) -> tuple[str, ...]:
+    """What predict says of photos that a classifier saw made small, below what it was trained on."""
+    if not n_large:
+        return ()
+    which = "1 photo is" if n_large == 1 else f"{n_large:,} photos are"
+    height, width = spec.tile_hw
+    knows_good = spec.good_labels or spec.is_multilabel
+    remedy = "look for flaws in it with 'flawmap inspect'" if knows_good else "give it tiles of that size"
+    return (
+        f"{which} over {LARGE_TIMES} times as large as those that the model was trained on ({width}×{height} "
+        f"px), and one label for a whole photo says little; {remedy}",
+    )
 
 
 def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,13 @@ from flawmap.records import (
     Dataset,
     Evaluation,
     MaskEvaluation,
+    ModelSpec,
     Progress,
     Unreadable,
     no_progress,
 )
 from flawmap.stages.predict import (
+    LARGE_TIMES,
     PredictionRow,
     PredictOptions,
     PredictSummary,
@@ -209,7 +211,7 @@ def predict(  # noqa: PLR0913 - what is read, how, and what is written
     Raises OptionError for a photo, folder or pattern that is not there, and where `out` cannot be written or
     holds anything else.
     """
-    from flawmap.pipeline.texts import prediction_lines, prediction_summary_lines
+    from flawmap.pipeline.texts import large_photos_lines, prediction_lines, prediction_summary_lines
 
     given = [photos] if isinstance(photos, str | Path) else photos
     place = _check_out(out, masks, overwrite)
@@ -218,16 +220,36 @@ def predict(  # noqa: PLR0913 - what is read, how, and what is written
         _check_not_read(place, paths)
     loaded = load(model, runtime_options)
     rows = predict_photos(loaded, paths, PredictOptions(to_photo_options(max_megapixels)), progress)
+    large = _LargePhotos(loaded.spec)
+    rows = large.count(rows)
     if place is None:
         answers = list(rows)
         left_out = tuple(Unreadable(row.path, row.error) for row in answers if row.error)
-        return Predicted(prediction_lines(answers), left_out, tuple(answers))
+        lines = prediction_lines(answers) + large_photos_lines(large.n, loaded.spec)
+        return Predicted(lines, left_out, tuple(answers))
     if masks is None:
         summary = write_rows(rows, place)
     else:
         summary = _write_masks(loaded, rows, name_photos(given), masks, place)
     left_out = tuple(Unreadable(path, reason) for path, reason in summary.errors)
-    return Predicted(prediction_summary_lines(summary, out or place), left_out)
+    lines = prediction_summary_lines(summary, out or place) + large_photos_lines(large.n, loaded.spec)
+    return Predicted(lines, left_out)
+
+
+class _LargePhotos:
+    """Counts photos that are far larger than what a classifier was trained on, as their rows pass."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.n = 0
+        # Masks are computed piece by piece, whatever the size.
+        self._most_px = None if spec.masks is not None else LARGE_TIMES * max(spec.tile_hw)
+
+    def count(self, rows: Iterable[PredictionRow]) -> Iterator[PredictionRow]:
+        """The rows as they come."""
+        for row in rows:
+            if row.size_hw is not None and self._most_px is not None:
+                self.n += max(row.size_hw) > self._most_px
+            yield row
 
 
 def _check_out(out: Path | str | None, masks: Form | None, overwrite: bool) -> Path | None:

@@ -147,9 +147,14 @@ def draw_heat(image: np.ndarray, heat: np.ndarray, top: float | None = None) -> 
     base = (0.35 * image + 0.65 * grey[..., None]).astype(np.float32)
     alpha = (MAX_COVER * strength**COVER_POWER)[..., None]
     drawn = base * (1 - alpha) + to_colours(strength) * alpha
-    line = _contour(strength, 0.5, max(1, round(min(heat.shape) / 300)))
+    line = _half_line(heat, top)
     drawn[line] = 0.25 * drawn[line] + 0.75 * 255
     return drawn.round().clip(0, 255).astype(np.uint8)
+
+
+def _half_line(heat: np.ndarray, top: float) -> np.ndarray:
+    """(H, W) bool: where the evidence is half of the brightest; nowhere where all of it is weaker."""
+    return _contour(heat / top, 0.5, max(1, round(min(heat.shape) / 300)))
 
 
 def to_top(heat: np.ndarray) -> float:
@@ -173,6 +178,7 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
     heat = Image.fromarray(explanation.heat).resize((size_hw[1], size_hw[0]), Image.Resampling.BICUBIC)
     top = to_top(explanation.heat)
     drawn = draw_heat(np.asarray(photo), np.asarray(heat), top)
+    words = _to_caption(explanation.label, has_line=bool(_half_line(np.asarray(heat), top).any()))
     height, width = size_hw
     canvas = Image.new("RGB", (2 * width + 3 * MARGIN_PX, height + FOOT_PX + 2 * MARGIN_PX), (250, 250, 249))
     canvas.paste(photo, (MARGIN_PX, MARGIN_PX))
@@ -181,9 +187,7 @@ def draw_explanation(image: np.ndarray, explanation: Explanation) -> np.ndarray:
     y = height + 2 * MARGIN_PX
     said = f"{explanation.label}: {explanation.score:.1%}"
     pen.text((MARGIN_PX, y - 4), _shorten(said, large, width), fill=(20, 20, 20), font=large)
-    pen.text(
-        (MARGIN_PX, y + 28), _shorten(_in_words(explanation), small, width), fill=(90, 90, 90), font=small
-    )
+    pen.text((MARGIN_PX, y + 28), _shorten(words, small, width), fill=(90, 90, 90), font=small)
     x = 2 * MARGIN_PX + width
     _draw_legend(canvas, (x, y, x + width, y + 14))
     pen.text((x, y + 20), "none or against", fill=(90, 90, 90), font=small)
@@ -235,8 +239,9 @@ def _draw_legend(canvas: Any, box_xyxy: tuple[int, int, int, int]) -> None:
     canvas.paste(Image.fromarray(bar), (x0, y0))
 
 
-def _in_words(explanation: Explanation) -> str:
-    return f"Colour: what speaks for {explanation.label}, in units of its logit. Line: half of the brightest."
+def _to_caption(label: str, *, has_line: bool) -> str:
+    line = "Line: half of the brightest." if has_line else "All of it is weak."
+    return f"Colour: what speaks for {label}, in units of its logit. {line}"
 
 
 def _shorten(text: str, font: Any, width_px: int) -> str:

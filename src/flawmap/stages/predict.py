@@ -26,6 +26,8 @@ COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SUFFIXES = (".csv", ".jsonl")
 _WANTED = "Give photos, folders of photos, or patterns such as 'a/*.jpg'."
+LARGE_TIMES = 3
+"""The longer side of a photo over that of a training photo, from which on one label for it says little."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class PredictOptions(Options):
 
 
 DEFAULT_OPTIONS = PredictOptions()
+_Prepared = tuple[np.ndarray, tuple[int, int]]
+"""What a model is given of a photo, and the size that it had."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class PredictionRow:
     probabilities: dict[str, float] | None = None
     mask: PhotoMask | None = None
     """Of a model that gives masks; tables leave it out."""
+    size_hw: tuple[int, int] | None = None
+    """Of the upright photo, in pixels; tables leave it out."""
 
 
 @dataclass(frozen=True)
@@ -138,18 +144,21 @@ def predict_photos(
     if photo_options.n_threads is None:
         photo_options = replace(photo_options, n_threads=model.n_threads)
 
-    def prepared() -> Iterator[np.ndarray | PhotoError]:
+    def prepared() -> Iterator[_Prepared | PhotoError]:
         # Made small here, where read_images() bounds the pixels held: what waits is what the model needs.
         for image in read_images([Path(path) for path in paths], photo_options):
-            yield image if isinstance(image, PhotoError) else model.prepare(image)
+            if isinstance(image, PhotoError):
+                yield image
+            else:
+                yield model.prepare(image), (image.shape[0], image.shape[1])
 
-    def compute(image: np.ndarray | PhotoError) -> Answer | PhotoError:
-        return image if isinstance(image, PhotoError) else model.answer(image)
+    def compute(photo: _Prepared | PhotoError) -> tuple[Answer, tuple[int, int]] | PhotoError:
+        return photo if isinstance(photo, PhotoError) else (model.answer(photo[0]), photo[1])
 
     progress("predicting photos", 0, len(paths))
     found = map_ordered(compute, prepared(), model.n_threads)
-    for n_done, (path, answer) in enumerate(zip(paths, found, strict=True), start=1):
-        yield _to_row(path, answer)
+    for n_done, (path, one) in enumerate(zip(paths, found, strict=True), start=1):
+        yield PredictionRow(path, error=str(one)) if isinstance(one, PhotoError) else _to_row(path, *one)
         progress("predicting photos", n_done, len(paths))
 
 
@@ -203,9 +212,7 @@ def to_record(row: PredictionRow) -> dict[str, Any]:
     return record
 
 
-def _to_row(path: str, answer: Answer | PhotoError) -> PredictionRow:
-    if isinstance(answer, PhotoError):
-        return PredictionRow(path=path, error=str(answer))
+def _to_row(path: str, answer: Answer, size_hw: tuple[int, int]) -> PredictionRow:
     return PredictionRow(
         path=path,
         label=answer.label,
@@ -214,6 +221,7 @@ def _to_row(path: str, answer: Answer | PhotoError) -> PredictionRow:
         review=answer.review,
         probabilities=answer.probabilities,
         mask=answer.mask,
+        size_hw=size_hw,
     )
 
 

@@ -37,6 +37,21 @@ class SurveyFacts:
     survey: Survey
     parts: tuple[SurveyPart, ...] = ()
     shown: tuple[ShownFinding, ...] = ()
+    folder: str = ""
+    """The name of the folder that the photos lie in; "" where they share none."""
+    days: tuple[str, ...] = ()
+    """The first and the last on which photos were looked at, or the one that is both."""
+
+    @property
+    def title(self) -> str:
+        if self.survey.meta.structure or not self.folder:
+            return self.survey.meta.structure or "Inspection"
+        return f"Inspection of {self.folder}"
+
+    @property
+    def date(self) -> str:
+        """As a person gave it, else the days on which the photos were looked at."""
+        return str(self.survey.meta.date) or " to ".join(self.days)
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,10 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
     survey, rows = facts.survey, photo_rows(facts)
     reviews = words.review_rows(survey)
     context = {
-        "title": survey.meta.structure or "Inspection",
+        "title": facts.title,
         "task": " · ".join(filter(None, (survey.meta.element, _span(survey))))
         or plural(len(survey.rows), "photo"),
-        "made_at": survey.meta.date,
+        "made_at": facts.date,
         "verdict": {
             "sentence": words.summary_sentence(survey),
             "widest": words.widest_sentence(survey),
@@ -48,7 +48,9 @@ def render_survey(facts: SurveyFacts, options: SurveyReportOptions) -> str:
             "grades": _grades(facts),
             "caveats": caveats(facts),
         },
-        "meta": words.meta_rows(survey),
+        "meta": words.meta_rows(facts),
+        "directions": words.DIRECTIONS if has_directions(facts) else "",
+        "has_grades": bool(survey.grades),
         "cards": _cards(facts, options),
         "parts": [_part_row(part) for part in facts.parts[: options.n_listed]],
         "n_parts": len(facts.parts),
@@ -116,6 +118,11 @@ def _picture(content: bytes | None, side_px: int, allowance: int) -> Picture | N
         return None
     with Image.open(io.BytesIO(content)) as image:
         return to_picture(np.asarray(image.convert("RGB")), side_px, allowance)
+
+
+def has_directions(facts: SurveyFacts) -> bool:
+    """Whether a direction is printed."""
+    return any(one.finding.measurement is not None for one in facts.shown)
 
 
 def photo_rows(facts: SurveyFacts) -> list[dict[str, Any]]:

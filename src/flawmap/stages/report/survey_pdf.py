@@ -14,11 +14,11 @@ from flawmap.records import Survey
 from flawmap.stages.report import survey_words as words
 from flawmap.stages.report.survey_caveats import caveats
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
-from flawmap.stages.report.survey_page import photo_rows, test_rows
+from flawmap.stages.report.survey_page import has_directions, photo_rows, test_rows
 from flawmap.stages.report.wording import count, plural
 
 _TEMPLATE = "survey.typ"
-_BOXES_MM = ((104.0, 68.0), (62.0, 62.0))
+_BOXES_MM = ((112.0, 84.0), (55.0, 84.0))
 """Room for an overlay and for a close-up: two findings fill a page."""
 _BLANK = ""
 """A field of the signature that is filled in by hand."""
@@ -43,11 +43,11 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
     rows, open_photos = photo_rows(facts), words.not_judged(survey)
     n, reviews = options.n_listed, words.review_rows(survey)
     return {
-        "title": survey.meta.structure or "Inspection",
+        "title": facts.title,
         "sentence": words.summary_sentence(survey),
         "widest": words.widest_sentence(survey),
         "tiles": words.tiles(survey),
-        "meta": words.meta_rows(survey),
+        "meta": words.meta_rows(facts),
         "grades": [[name, count(found)] for name, found in words.grade_counts(survey)],
         "caveats": caveats(facts),
         "signature": [
@@ -55,12 +55,23 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
             ["place and date", _BLANK],
             ["signature", _BLANK],
         ],
+        "has-grades": bool(survey.grades),
+        "directions": words.DIRECTIONS if has_directions(facts) else "",
         "cards": [_card(one, i, survey, root) for i, one in enumerate(facts.shown[: options.n_worst])],
         "parts": [
-            [part.name, part.verdict, part.severity or "–", count(part.n_findings), count(part.n_photos)]
+            [
+                part.name,
+                part.verdict,
+                *([part.severity or "–"] if survey.grades else []),
+                count(part.n_findings),
+                count(part.n_photos),
+            ]
             for part in facts.parts[:n]
         ],
-        "rows": [[row["name"], count(row["n"]), row["grade"], row["width"]] for row in rows[:n]],
+        "rows": [
+            [row["name"], count(row["n"]), *([row["grade"]] if survey.grades else []), row["width"]]
+            for row in rows[:n]
+        ],
         "more_rows": f"The {count(n)} worst of {plural(len(rows), 'photo')}." if len(rows) > n else "",
         "reviews": reviews[:n],
         "is-reviewed": bool(survey.reviews and survey.reviews.has_any),
@@ -68,7 +79,7 @@ def _data(facts: SurveyFacts, options: SurveyReportOptions, root: Path) -> dict[
         "open": [[one["name"], f"{one['kind']}: {one['reason']}"] for one in open_photos[:n]],
         "more_open": f"The first {count(n)} of {count(len(open_photos))}." if len(open_photos) > n else "",
         "model": [*words.model_rows(survey.model), *_own_test(survey.model.test)],
-        "footer": " · ".join(filter(None, ("flawmap", survey.meta.structure, str(survey.meta.date)))),
+        "footer": " · ".join(filter(None, ("flawmap", survey.meta.structure or facts.folder, facts.date))),
     }
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from flawmap.errors import some_of
 from flawmap.records import CrackMeasurement, Finding, Survey, SurveyModel
-from flawmap.stages.report.survey_facts import ShownFinding
+from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts
 from flawmap.stages.report.wording import NARROW_SPACE, count, listed, plural
 from flawmap.tools.close_ups import CLOSE_UP_PX
 
+DIRECTIONS = "A direction of 0° lies level, 45° rises to the right, 90° stands upright."
 UNGRADED, UNCERTAIN = "not graded", " (?)"
 _SAYS_ONLY_THAT = re.compile(
     r"positives?|pos|yes|true|bad|ng|nok|ko|abnormal|reject(ed)?|fail(ed)?|defective|faulty|[\W\d_]*",
@@ -216,8 +217,10 @@ def review_rows(survey: Survey) -> list[list[str]]:
     return rows
 
 
-def meta_rows(survey: Survey) -> list[tuple[str, str]]:
-    """What a person said about the survey, and the scale that sizes were really made with."""
+def meta_rows(facts: SurveyFacts) -> list[tuple[str, str]]:
+    """What a person said about the survey, the scale that sizes were really made with, and which photos were
+    looked at when."""
+    survey = facts.survey
     told = {key: getattr(survey.meta, key) for key in _META}
     used = _scale_words(survey.options.get("scale") or {})
     if kept := _scale_words(survey.options.get("kept_scale") or {}):
@@ -227,6 +230,7 @@ def meta_rows(survey: Survey) -> list[tuple[str, str]]:
     if told["scale"] and used:
         told["sizes by"] = used
     told["scale"] = told["scale"] or used
+    told |= {"photos from": facts.folder, "looked at": " to ".join(facts.days)}
     return [(key, words) for key, words in told.items() if words]
 
 

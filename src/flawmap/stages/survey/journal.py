@@ -7,6 +7,7 @@ read back by name, so that the order leaves no trace.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import sqlite3
@@ -127,6 +128,10 @@ class Journal:
                 "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*row, found.error, _text(found), *(done.camera_lon_lat or (None, None))),
             )
+            if not found.error:  # one that cannot be read is tried at every call, and changes nothing by that
+                today = _text(str(datetime.date.today()))
+                connection.execute("INSERT OR IGNORE INTO survey VALUES ('first_day', ?)", (today,))
+                connection.execute("INSERT OR REPLACE INTO survey VALUES ('last_day', ?)", (today,))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -141,6 +146,13 @@ class Journal:
     def _unwritable(self, error: sqlite3.OperationalError) -> OptionError:
         remedy = "Make room there, or name another place." if "full" in str(error) else "Name another place."
         return OptionError(f"cannot write {self.path} ({error}). {remedy}")
+
+    @property
+    def days(self) -> tuple[str, ...]:
+        """The first and the last day on which a photo was looked at, as 2026-11-20, or the one that is both;
+        empty where none was read, or a version that kept no days began the survey."""
+        rows = self._connection.execute("SELECT value FROM survey WHERE key IN ('first_day', 'last_day')")
+        return tuple(sorted({json.loads(value) for (value,) in rows}))
 
     def stamps(self) -> dict[str, Stamp]:
         """Of the photos that need not be looked at again, by name: all but those that could not be read."""

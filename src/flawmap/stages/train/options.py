@@ -68,7 +68,7 @@ class MaskTrainOptions(Options):
     weight_decay: float = 0.01
     patience: int = 30
     """Epochs without a better validation score after which training ends."""
-    refit_share: float = 0.3
+    refit_share: float = 0.5
     """When all that validation decides is decided, the network goes on with the validation photos too, for
     this share of the epochs; 0: it does not."""
     batch_size: int = 4

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flawmap.errors import DatasetError, OptionError
-from flawmap.pipeline.cascading import choose_skip, to_gate
+from flawmap.pipeline.cascading import best_rule, choose_skip, to_gate
 from flawmap.pipeline.tasks import check_task, resolve_task, to_labels
 from flawmap.records import Dataset, Photo
 from flawmap.tools.masks import to_photo_mask
@@ -84,6 +84,16 @@ def test_at_most_one_flawed_photo_in_two_hundred_is_skipped() -> None:
     assert skip.threshold < np.sort(scores[:600])[3]
     few = choose_skip(np.array([0.3, 0.9, 0.1]), np.array([True, True, False]), np.array([True, True, False]))
     assert few.lost_share == 0 and few.threshold < 0.3
+
+
+def test_a_rule_that_costs_masks_is_not_taken_however_quiet_it_is() -> None:
+    def row(flaw_dice: float, overkill: float) -> dict[str, float]:
+        return {"flaw_dice": flaw_dice, "balanced": (flaw_dice + 1 - overkill) / 2}
+
+    nothing, dear, cheap = row(0.50, 0.30), row(0.48, 0.05), row(0.496, 0.20)
+    assert best_rule([nothing, dear]) == 0
+    assert best_rule([nothing, cheap, dear]) == 1
+    assert best_rule([nothing, nothing]) == 0
 
 
 def test_flawed_photos_of_which_masks_mark_nothing_are_skipped() -> None:

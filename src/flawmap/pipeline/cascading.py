@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,6 +37,8 @@ MAX_LOST_SHARE = 0.005
 MARGIN_LOGITS = 1.0
 """By which the skip threshold lies below the least score of the validation photos that must pass: others of
 their kind will score a little lower."""
+MAX_LOST_DICE = 0.005
+"""Flaw Dice that a rule may cost on validation photos, however many good photos it leaves alone."""
 _MOST = (4.0, 16.0, 64.0)
 _N_TIMED = 24
 _COMPARED = ("flaw_dice", "dice", "severstal_score", "escape_rate", "overkill_rate")
@@ -226,8 +228,7 @@ def _label_thresholds(looks: Sequence[Look], targets: np.ndarray) -> tuple[float
 def _choose_rule(
     looks: Sequence[Look], start: CascadeSpec, judged: JudgedMasks, options: RunOptions
 ) -> tuple[CascadeSpec, list[dict[str, Any]]]:
-    """Raising areas by doubt against plain vetoing, on validation photos, by the mean of flaw Dice and the
-    share of good photos left alone; the first of equals is taken."""
+    """Raising areas by doubt against plain vetoing, on validation photos; see best_rule()."""
     looked, cleaning, dataset = (
         judged.chosen.on_validation,
         judged.chosen.choice.cleaning,
@@ -249,10 +250,21 @@ def _choose_rule(
         figures = {key: found[key] for key in ("flaw_dice", "overkill_rate")}
         balanced = (figures["flaw_dice"] + 1 - (figures["overkill_rate"] or 0.0)) / 2
         rows.append({"rule": cascade.rule, "most": cascade.most, **figures, "balanced": balanced})
-    best = max(range(len(tried)), key=lambda i: (rows[i]["balanced"], -i))
+    best = best_rule(rows)
     for i, row in enumerate(rows):
         row["is_chosen"] = i == best
     return tried[best], rows
+
+
+def best_rule(tried: Sequence[Mapping[str, Any]]) -> int:
+    """Figures {"flaw_dice", "balanced"} of each rule, that of doing nothing first → which to take.
+
+    The best mean of flaw Dice and the share of good photos left alone, of those that lose at most
+    MAX_LOST_DICE against doing nothing; the first of equals.
+    """
+    least = tried[0]["flaw_dice"] - MAX_LOST_DICE
+    kept = [i for i, one in enumerate(tried) if one["flaw_dice"] >= least]
+    return max(kept, key=lambda i: (tried[i]["balanced"], -i))
 
 
 def _chain(levels: np.ndarray, look: Look, cleaning: Cleaning, cascade: CascadeSpec) -> np.ndarray:

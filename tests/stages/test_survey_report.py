@@ -160,7 +160,8 @@ def test_the_scale_that_was_given_is_printed() -> None:
             (0.1, None, 0.1),
             "the marker was found in 2 of 3 photos with sizes; the sizes on",
         ),
-        ({"marker_mm": 50.0}, (0.1,), "the marker was found in 1 of 1 photo with sizes"),
+        ({"marker_mm": 50.0}, (0.1,), "the marker was found in the one photo with sizes"),
+        ({"marker_mm": 50.0}, (None,), "the marker was found in no photo with sizes; their"),
         (
             {"distance_m": 5.0},
             (None, None),

@@ -248,9 +248,11 @@ def scale_note(survey: Survey) -> str:
     if not has_scale:
         return ""
     n, n_found = len(has_scale), sum(has_scale)
-    found = count(n_found) if n_found else "none"
+    found = f"{count(n_found) if n_found else 'none'} of {count(n)} photos"
+    if n == 1:
+        found = "the one photo" if n_found else "no photo"
     what = "the marker was found in" if asked.get("marker_mm") else "the lens is known of"
-    text = f"{what} {found} of {plural(n, 'photo')} with sizes"
+    text = f"{what} {found} with sizes"
     if n_found == n:
         return text
     return f"{text}; {'the sizes on the others' if n_found else 'their sizes'} are in pixels"

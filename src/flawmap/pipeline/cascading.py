@@ -163,7 +163,12 @@ def _choose(
 def _marked(judged: JudgedMasks) -> np.ndarray:
     """(n,) bool: validation photos of whose flaw the masks alone mark some."""
     looked, cleaning = judged.chosen.on_validation, judged.chosen.choice.cleaning
-    return np.array([bool((clean_masks(levels, cleaning) & truth).any()) for truth, levels in looked.pairs()])
+    return np.array(
+        [
+            truth.any() and bool((clean_masks(levels, cleaning) & truth).any())
+            for truth, levels in looked.pairs()
+        ]
+    )
 
 
 def _join(

@@ -188,8 +188,7 @@ def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]
     if total.scale_mm_per_px is not None:
         told = total.to_mm()
         length, density = f"{told['length_mm']:,.0f} mm", f"{told['density_mm_per_mm2']:.2g} mm/mm²"
-    many = f"{len(rows)} crack{'s' if len(rows) > 1 else ''}"
-    return [*lines, f"{many}, {length} in all, {density}"]
+    return [*lines, f"{counted(len(rows), 'crack')}, {length} in all, {density}"]
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:

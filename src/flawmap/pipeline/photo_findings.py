@@ -25,7 +25,7 @@ def choose_photo_findings(
 ) -> Bundle:
     """The model folder with its FindingSpec and its reference written into it; as it was where no label is
     a good one."""
-    if not bundle.spec.good_labels and not bundle.spec.is_multilabel:
+    if not bundle.spec.can_be_good:
         return bundle
     classifier = _open(bundle)
     classifier.reference = _learn_reference(classifier, prepared, options, progress)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flawmap.errors import OptionError, option
-from flawmap.stages.predict import list_photos, name_photos
+from flawmap.stages.predict import name_photos
 from flawmap.stages.survey import JOURNAL
 from flawmap.tools.files import cache_folder
 from flawmap.tools.remote import (
@@ -46,14 +46,10 @@ def find_survey_photos(given: Sequence[Place]) -> dict[str, Place]:
 
     Raises OptionError for a path that is not there, and for a folder, pattern or address without photos.
     """
-    if not given:
-        raise OptionError("no photos given. Give photos, folders of photos, or patterns such as 'a/*.jpg'.")
     near = [item for item in given if not is_remote(item)]
     found = [pair for item in given if is_remote(item) for pair in list_remote_photos(str(item))]
-    names = name_photos(near) if near else {}
-    photos: dict[str, Place] = (
-        {printable(names[path]): Path(path) for path in list_photos(near)} if near else {}
-    )
+    names = name_photos(near) if near or not given else {}  # of nothing at all it says what was wanted
+    photos: dict[str, Place] = {printable(name): Path(path) for path, name in names.items()}
     far = [name for _, name in found]
     is_plain = len({*far, *photos}) == len(far) + len(photos)
     return photos | {name if is_plain else place.split("://", 1)[1]: place for place, name in found}

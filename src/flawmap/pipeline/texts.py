@@ -178,8 +178,8 @@ def large_photos_lines(n_large: int, spec: ModelSpec) -> tuple[str, ...]:
         return ()
     which = "1 photo is" if n_large == 1 else f"{n_large:,} photos are"
     height, width = spec.tile_hw
-    knows_good = spec.good_labels or spec.is_multilabel
-    remedy = "look for flaws in it with 'flawmap inspect'" if knows_good else "give it tiles of that size"
+    inspecting = "look for flaws in it with 'flawmap inspect'"
+    remedy = inspecting if spec.can_be_good else "give it tiles of that size"
     return (
         f"{which} over {LARGE_TIMES} times as large as those that the model was trained on ({width}×{height} "
         f"px), and one label for a whole photo says little; {remedy}",

@@ -207,16 +207,16 @@ def _reduced_failures(found: Agreement) -> tuple[str, ...]:
     if found.figure is None or found.before is None or found.after is None:
         return ("the photos carry no labels, and a reduced precision is checked on labelled ones",)
     name, fall = found.name, found.before - found.after
-    counted = "" if found.n_changed is None else f" ({found.n_changed:,} of {found.n_photos:,} changed)"
+    of_all = "" if found.n_changed is None else f" ({found.n_changed:,} of {found.n_photos:,} changed)"
     failures = []
     if not fall <= MAX_FALL:  # so that not-a-number fails too
         failures.append(
-            f"{name} falls from {found.before:.4f} to {found.after:.4f}{counted}, at most {MAX_FALL:g} is "
+            f"{name} falls from {found.before:.4f} to {found.after:.4f}{of_all}, at most {MAX_FALL:g} is "
             "allowed"
         )
     if not found.changed <= MAX_CHANGED:
         failures.append(
-            f"{found.changed:.2%} of the {found.changed_of} change{counted}, at most {MAX_CHANGED:.0%} may"
+            f"{found.changed:.2%} of the {found.changed_of} change{of_all}, at most {MAX_CHANGED:.0%} may"
         )
     return tuple(failures)
 

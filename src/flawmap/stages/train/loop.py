@@ -31,6 +31,7 @@ from flawmap.stages.train.memory import kept_memory
 from flawmap.stages.train.objective import Judge, Score
 from flawmap.stages.train.sources import Batch, Loader, generator_for
 from flawmap.tools.files import write_file
+from flawmap.tools.words import counted
 
 Model = TypeVar("Model", TrainedModel, TrainedSegmenter)
 
@@ -308,8 +309,7 @@ def refitted(model: Model, network: nn.Module | None, n_epochs: int) -> Model:
     """The model with a network that learnt the validation photos too, or, without one, what came of it."""
     if network is None:
         return replace(model, note=f"{model.note}; learning the validation photos too was no gain")
-    how = f"for {n_epochs} epoch{'s' * (n_epochs != 1)} at half the rates"
-    return replace(model, network=network, refit=how)
+    return replace(model, network=network, refit=f"for {counted(n_epochs, 'epoch')} at half the rates")
 
 
 def divergence(history: Sequence[Epoch]) -> str:

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import lightning
 import numpy as np
@@ -29,6 +29,7 @@ from flawmap.records import Epoch, Progress, TrainedModel, TrainedSegmenter, no_
 from flawmap.stages.train.loggers import make_loggers
 from flawmap.stages.train.memory import kept_memory
 from flawmap.stages.train.objective import Judge, Score
+from flawmap.stages.train.precision import Arithmetic, depthwise_in_float32
 from flawmap.stages.train.sources import Batch, Loader, generator_for
 from flawmap.tools.files import write_file
 from flawmap.tools.words import counted
@@ -55,7 +56,7 @@ class Phase:
     trained_norms: tuple[str, ...] = ()
     """Modules whose name begins so are new: their normalisation takes its statistics from the batches. The
     others keep theirs, which small batches would spoil."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Arithmetic = "32-true"
 
 
 class Learner(lightning.LightningModule):
@@ -294,7 +295,9 @@ def run_phase(learner: Learner, folder: Path, progress: Progress) -> tuple[Score
         for module in learner.modules():
             module.training = True  # lightning warns about others; on_train_epoch_start sets what is meant
         resumed = str(last_file) if last_file.is_file() else None
-        with _interruptible(), kept_memory():
+        is_processor = trainer.strategy.root_device.type == "cpu"
+        kept = depthwise_in_float32(learner) if is_processor else contextlib.nullcontext()
+        with _interruptible(), kept_memory(), kept:
             trainer.fit(learner, ckpt_path=resumed, weights_only=True)
     learner.cpu()
     learnt = load(best_file.read_bytes())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -114,6 +114,7 @@ def refit_segmenter(
 
 def _phase(name: str, n_epochs: int, options: MaskTrainOptions, seed: int, rate: float = 1.0) -> Phase:
     from flawmap.stages.train.loop import Phase
+    from flawmap.stages.train.precision import choose_arithmetic
 
     rates = (("backbone.", rate * options.backbone_learning_rate), ("", rate * options.learning_rate))
     return Phase(
@@ -126,7 +127,7 @@ def _phase(name: str, n_epochs: int, options: MaskTrainOptions, seed: int, rate:
         accelerator=options.accelerator,
         logger=options.logger,
         trained_norms=("decoder.", "head."),
-        precision=_precision(options),
+        precision=choose_arithmetic(options.precision, options.accelerator),
     )
 
 
@@ -174,21 +175,3 @@ def _count_macs(network: SegmenterNetwork) -> float:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shadow(torch.zeros(1, 3, side, side, device="meta"))
     return counter.get_total_flops() / 2 / side**2
-
-
-def _precision(options: MaskTrainOptions) -> Literal["32-true", "bf16-mixed"]:
-    import torch
-
-    if options.precision != "auto":
-        return "bf16-mixed" if options.precision == "bfloat16" else "32-true"
-    if options.accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if _computes_in_bfloat16() else "32-true"
-
-
-def _computes_in_bfloat16() -> bool:
-    """Whether the processor has instructions for it; without them it is many times slower than float32."""
-    import torch
-
-    wanted = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in wanted)

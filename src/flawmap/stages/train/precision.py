@@ -45,9 +45,9 @@ def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
             del module.forward
 
 
-def _in_float32(forward: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    def computed(maps: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(maps.device.type, enabled=False):
-            return forward(maps.float())
+def _in_float32(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def computed(input: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return forward(input.float())
 
     return computed

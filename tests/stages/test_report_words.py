@@ -117,6 +117,14 @@ def test_the_training_section_says_what_decided(tmp_path: Path) -> None:
     assert section["tie"] == "" and section["kept"] == "epoch 3 of fine-tuning"
 
 
+def test_a_loss_that_jumps_between_two_phases_is_explained(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    head, tuned = ("head", [(0.9, 0.2)] * 2), ("fine-tuning", [(0.99, 0.1)])
+    for phases, is_explained in (((head, tuned), True), ((head,), False), ((), False)):
+        section = training_section(dataclasses.replace(facts, history=history(*phases)))
+        assert ("jumps" in section["jump"]) == is_explained
+
+
 # -- ranking -------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,10 @@ CONTENDERS = {
     "fine-tuned": "Fine-tuned",
 }
 
+_JUMP = (
+    "The head learns from a few fixed views of each photo, fine-tuning from a new one in every epoch: a training "
+    "loss that jumps from the one to the other is no fault."
+)
 _NEARLY_EVEN = 1.1
 """Class weights whose ratio is no larger are not worth a sentence."""
 
@@ -43,6 +47,7 @@ def training_section(facts: ReportFacts) -> dict[str, Any]:
         "won_untouched": bool(facts.history) and winner not in PHASE_OF_CONTENDER,
         "n_validation": plural(len(facts.split.validation), "photo"),
         "epochs": plural(len(facts.history), "epoch"),
+        "jump": _JUMP if len({e.phase for e in facts.history}) > 1 else "",
         "phases": ", then ".join(dict.fromkeys(phase_words(e.phase) for e in facts.history)),
         "kept": "" if kept is None else epoch_name(facts.history, kept),
         "weights": _weights(facts),

@@ -19,8 +19,8 @@ CONTENDERS = {
 }
 
 _JUMP = (
-    "The head learns from a few fixed views of each photo, fine-tuning from a new one in every epoch: a training "
-    "loss that jumps from the one to the other is no fault."
+    "The head learns from a few fixed views of each photo, fine-tuning from a new one in every epoch: "
+    "a training loss that jumps from the one to the other is no fault."
 )
 _NEARLY_EVEN = 1.1
 """Class weights whose ratio is no larger are not worth a sentence."""

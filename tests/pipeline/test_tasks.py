@@ -12,6 +12,7 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.pipeline.cascading import best_rule, choose_skip, to_gate
 from flawmap.pipeline.tasks import check_task, resolve_task, to_labels
 from flawmap.records import Dataset, Photo
+from flawmap.tools.mask_scores import balanced
 from flawmap.tools.masks import to_photo_mask
 
 
@@ -88,7 +89,7 @@ def test_at_most_one_flawed_photo_in_two_hundred_is_skipped() -> None:
 
 def test_a_rule_that_costs_masks_is_not_taken_however_quiet_it_is() -> None:
     def row(flaw_dice: float, overkill: float) -> dict[str, float]:
-        return {"flaw_dice": flaw_dice, "balanced": (flaw_dice + 1 - overkill) / 2}
+        return {"flaw_dice": flaw_dice, "balanced": float(balanced(flaw_dice, 1 - overkill))}
 
     nothing, dear, cheap = row(0.50, 0.30), row(0.48, 0.05), row(0.496, 0.20)
     assert best_rule([nothing, dear]) == 0

@@ -120,6 +120,20 @@ def test_a_rare_label_is_not_given_up_for_quiet_photos() -> None:
     assert found["severstal_score"] < 24 / 30
 
 
+def test_a_label_that_is_found_poorly_is_still_looked_for() -> None:
+    """Silence would leave all good photos alone, more than half of what there is to win."""
+    photos = []
+    for i, (truth, _) in enumerate(make_photos(9, n=30, n_good=15)):
+        start = np.argmax(truth.any(axis=(0, 1)))
+        p = np.where(truth & (np.arange(truth.shape[2]) < start + 7), 0.6, 0.1)
+        if not truth.any() and i % 5 < 3:
+            p[0, 20:34, 10:44] = 0.95
+        photos.append((truth, p.astype(np.float32)))
+    found = choose(photos).figures["chosen"]
+    assert 0.1 < found["flaw_dice"] < 0.6 and found["overkill_rate"] > 0.3
+    assert found["flaw_dice"] < found["overkill_rate"], "by their mean silence would have won"
+
+
 def test_hysteresis_is_chosen_where_cracks_fade_and_stains_are_faint() -> None:
     photos = []
     for i, (truth, _) in enumerate(make_photos(5, n=30, n_good=10)):
@@ -160,7 +174,8 @@ def test_every_compared_setting_has_the_figure_of_its_masks(is_exclusive: bool) 
         counted = [photo_counts(t, clean_masks(to_levels(p), cleaning), has_cldice=False) for t, p in photos]
         dice = np.array([counts["dice"][1] for counts in counted])
         shows = np.array([t[0].any() for t, _ in photos])
-        assert row["value"] == pytest.approx((dice[shows].mean() + dice[~shows].mean()) / 2)
+        both = dice[shows].mean(), dice[~shows].mean()
+        assert row["value"] == pytest.approx(2 * both[0] * both[1] / max(sum(both), 1e-12))
 
 
 def test_the_choice_repeats_and_is_plain() -> None:

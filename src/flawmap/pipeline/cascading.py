@@ -27,6 +27,7 @@ from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
 from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, write_spec
 from flawmap.tools.cascade import Cascade, Look, clean_chained, to_look
 from flawmap.tools.mask_cleaning import clean_masks
+from flawmap.tools.mask_scores import balanced
 from flawmap.tools.photos import read_image
 from flawmap.tools.runtime import Classifier, RuntimeOptions
 from flawmap.tools.scores import sigmoid
@@ -253,8 +254,8 @@ def _choose_rule(
         )
         found = evaluate_masks(photos, dataset.labels, None, looked.groups(), options.evaluate_masks).metrics
         figures = {key: found[key] for key in ("flaw_dice", "overkill_rate")}
-        balanced = (figures["flaw_dice"] + 1 - (figures["overkill_rate"] or 0.0)) / 2
-        rows.append({"rule": cascade.rule, "most": cascade.most, **figures, "balanced": balanced})
+        both = balanced(figures["flaw_dice"], 1 - (figures["overkill_rate"] or 0.0))
+        rows.append({"rule": cascade.rule, "most": cascade.most, **figures, "balanced": float(both)})
     best = best_rule(rows)
     for i, row in enumerate(rows):
         row["is_chosen"] = i == best
@@ -264,7 +265,7 @@ def _choose_rule(
 def best_rule(tried: Sequence[Mapping[str, Any]]) -> int:
     """Figures {"flaw_dice", "balanced"} of each rule, that of doing nothing first → which to take.
 
-    The best mean of flaw Dice and the share of good photos left alone, of those that lose at most
+    The best harmonic mean of flaw Dice and the share of good photos left alone, of those that lose at most
     MAX_LOST_DICE against doing nothing; the first of equals.
     """
     least = tried[0]["flaw_dice"] - MAX_LOST_DICE

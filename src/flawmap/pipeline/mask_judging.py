@@ -15,7 +15,7 @@ from flawmap.pipeline.settings import RunOptions
 from flawmap.records import MaskEvaluation, Progress, within
 from flawmap.stages.evaluate_masks import CleaningChoice, MaskedPhoto, choose_cleaning, evaluate_masks
 from flawmap.tools.bundle import Bundle, write_spec
-from flawmap.tools.mask_scores import to_levels
+from flawmap.tools.mask_scores import balanced, to_levels
 from flawmap.tools.masks import to_pixels
 from flawmap.tools.runtime import RuntimeOptions
 from flawmap.tools.segmenting import Segmenter
@@ -146,6 +146,6 @@ def _main_figure(choice: CleaningChoice, criterion: str | None) -> float:
     figures = choice.figures["chosen"]
     if criterion == "balanced" or (criterion is None and figures["overkill_rate"] is not None):
         dice, overkill = figures["flaw_dice"], figures["overkill_rate"]
-        return float("nan") if dice is None or overkill is None else (dice + 1 - overkill) / 2
+        return float("nan") if dice is None or overkill is None else float(balanced(dice, 1 - overkill))
     value = figures["dice" if criterion in (None, "f1") else criterion]
     return float("nan") if value is None else float(value)

@@ -23,6 +23,7 @@ from flawmap.tools.mask_cleaning import clean_masks, label_components, reaches, 
 from flawmap.tools.mask_scores import (
     LEVEL_THRESHOLDS,
     N_LEVELS,
+    balanced,
     dilate,
     harmonic,
     level_curves,
@@ -47,8 +48,9 @@ class CleaningOptions(Options):
     criterion: Criterion | None = None
     """For the thresholds, per label; None: `balanced` where any photo has no flaw at all, else `f1`. Pooled
     strict F1 (Dice), pooled F1 with the tolerance, or mean Dice of the photos that show the label
-    (`flaw_dice`) or of all photos, 1 where both are empty; `balanced`: half of it the mean Dice of the photos
-    that show the label, half the share of the others in which none of it is found."""
+    (`flaw_dice`) or of all photos, 1 where both are empty; `balanced`: harmonic mean of the mean Dice of the
+    photos that show the label and of the share of the others in which none of it is found, so that no label
+    is given up for quiet photos."""
     tolerance_px: float = 2.0
     low_shares: tuple[float, ...] = (0.5, 0.75)
     """Low thresholds of the hysteresis, as shares of the threshold."""
@@ -157,12 +159,15 @@ def _addends(curves: np.ndarray, criterion: str) -> np.ndarray:
 
 
 def _quality(sums: np.ndarray, criterion: str) -> np.ndarray:
-    """(..., m, k) sums → (..., k): the label's figure; 0 where a resample has no truth (of `balanced`, half
-    of it)."""
+    """(..., m, k) sums → (..., k): the label's figure; 0 where a resample has no truth."""
     if criterion in ("f1", "f1_tolerant"):
         return np.nan_to_num(harmonic(*np.moveaxis(sums, -2, 0)))
-    means = sums[..., 0::2, :] / np.maximum(sums[..., 1::2, :], 1)
-    return means.mean(axis=-2)
+    totals, counts = sums[..., 0::2, :], sums[..., 1::2, :]
+    means = totals / np.maximum(counts, 1)
+    if criterion == "balanced":
+        is_without = counts[..., 1, :] == 0
+        return balanced(means[..., 0, :], np.where(is_without, 1.0, means[..., 1, :]))
+    return means[..., 0, :]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _CRITERIA = {
     "f1_tolerant": "F1 with tolerance",
     "flaw_dice": "flaw Dice",
     "severstal_score": "Severstal score",
-    "balanced": "flaw Dice and quiet good photos, half each",
+    "balanced": "harmonic mean of flaw Dice and quiet photos",
 }
 _STATES = {
     "plain": "Threshold 0.5, nothing else",

@@ -2,8 +2,9 @@
 
 A quarter of each real set, whole sources together, is held back; `flawmap train` sees the rest as a plain
 folder, and `flawmap evaluate` judges the exported file on what was held back. deepcrack is held back by the
-photo that its crops come from (the name up to the first dash), the others photo by photo, magnetic tiles by
-part (the number in the name). Photos are read from $FLAWMAP_DATA (default ../shared/data beside the project).
+photo that its crops come from (the name up to the first dash), the others photo by photo: of magnetic tiles
+most held-back photos have another exposure of their part among those to learn from. Photos are read from
+$FLAWMAP_DATA (default ../shared/data beside the project).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Goal:
 GOALS = (
     Goal("crackforest", lambda stem: stem, (), (("f1_tolerant", 0.94),)),
     Goal("deepcrack", lambda stem: re.split("[-_]", stem)[0], (), (("f1", 0.87), ("mean_iou", 0.88))),
-    Goal("magnetic-tiles-rle", lambda stem: stem.split("_")[-1], ("--cascade",), (("flaw_dice", 0.75),)),
+    Goal("magnetic-tiles-rle", lambda stem: stem, ("--cascade",), (("flaw_dice", 0.75),)),
 )
 
 

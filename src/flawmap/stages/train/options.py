@@ -50,7 +50,7 @@ class MaskTrainOptions(Options):
     loss: MaskLoss = "dice+bce"
     epochs: int | None = None
     """None: what `teramacs` allows, 15 to 100."""
-    teramacs: float = 12.0
+    teramacs: float = 30.0
     """Where `epochs` is None: epochs × crops × multiply-accumulates of one forward pass, in 10^12."""
     crop_px: int = 320
     """Side of the crops; a multiple of 32. Smaller photos are padded by mirroring, never stretched."""

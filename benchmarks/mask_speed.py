@@ -36,7 +36,7 @@ def main() -> None:
 
     from flawmap.records import Cleaning, MaskSpec
     from flawmap.stages.export.onnx_file import to_file
-    from flawmap.tools.backbones import SegmenterNetwork, default_depth, spare_upsampling
+    from flawmap.tools.backbones import SegmenterNetwork, default_depth, spare_work
     from flawmap.tools.mask_cleaning import clean_masks
     from flawmap.tools.photos import find_photos, read_images
     from flawmap.tools.runtime import RuntimeOptions, map_ordered, open_masks
@@ -61,7 +61,7 @@ def main() -> None:
                 found.append(network(padded.contiguous(memory_format=layout)).sigmoid().numpy() >= 0.5)
 
     file = open_masks(
-        to_file(spare_upsampling(network), (96, 160), {"masks": ("n", None, "h", "w")}, any_size=True),
+        to_file(spare_work(network), (96, 160), {"masks": ("n", None, "h", "w")}, any_size=True),
         RuntimeOptions(),
     )
 

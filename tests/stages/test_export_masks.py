@@ -357,3 +357,20 @@ def test_every_decoder_is_exported_for_any_size(
             batch = batch_of(hw, 1)
             wanted = run_torch(network, batch)
             np.testing.assert_allclose(run(batch), wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
+
+
+def test_what_is_surely_none_stays_a_number_in_the_file(tmp_path: Path) -> None:
+    from flawmap.tools.backbones import SegmenterNetwork, spare_work
+    from flawmap.tools.zoo import bundled_entries
+
+    (entry,) = [e for e in bundled_entries() if e.id == "efficientnet_lite0"]
+    network = SegmenterNetwork(entry, 2, "unet", 3, is_exclusive=True, pretrained=False)
+    with torch.no_grad():
+        network.head[0].bias.copy_(torch.tensor([-60.0, 50.0, 0.0, -50.0]))
+    content = to_file(spare_work(network), masks._EXAMPLE_HW, masks._OUTPUTS, any_size=True)
+    batch = batch_of((64, 96), 1)
+    wanted = run_torch(network, batch)
+    for runtime in runtimes_here():
+        found = open_masks(content, RuntimeOptions(runtime=runtime, cache=tmp_path))(batch)
+        assert wanted.max() < -50 and np.isfinite(found).all()
+        np.testing.assert_allclose(found, wanted, atol=1e-2)

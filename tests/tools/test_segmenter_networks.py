@@ -10,7 +10,7 @@ from torch import nn
 
 from flawmap.errors import BackboneError
 from flawmap.records import Decoder
-from flawmap.tools.backbones import SegmenterNetwork, default_depth, spare_upsampling
+from flawmap.tools.backbones import SegmenterNetwork, default_depth, spare_work
 from flawmap.tools.backbones.decoders import GridPool
 from flawmap.tools.zoo import BackboneEntry, bundled_entries
 
@@ -151,9 +151,9 @@ def test_mended_decoders_answer_as_the_library_s(
         torch.testing.assert_close(mended(photos(*hw)), original(photos(*hw)), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("depth", [2, 5])
-def test_sparing_the_upsampling_changes_no_answer(depth: int) -> None:
-    network = SegmenterNetwork(ENTRIES["efficientnet_lite0"], depth, "unet", 2, pretrained=False)
+@pytest.mark.parametrize(("depth", "n_labels"), [(2, 1), (2, 2), (5, 1)])
+def test_sparing_work_changes_no_answer(depth: int, n_labels: int) -> None:
+    network = SegmenterNetwork(ENTRIES["efficientnet_lite0"], depth, "unet", n_labels, pretrained=False)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for module in network.decoder.modules():
@@ -162,7 +162,7 @@ def test_sparing_the_upsampling_changes_no_answer(depth: int) -> None:
                 module.running_var.uniform_(0.5, 2.0, generator=generator)
                 module.weight.uniform_(0.5, 1.5, generator=generator)
                 module.bias.normal_(0, 0.2, generator=generator)
-    spared = spare_upsampling(network)
+    spared = spare_work(network)
     images = 255 * torch.rand(2, 3, 64, 96, generator=generator)
     with torch.inference_mode():
         wanted, found = network(images), spared(images)
@@ -174,4 +174,4 @@ def test_other_decoders_are_copied_as_they_are() -> None:
     network = SegmenterNetwork(ENTRIES["efficientnet_lite0"], 3, "fpn", 1, pretrained=False)
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
-        assert torch.equal(network(images), spare_upsampling(network)(images))
+        assert torch.equal(network(images), spare_work(network)(images))

@@ -171,7 +171,7 @@ def curve_f1(curves: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.stack([harmonic(right, said, right, true), tolerant], axis=-2))
 
 
-def balanced(flaw_dice: np.ndarray, quiet: np.ndarray) -> np.ndarray:
+def balanced(flaw_dice: np.ndarray | float, quiet: np.ndarray | float) -> np.ndarray:
     """Harmonic mean of the mean Dice of photos with a flaw and of the share of others in which nothing is
     found: neither makes up for the other, and to find nothing anywhere is worth 0."""
     return 2 * flaw_dice * quiet / np.maximum(flaw_dice + quiet, 1e-12)

@@ -46,9 +46,9 @@ def export_segmenter(
     and may not be overwritten.
     """
     progress("exporting the model, steps", 0, 2)
-    from flawmap.tools.backbones import spare_upsampling
+    from flawmap.tools.backbones import spare_work
 
-    content = to_file(spare_upsampling(model.network), _EXAMPLE_HW, _OUTPUTS, any_size=True)
+    content = to_file(spare_work(model.network), _EXAMPLE_HW, _OUTPUTS, any_size=True)
     progress("exporting the model, steps", 1, 2)
     assert spec.masks is not None
     agreement = check_masks(model.network, content, choose_images(photos, options), spec.masks)

@@ -11,7 +11,7 @@ from flawmap.tools.backbones.networks import (
     load_backbone,
 )
 from flawmap.tools.backbones.segmenter import SegmenterNetwork, default_depth
-from flawmap.tools.backbones.upsampling import spare_upsampling
+from flawmap.tools.backbones.sparing import spare_work
 from flawmap.tools.backbones.walk import select, timm_entries, user_entry
 from flawmap.tools.backbones.weights import build_network, digest_of, load_weights, read_state_dict
 
@@ -34,7 +34,7 @@ __all__ = [
     "read_state_dict",
     "select",
     "simplified",
-    "spare_upsampling",
+    "spare_work",
     "timm_entries",
     "user_entry",
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import flawmap
 from flawmap.errors import DatasetError, OptionError
@@ -245,6 +246,21 @@ def test_a_stored_audit_is_the_audit(sample: Path, cache: Path) -> None:
     assert sorted((cache / "audits").iterdir()) == stored
     flawmap.audit(sample, replace(options, dataset=replace(options.dataset, good=("Positive",))))
     assert len(list((cache / "audits").iterdir())) == len(stored) + 1
+
+
+def test_an_audit_is_told_where_no_honest_split_can_be_made(cache: Path, tmp_path: Path) -> None:
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        place = tmp_path / "few" / ("crack" if i == 0 else "good") / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place)
+    (tmp_path / "few" / "good" / "broken.png").write_bytes(b"no photo")
+    audited = flawmap.audit(tmp_path / "few", quick_options(cache))
+    assert audited.split is None and len(audited.left_out) == 1
+    assert any("no split: the photos labelled 'crack' come from 1 source" in line for line in audited.lines)
+    with pytest.raises(DatasetError, match="honest split"):
+        flawmap.audit(tmp_path / "few", quick_options(cache), splits_file=tmp_path / "splits.csv")
+    assert not (tmp_path / "splits.csv").exists()
 
 
 @pytest.mark.slow

@@ -19,9 +19,11 @@ from flawmap.stages.export import ExportOptions, agreement, export_segmenter, ma
 from flawmap.stages.export.masks import check_masks
 from flawmap.stages.export.onnx_file import to_file
 from flawmap.tools.bundle import from_spec, read_bundle, to_spec
+from flawmap.tools.mask_cleaning import clean_masks
+from flawmap.tools.masks import to_photo_mask
 from flawmap.tools.photos import read_photos
 from flawmap.tools.runtime import Classifier, RuntimeOptions, open_masks
-from flawmap.tools.segmenting import Segmenter
+from flawmap.tools.segmenting import Segmenter, to_answer
 
 torch = pytest.importorskip("torch")
 LABELS = ("bright", "dark")
@@ -327,7 +329,9 @@ for name in {[*blocked, "segmentation_models_pytorch", "matplotlib", "pandas"]!r
     sys.modules[name] = None
 from flawmap.tools.bundle import read_bundle
 from flawmap.tools.photos import read_image
-from flawmap.tools.segmenting import Segmenter
+from flawmap.tools.mask_cleaning import clean_masks
+from flawmap.tools.masks import to_photo_mask
+from flawmap.tools.segmenting import Segmenter, to_answer
 found = Segmenter(read_bundle({str(bundle_folder)!r})).find(read_image({str(tmp_path / "0.png")!r}))
 print(*(area > 200 for area in found.mask.areas_px), found.mask.size_hw)
 """
@@ -374,3 +378,18 @@ def test_what_is_surely_none_stays_a_number_in_the_file(tmp_path: Path) -> None:
         found = open_masks(content, RuntimeOptions(runtime=runtime, cache=tmp_path))(batch)
         assert wanted.max() < -50 and np.isfinite(found).all()
         np.testing.assert_allclose(found, wanted, atol=1e-2)
+
+
+@pytest.mark.parametrize(("area_px", "review"), [(4, False), (100, True)])
+def test_a_person_looks_where_all_that_was_sure_is_too_small(
+    area_px: int, review: bool, spec: ModelSpec
+) -> None:
+    assert spec.masks is not None
+    cleaning = replace(spec.masks.cleaning, min_area_px=(area_px, area_px))
+    spec = replace(spec, masks=replace(spec.masks, cleaning=cleaning))
+    sure = np.full((2, 20, 20), 0.1, np.float32)
+    sure[0, 5:9, 5:9] = 0.9
+    mask = to_photo_mask(clean_masks(sure, cleaning))
+    answer = to_answer(mask, sure.max(axis=(1, 2)), spec)
+    assert answer.review is review and answer.label == ("" if review else "bright")
+    assert not to_answer(mask, np.array([0.1, 0.2]), spec).review

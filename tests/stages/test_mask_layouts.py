@@ -18,6 +18,7 @@ from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Dataset
 from flawmap.stages.convert import LAYOUTS, convert
 from flawmap.stages.dataset import DatasetOptions, read_dataset
+from flawmap.stages.dataset.severstal import is_mask_table
 from flawmap.tools import rle
 from flawmap.tools.masks import to_pixels
 
@@ -300,8 +301,11 @@ def write_severstal(root: Path, truth: Truth, form: str) -> Path:
             for name in truth:
                 cells = [texts[name, k] or "0 0" for k in range(n_labels)]
                 table.writerow([name, *cells, sum(cell != "0 0" for cell in cells)])
-        elif form == "long":
-            table.writerow(["ImageId", "ClassId", "EncodedPixels"])
+        elif form in ("long", "other names"):
+            named = (
+                ["ImageId", "ClassId", "EncodedPixels"] if form == "long" else ["image", "class", "pixels"]
+            )
+            table.writerow(named)
             table.writerows([name, k + 1, text] for (name, k), text in texts.items() if text)
         else:
             table.writerow(["ImageId_ClassId", "EncodedPixels"])
@@ -309,7 +313,7 @@ def write_severstal(root: Path, truth: Truth, form: str) -> Path:
     return root
 
 
-@pytest.mark.parametrize("form", ["long", "older", "wide"])
+@pytest.mark.parametrize("form", ["long", "other names", "older", "wide"])
 def test_severstal_in_each_form(form: str, tmp_path: Path) -> None:
     truth = make_truth(n_labels=3)
     dataset = read_dataset(write_severstal(tmp_path, truth, form))
@@ -318,6 +322,19 @@ def test_severstal_in_each_form(form: str, tmp_path: Path) -> None:
     check(read_dataset(tmp_path / "train.csv"), truth, ("1", "2", "3"))
     (tmp_path / "classes.txt").write_text("c\nb\na\n")
     check(read_dataset(tmp_path), truth, ("c", "b", "a"))
+
+
+def test_a_manifest_with_two_numbers_in_a_column_is_no_table_of_runs(tmp_path: Path) -> None:
+    draw("a.png", make_truth(1)["0.png"], tmp_path / "a.png")
+    (tmp_path / "train.csv").write_text("image,class,size\na.png,crack,640 480\n")
+    assert not is_mask_table(tmp_path / "train.csv")
+
+
+def test_a_folder_of_photos_without_their_table_is_told_where_masks_belong(tmp_path: Path) -> None:
+    write_severstal(tmp_path, make_truth(), "long")
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(DatasetError, match=r"nothing that labels them.*masks/.*train\.csv"):
+        read_dataset(tmp_path)
 
 
 def test_a_class_that_is_never_present_is_a_label_still(tmp_path: Path) -> None:

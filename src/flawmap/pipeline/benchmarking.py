@@ -37,6 +37,7 @@ from flawmap.tools.files import check_files, write_json
 from flawmap.tools.photos import read_images
 from flawmap.tools.plain import to_plain
 from flawmap.tools.runtime import RUNTIME_OF, Runtime, RuntimeOptions, n_usable_cores
+from flawmap.tools.words import counted
 
 T = TypeVar("T")
 _PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "int8")
@@ -220,10 +221,11 @@ def _to_lines(rows: Sequence[BenchmarkRow], machine: Mapping[str, Any], n_checke
         f"{head}{figure:>8}{'changed':>9}",
         *(_to_line(row) for row in done),
         *(f"not run: {_NAMES[row.runtime]} {row.precision}: {row.reason}" for row in rows if row.reason),
-        f"ms: one photo after another on one thread; photos/s: on {machine['n_threads']} threads, "
+        f"ms: one photo after another on one thread; photos/s: on {counted(machine['n_threads'], 'thread')}, "
         f"{machine['n_cores']} cores of {machine['processor']} ({machine['device']}); without decoding",
-        f"medians and range of {machine['n_rounds']} alternating rounds of {machine['n_photos_a_round']} "
-        f"photos; {figure} and changes on {n_checked:,} photos, against float32 in ONNX Runtime",
+        f"medians and range of {counted(machine['n_rounds'], 'alternating round')}, in each "
+        f"{counted(machine['n_photos_a_round'], 'look')} at photos, which come again where there are fewer; "
+        f"{figure} and changes on {counted(n_checked, 'photo')}, against float32 in ONNX Runtime",
         *(
             [f"note: the machine was busy before this began (load {busy:.1f}); on an idle one it is faster"]
             if busy > _BUSY

@@ -17,6 +17,7 @@ from flawmap.pipeline.preparing import (
     audit_entry,
     choose,
     prepare,
+    read_and_audit,
     read_labelled,
     require_readable,
     select_candidates,
@@ -36,8 +37,8 @@ class Audited(Outcome):
 
     dataset: Dataset
     audit: Audit
-    split: Split
-    """The split that `train` would use."""
+    split: Split | None
+    """The split that `train` would use; None where no honest one can be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,25 +64,36 @@ def audit(
     splits_file: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> Audited:
-    """Find what is wrong with a data set, and write it down where files are named."""
+    """Find what is wrong with a data set, and write it down where files are named.
+
+    That no honest split can be made is one of these, unless the split itself is to be written.
+    """
     from flawmap.stages.audit import audit_to_dict
     from flawmap.stages.split import SPLIT_COLUMNS, write_splits
 
     check_files(json_file, inputs=[dataset], holds=['"n_photos"', '"exact_duplicates"'])
     check_files(splits_file, inputs=[dataset], holds=[",".join(SPLIT_COLUMNS)])
-    prepared = prepare(Path(dataset), (options or RunOptions()).resolved(), Timings(), progress)
+    options = (options or RunOptions()).resolved()
+    read = read_and_audit(Path(dataset), options, Timings(), progress)
     if json_file is not None:
-        found = audit_to_dict(prepared.audit, prepared.dataset)
+        found = audit_to_dict(read.audit, read.dataset)
         write_file(Path(json_file), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    if splits_file is not None:
-        write_splits(prepared.split, prepared.dataset, Path(splits_file))
-    lines = (*_lines(prepared), *texts.audit_lines(prepared.audit))
+    try:
+        parts = read.split(options).split
+    except DatasetError as error:
+        if splits_file is not None:
+            raise
+        parts, told = None, f"  no split: {error}"
+    else:
+        told = texts.split_line(parts)
+        if splits_file is not None:
+            write_splits(parts, read.dataset, Path(splits_file))
     return Audited(
-        lines=lines,
-        left_out=prepared.dataset.unreadable,
-        dataset=prepared.dataset,
-        audit=prepared.audit,
-        split=prepared.split,
+        lines=(*texts.dataset_lines(read.dataset, read.audit), told, *texts.audit_lines(read.audit)),
+        left_out=read.dataset.unreadable,
+        dataset=read.dataset,
+        audit=read.audit,
+        split=parts,
     )
 
 
@@ -265,8 +277,9 @@ def convert(
     read = read_labelled(Path(dataset), (options or RunOptions()).resolved(), progress)
     write_converted(read, Path(out), to, overwrite=overwrite, progress=progress)
     flawed = int(read.is_flawed.sum())
-    labels = ", ".join(read.labels)
-    line = f"{counted(len(read), 'photo')} ({flawed:,} flawed: {labels}) from {read.layout} to {to}: {out}"
+    shown = [label for i, label in enumerate(read.labels) if read.targets[:, i].any()]
+    which = f": {', '.join(shown)}" if shown else ""
+    line = f"{counted(len(read), 'photo')} ({flawed:,} flawed{which}) from {read.layout} to {to}: {out}"
     return Outcome(lines=(line,), left_out=read.unreadable)
 
 

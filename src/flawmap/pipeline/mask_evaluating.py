@@ -16,6 +16,7 @@ from flawmap.tools.cascade import Cascade
 from flawmap.tools.mask_scores import to_levels
 from flawmap.tools.masks import to_pixels
 from flawmap.tools.segmenting import Segmenter
+from flawmap.tools.words import counted
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
@@ -39,7 +40,8 @@ def evaluate_mask_model(
         masks = to_pixels(dataset.masks[row])
         truth = np.zeros(maps.shape, bool)
         for place, mask in zip(places, masks, strict=True):
-            truth[place] |= mask
+            if place is not None:
+                truth[place] |= mask
         is_mask = maps.dtype == np.bool_
         judged = MaskedPhoto(photo.name, truth, **{"predicted" if is_mask else "probabilities": maps})
         counts.append(count_photo(judged, cleaning, options.evaluate_masks))
@@ -72,18 +74,23 @@ def _to_work(model: Segmenter | Cascade) -> Callable[[np.ndarray], np.ndarray]:
     return find
 
 
-def match_labels(dataset: Dataset, spec: ModelSpec) -> list[int]:
-    """The model's label for each label of the data set; where both have one, that one, whatever its name."""
+def match_labels(dataset: Dataset, spec: ModelSpec) -> list[int | None]:
+    """The model's label for each label of the data set; where both have one, that one, whatever its name.
+
+    None for a label that the model does not know and no photo shows. Raises DatasetError where one does.
+    """
     if not dataset.has_masks:
         raise DatasetError(
             f"{dataset.root} holds labels ({dataset.layout}); this model gives masks: give photos with masks"
         )
     if len(dataset.labels) == len(spec.labels) == 1:
         return [0]
-    unknown = sorted(set(dataset.labels) - set(spec.labels))
-    if unknown:
-        raise DatasetError(
-            f"{dataset.root} marks {', '.join(unknown)}, which this model does not know; it knows "
-            f"{', '.join(spec.labels)}. Rename them in classes.txt"
-        )
-    return [spec.labels.index(label) for label in dataset.labels]
+    for i, label in enumerate(dataset.labels):
+        showing = np.flatnonzero(dataset.targets[:, i])
+        if label not in spec.labels and len(showing):
+            raise DatasetError(
+                f"{dataset.root} marks '{label}' ({counted(len(showing), 'photo')}, such as "
+                f"{dataset.photos[showing[0]].name}), which this model does not know; it knows "
+                f"{', '.join(spec.labels)}. Correct it there, or name the classes in classes.txt"
+            )
+    return [spec.labels.index(label) if label in spec.labels else None for label in dataset.labels]

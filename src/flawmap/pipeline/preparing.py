@@ -112,8 +112,23 @@ def audit_entry() -> BackboneEntry:
     return entries[0]
 
 
-def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
-    """Read, embed, audit and split."""
+@dataclass(frozen=True)
+class Read:
+    """A data set with its audit, before it is split."""
+
+    dataset: Dataset
+    audit: Audit
+    embeddings: Embeddings
+    learns_masks: bool
+
+    def split(self, options: RunOptions) -> Prepared:
+        """Raises DatasetError where no honest split can be made."""
+        parts = split(self.dataset, self.audit, options.split)
+        return Prepared(self.dataset, self.audit, parts, self.embeddings, self.learns_masks)
+
+
+def read_and_audit(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Read:
+    """Read, embed and audit."""
     with timings.measure("read"):
         read = read_labelled(path, options, progress)
         dataset, learns_masks = resolve_task(read, options.task, options.cascade)
@@ -121,9 +136,14 @@ def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progres
         embeddings = embed(dataset.photos, audit_entry(), options.embed, progress)
     with timings.measure("audit"):
         found = audit_once(dataset, embeddings, options, progress)
+    return Read(dataset, found, embeddings, learns_masks)
+
+
+def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
+    """Read, embed, audit and split."""
+    read = read_and_audit(path, options, timings, progress)
     with timings.measure("split"):
-        parts = split(dataset, found, options.split)
-    return Prepared(dataset, found, parts, embeddings, learns_masks)
+        return read.split(options)
 
 
 def select_entries(

@@ -181,8 +181,10 @@ class Answer:
     """Several are joined by ";", none is ""."""
     score: float
     flaw_score: float
+    """Probability of any flaw; of masks, the highest of any pixel, also of what was left out as too small."""
     review: bool | None
-    """Whether a person should look; None where the model has no such band."""
+    """Whether a person should look; None where the model has no such band. Of masks: a pixel reached its
+    label's threshold, but all that did was left out as too small."""
     probabilities: dict[str, float]
     mask: PhotoMask | None = None
     """Of a model that gives masks."""

@@ -50,9 +50,11 @@ class PredictionRow:
     """As given; inside a folder, the folder as given and the place in it."""
     label: str = ""
     score: float | None = None
-    """Calibrated probability of the printed label."""
+    """Calibrated probability of the printed label; of masks, the highest of any of its pixels."""
     flaw_score: float | None = None
+    """Probability of any flaw; of masks, the highest of any pixel."""
     review: bool | None = None
+    """Whether a person should look; see Answer."""
     error: str = ""
     probabilities: dict[str, float] | None = None
     mask: PhotoMask | None = None

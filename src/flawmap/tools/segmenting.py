@@ -177,14 +177,19 @@ class Segmenter:
 
 
 def to_answer(mask: PhotoMask, scores: np.ndarray, spec: ModelSpec) -> Answer:
-    """`scores` (n_labels,): the highest probability of each label in the photo."""
+    """`scores` (n_labels,): the highest probability of each label in the photo.
+
+    A person should look where nothing is marked although a pixel reached its label's threshold: what was
+    there was too small.
+    """
+    assert spec.masks is not None
     found = [i for i, runs in enumerate(mask.runs) if len(runs)]
     flaw_score = float(scores[found].max() if found else scores.max(initial=0.0))
     return Answer(
         label=";".join(spec.labels[i] for i in found),
         score=flaw_score if found else 1.0 - flaw_score,
         flaw_score=flaw_score,
-        review=None,
+        review=not found and bool((scores >= spec.masks.cleaning.thresholds).any()),
         probabilities=dict(zip(spec.labels, scores.tolist(), strict=True)),
         mask=mask,
     )

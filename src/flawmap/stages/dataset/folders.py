@@ -36,7 +36,8 @@ def list_folder(root: Path, found: Found) -> Listing:
     if images == tops and not _top_folders_below(found):
         where = f"in {_names(tops)}" if tops else "in no folder"
         raise DatasetError(
-            f"{root}: {len(found.files)} photos {where}, and nothing that labels them. {_WAYS}"
+            f"{root}: {len(found.files)} photos {where}, and nothing that labels them. {_WAYS}; masks belong "
+            "into masks/, or as runs into train.csv (ImageId,ClassId,EncodedPixels)"
         )
     if parts and parts != tops:
         raise DatasetError(

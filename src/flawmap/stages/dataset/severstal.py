@@ -1,8 +1,9 @@
 """Masks as runs in a table, as in the Severstal steel set, beside a folder of photos.
 
-Three forms: ImageId,ClassId,EncodedPixels with a row per photo and class; the older ImageId_ClassId
-("a.jpg_1"),EncodedPixels; and a row per photo with a column of runs per class. No flaw is an empty cell, "-1"
-or "0 0". Several rows of one photo and class are joined. A photo without a row is good.
+Three forms: ImageId,ClassId,EncodedPixels with a row per photo and class (also under names of their own, such
+as image,class,pixels); the older ImageId_ClassId ("a.jpg_1"),EncodedPixels; and a row per photo with a column
+of runs per class. No flaw is an empty cell, "-1" or "0 0". Several rows of one photo and class are joined. A
+photo without a row is good.
 """
 
 from __future__ import annotations
@@ -60,14 +61,18 @@ def find_mask_tables(root: Path) -> tuple[Path, ...]:
 
 
 def is_mask_table(path: Path) -> bool:
-    """Whether a table holds runs: by a column's name, or a column that holds nothing else."""
+    """Whether a table holds runs: by a column's name, or a column that holds nothing else. Beside a column of
+    classes that column is taken only where the table's photos lie as Severstal's do (train_images/)."""
     columns = [_normal(column) for column in read_columns(path)]
     if "encodedpixels" in columns:
         return bool({*columns} & {*_IMAGE, "imageidclassid"})
-    if not {*columns} & _IMAGE or len(columns) < 2 or {*columns} & _CLASS:
+    if not {*columns} & _IMAGE or len(columns) < 2:
         return False
+    if {*columns} & _CLASS and not (path.parent / f"{path.stem}_images").is_dir():
+        return False  # a manifest with two numbers in a column
     try:
-        return bool(_wide_columns(read_table(path)))
+        wide = _wide_columns(read_table(path))
+        return len(wide) == 1 if {*columns} & _CLASS else bool(wide)
     except DatasetError:  # told where the table is read as a manifest
         return False
 
@@ -131,14 +136,14 @@ def _read_rows(table: Table) -> Iterator[_Row]:
     image = next((i for i, name in enumerate(columns) if name in {*_IMAGE, "imageidclassid"}), None)
     if image is None:
         raise DatasetError(f"{table.path}: no column for the photo; ImageId,ClassId,EncodedPixels was wanted")
-    if "encodedpixels" not in columns:
-        wide = _wide_columns(table)
+    label = next((i for i, name in enumerate(columns) if name in _CLASS), None)
+    wide = [] if "encodedpixels" in columns else _wide_columns(table)
+    if wide and label is None:
         for line, cells in table.rows:
             for i in wide:
                 yield _Row(line, str(cells[image]), table.columns[i], _text(str(cells[i])))
         return
-    pixels = columns.index("encodedpixels")
-    label = next((i for i, name in enumerate(columns) if name in _CLASS), None)
+    pixels = wide[0] if wide else columns.index("encodedpixels")
     for line, cells in table.rows:
         name, class_id = str(cells[image]), str(cells[label]) if label is not None else _NAMELESS
         if columns[image] == "imageidclassid":

@@ -23,6 +23,13 @@ def test_no_interval_is_printed_where_no_error_was_met(tmp_path: Path) -> None:
     assert "1.000  [0.900, 1.000]" in shown["accuracy"]
 
 
+def test_a_figure_that_is_all_wrong_is_not_said_to_have_met_no_error(tmp_path: Path) -> None:
+    test = make_facts(tmp_path, "no good class").test
+    wrong = {"macro_f1": 0.0, "n_groups": 3, "claims": [], "interval95": {"macro_f1": [0.0, 0.0]}}
+    lines = evaluation_lines(replace(test, metrics=test.metrics | wrong), "test", "here")
+    assert any("0.000  no interval: too few sources" in line for line in lines)
+
+
 def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
     assert counted(1, "photo") == "1 photo" and counted(1200, "photo") == "1,200 photos"
     assert counted(2, "box", "boxes") == "2 boxes" and counted(0, "label") == "0 labels"

@@ -57,7 +57,7 @@ def test_every_promised_figure_lies_in_its_interval() -> None:
         assert low <= metrics[name] <= high, name
     assert list(metrics["per_class"]) == list(LABELS)
     for row in metrics["per_class"].values():
-        assert row["n_photos_with"] == 12
+        assert row["n_photos_with"] == row["n_groups_with"] == 12
         for name in PER_CLASS:
             low, high = row["interval95"][name]
             assert low <= row[name] <= high, name

@@ -24,7 +24,7 @@ from flawmap.records import (
 )
 from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
 from flawmap.stages.report import scale_note
-from flawmap.tools.bootstrap import NO_WIDTH
+from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry
@@ -65,7 +65,8 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     if not low_high or low_high[0] is None:
         return ""
     low, high = low_high
-    return f"  {NO_WIDTH}" if low == high else f"  [{low:.3f}, {high:.3f}]"
+    why = no_interval(low_high, 1.0 - (key in LOWER_IS_BETTER), metrics.get("n_groups"))
+    return f"  {why or f'[{low:.3f}, {high:.3f}]'}"
 
 
 _MASK_FIGURES = (

@@ -74,7 +74,11 @@ def _class_rows(facts: MaskReportFacts) -> list[dict[str, Any]]:
             "label": label,
             "n": count(row.get("n_photos_with")),
             "cells": [
-                (number(row.get(key)), interval_text(interval_of(row, key), number)) for key in _PER_CLASS
+                (
+                    number(row.get(key)),
+                    interval_text(interval_of(row, key), number, n_sources=row.get("n_groups_with")),
+                )
+                for key in _PER_CLASS
             ],
         }
         for label, row in rows.items()
@@ -95,7 +99,7 @@ def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str
         {
             "name": name,
             "value": number(metrics[key]),
-            "interval": interval_text(interval_of(metrics, key), number),
+            "interval": interval_text(interval_of(metrics, key), number, n_sources=metrics.get("n_groups")),
             "own": number(own[key]),
         }
         for key, name in _CEILINGS.items()
@@ -120,7 +124,7 @@ def whole_photos_section(
                     "got no mark",
                     f"All {plural(n_flawed, 'flawed photo')} got a mark.",
                 ),
-                "interval": interval_text(interval_of(metrics, "escape_rate"), percent, "95 %: "),
+                "interval": interval_text(interval_of(metrics, "escape_rate"), percent, "95 %: ", 0.0),
                 "rows": _photo_rows(outcome.escaped, options, "true_px"),
                 "column": "flaw pixels",
                 "more": max(len(outcome.escaped) - options.n_listed, 0),
@@ -133,7 +137,7 @@ def whole_photos_section(
                     "got a mark",
                     f"None of the {plural(n_good, 'good photo')} got a mark.",
                 ),
-                "interval": interval_text(interval_of(metrics, "overkill_rate"), percent, "95 %: "),
+                "interval": interval_text(interval_of(metrics, "overkill_rate"), percent, "95 %: ", 0.0),
                 "rows": _photo_rows(outcome.overkilled, options, "found_px"),
                 "column": "marked pixels",
                 "more": max(len(outcome.overkilled) - options.n_listed, 0),

@@ -91,7 +91,61 @@ def test_the_verdict_counts_photos(tmp_path: Path) -> None:
     assert sorted(row.name for row in outcome.escaped) == ["059.png", "part & <b>049</b>.png"]
     assert verdict_sentence(outcome).endswith("on 8 of 10 flawed photos and something on 5 of 10 good ones.")
     text = Reader(write(facts, tmp_path)).text
-    assert "2 of the 10 flawed test photos got no mark" in text
+    assert "2 of the 10 flawed test photos got no mark" in text and "no mark lies on the flaw" not in text
+
+
+def test_a_mark_beside_the_flaw_is_not_called_found(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    rows = list(facts.test.rows)
+    for i in [i for i, row in enumerate(rows) if row.true_px and row.found_px][:3]:
+        rows[i] = dataclasses.replace(rows[i], dice=0.0)
+    facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, rows=tuple(rows)))
+    outcome = count_masks(facts)
+    assert len(outcome.beside) == 3 and len(outcome.escaped) == 2
+    assert "marked the flaw on 5 of 10 flawed photos (on 3 more only" in verdict_sentence(outcome)
+    assert "On 3 more no mark lies on the flaw" in Reader(write(facts, tmp_path)).text
+
+
+def changed_metrics(facts: MaskReportFacts, **changes: object) -> MaskReportFacts:
+    return dataclasses.replace(
+        facts, test=dataclasses.replace(facts.test, metrics=facts.test.metrics | changes)
+    )
+
+
+def test_kinds_that_are_not_found_are_the_first_caveat(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+
+    def first(**dice: float | None) -> dict[str, str]:
+        kinds = {name[1:]: {"flaw_dice": value, "n_photos_with": 30} for name, value in dice.items()}
+        changed = changed_metrics(facts, per_class=kinds, n_seen_in_training=3)
+        return mask_caveats(changed, count_masks(changed))[0]
+
+    assert first(_1=0.6, _2=0.09, _3=0.1, _4=0.0)["title"] == ("2 of 4 kinds are practically not found: 2, 4")
+    assert "0.090 for kind 2 and 0.000 for kind 4" in first(_1=0.6, _2=0.09, _4=0.0)["text"]
+    assert first(_1=0.6, _dent=0.0)["title"] == "1 of 2 kinds is practically not found: dent"
+    assert first(_dent=0.0)["title"] == "The flaws are practically not found"
+    assert "practically" not in first(_1=0.6, _2=None)["title"]  # no test photo shows it: nothing to find
+
+
+def test_a_fall_from_validation_to_test_is_told(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+
+    def text(validation: dict[str, float], **test: float) -> str:
+        metrics = facts.validation.metrics | {"n": 90, "n_with_flaw": 50} | validation
+        changed = dataclasses.replace(
+            changed_metrics(facts, **test), validation=dataclasses.replace(facts.validation, metrics=metrics)
+        )
+        found = mask_caveats(changed, count_masks(changed))
+        return next((c["text"] for c in found if c["title"].startswith("Much worse")), "")
+
+    before = {"flaw_dice": 0.6, "dice": 0.6, "overkill_rate": 0.1}
+    assert text(before, flaw_dice=0.5, dice=0.5, overkill_rate=0.25) == ""
+    assert "flaw Dice fell from 0.600 to 0.300:" in text(before, flaw_dice=0.3, dice=0.5, overkill_rate=0.1)
+    worse = text(before, flaw_dice=0.5, dice=0.3, overkill_rate=0.4)
+    assert "test Dice fell from 0.600 to 0.300 and the overkill rate rose from 10.0" in worse
+    quiet = before | {"overkill_rate": 0.0}
+    assert not text(quiet, flaw_dice=0.5, dice=0.5, overkill_rate=0.07)  # less than three photos in forty
+    assert text(quiet, flaw_dice=0.5, dice=0.5, overkill_rate=0.1)
 
 
 def test_grave_caveats_come_first(tmp_path: Path) -> None:

@@ -123,7 +123,8 @@ def whole_photos_section(
                     "flawed",
                     "got no mark",
                     f"All {plural(n_flawed, 'flawed photo')} got a mark.",
-                ),
+                )
+                + _beside_words(len(outcome.beside)),
                 "interval": interval_text(interval_of(metrics, "escape_rate"), percent, "95 %: ", 0.0),
                 "rows": _photo_rows(outcome.escaped, options, "true_px"),
                 "column": "flaw pixels",
@@ -156,6 +157,11 @@ def _share_words(counts: tuple[int, int], kind: str, what: str, none: str) -> st
     if not n_events:
         return f"{none} That is no proof: see the interval."
     return f"{count(n_events)} of the {plural(n, f'{kind} test photo')} {what} ({percent(n_events / n)})."
+
+
+def _beside_words(n: int) -> str:
+    """Marked photos whose flaw has no mark, which the escape rate does not count."""
+    return f" On {count(n)} more no mark lies on the flaw; the rate does not count them." if n else ""
 
 
 def _photo_rows(rows: Sequence[MaskRow], options: ReportOptions, key: str) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from flawmap.stages.report import (
     write_mask_report,
 )
 from flawmap.stages.report.mask_drawing import draw_outline, draw_panels, to_differences
+from flawmap.stages.report.mask_model import mask_agreement_words
 from flawmap.stages.report.mask_page import SECTIONS
 from flawmap.stages.report.mask_verdict import count_masks, mask_caveats, verdict_sentence
 from mask_report_facts import CASCADE, FOREIGN, KINDS, make_mask_facts
@@ -69,6 +70,22 @@ def test_every_cell_that_a_phone_shows_by_itself_has_its_name(page: tuple[MaskRe
 def test_ceilings_stand_apart_from_the_figures(page: tuple[MaskReportFacts, str]) -> None:
     before, after = page[1].split('<div class="ceiling">')
     assert "ODS" in after and "ODS" not in before and "Empty answer" in before
+
+
+def test_a_figure_above_its_ceiling_is_told(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+    dice = facts.test.metrics["dice"]
+    words = "Where this model lies above a ceiling, cleaning or a threshold for each kind of flaw does better"
+    high = {"ods_f1": 1.0, "ods_f1_tolerant": 1.0, "ois_f1": 1.0, "ois_f1_tolerant": 1.0}
+    assert words in Reader(write(changed_metrics(facts, **high | {"ods_f1": dice - 0.1}), tmp_path)).text
+    assert "lies above a ceiling" not in Reader(write(changed_metrics(facts, **high), tmp_path)).text
+
+
+def test_the_share_of_changed_pixels_reads_well() -> None:
+    words = mask_agreement_words({"n_photos": 8, "pixels_changed": {"onnxruntime": 3e-8}})
+    assert "in onnxruntime: under 0.001\u202f% of the pixels change sides" in words
+    words = mask_agreement_words({"n_photos": 8, "pixels_changed": {"onnxruntime": 0.002}})
+    assert "at most 0.200\u202f% of the pixels" in words
 
 
 def test_examples_are_drawn_four_times(page: tuple[MaskReportFacts, str]) -> None:

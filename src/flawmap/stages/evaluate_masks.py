@@ -221,8 +221,14 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         notes.append(f"there is no {'good' if metrics['n_with_flaw'] else 'flawed'} photo here")
     if metrics["ods_f1"] is not None:
         notes.append(
-            f"{', '.join(metrics['ceiling'])} are ceilings: their thresholds were chosen on these photos"
+            "the ceilings (ODS, OIS) know the truth: a single threshold for all kinds of flaws, chosen on "
+            "these photos, before any cleaning"
         )
+        if mask_figures.is_above_ceiling(metrics):
+            notes.append(
+                "a figure lies above its ceiling: cleaning, or a threshold for each kind, does better here "
+                "than any single threshold"
+            )
     return notes
 
 

@@ -61,7 +61,8 @@ def mask_figures_section(facts: MaskReportFacts, outcome: MaskOutcome) -> dict[s
         "n_groups": plural(outcome.n_groups, "source"),
         "class_names": [tolerant_name(metrics), *(_FIGURES[key].name for key in _PER_CLASS[1:])],
         "classes": _class_rows(facts),
-        "ceilings": _ceiling_rows(facts, outcome),
+        "ceilings": (ceilings := _ceiling_rows(facts, outcome)),
+        "above_ceiling": any(row["is_above"] for row in ceilings),
     }
 
 
@@ -85,7 +86,7 @@ def _class_rows(facts: MaskReportFacts) -> list[dict[str, Any]]:
     ]
 
 
-def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, str]]:
+def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, Any]]:
     """Each ceiling, and the same figure at the thresholds that were chosen beforehand."""
     metrics = facts.test.metrics
     tolerant = [row.f1_tolerant for row in outcome.flawed if row.f1_tolerant is not None]
@@ -101,6 +102,7 @@ def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str
             "value": number(metrics[key]),
             "interval": interval_text(interval_of(metrics, key), number, n_sources=metrics.get("n_groups")),
             "own": number(own[key]),
+            "is_above": is_number(own[key]) and own[key] > metrics[key],
         }
         for key, name in _CEILINGS.items()
         if is_number(metrics.get(key))

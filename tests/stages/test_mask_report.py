@@ -17,6 +17,7 @@ from flawmap.stages.report import (
     write_mask_report,
 )
 from flawmap.stages.report.mask_drawing import draw_outline, draw_panels, to_differences
+from flawmap.stages.report.mask_examples import chosen_rows
 from flawmap.stages.report.mask_model import mask_agreement_words
 from flawmap.stages.report.mask_page import SECTIONS
 from flawmap.stages.report.mask_verdict import count_masks, mask_caveats, verdict_sentence
@@ -72,6 +73,11 @@ def test_ceilings_stand_apart_from_the_figures(page: tuple[MaskReportFacts, str]
     assert "ODS" in after and "ODS" not in before and "Empty answer" in before
 
 
+def test_the_table_of_kinds_breaks_its_lines_instead_of_running_off_the_page(tmp_path: Path) -> None:
+    text = write(make_mask_facts(tmp_path, "several kinds"), tmp_path)
+    assert '<table class="stacked kinds">' in text and ".kinds .n { white-space: normal; }" in text
+
+
 def test_a_figure_above_its_ceiling_is_told(tmp_path: Path) -> None:
     facts = make_mask_facts(tmp_path, "several kinds")
     dice = facts.test.metrics["dice"]
@@ -120,7 +126,8 @@ def test_a_mark_beside_the_flaw_is_not_called_found(tmp_path: Path) -> None:
     outcome = count_masks(facts)
     assert len(outcome.beside) == 3 and len(outcome.escaped) == 2
     assert "marked the flaw on 5 of 10 flawed photos (on 3 more only" in verdict_sentence(outcome)
-    assert "On 3 more no mark lies on the flaw" in Reader(write(facts, tmp_path)).text
+    text = Reader(write(facts, tmp_path)).text
+    assert "On 3 more no mark lies on the flaw" in text and "marked beside the flaw" in text
 
 
 def changed_metrics(facts: MaskReportFacts, **changes: object) -> MaskReportFacts:
@@ -163,6 +170,23 @@ def test_a_fall_from_validation_to_test_is_told(tmp_path: Path) -> None:
     quiet = before | {"overkill_rate": 0.0}
     assert not text(quiet, flaw_dice=0.5, dice=0.5, overkill_rate=0.07)  # less than three photos in forty
     assert text(quiet, flaw_dice=0.5, dice=0.5, overkill_rate=0.1)
+
+
+def test_kinds_with_numbers_are_told_how_they_get_names(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+
+    def texts(labels: tuple[str, ...], layout: str) -> str:
+        kinds = dict(zip(labels, facts.test.metrics["per_class"].values(), strict=True))
+        dataset = dataclasses.replace(facts.dataset, labels=labels, layout=layout)
+        changed = dataclasses.replace(changed_metrics(facts, per_class=kinds), dataset=dataset)
+        return " ".join(c["text"] for c in mask_caveats(changed, count_masks(changed)))
+
+    numbers = ("1", "2", "3")
+    runs, images = "photos and runs of masks in train.csv", "parts (train, test) with photos and masks"
+    assert "classes.txt" in texts(numbers, runs) and "classes.txt" in texts(numbers, images)
+    assert "show kind 1 (" in texts(numbers, runs)
+    assert "classes.txt" not in texts(numbers, "COCO masks in annotations.json")
+    assert "classes.txt" not in texts(("1", "2", "crack"), runs)
 
 
 def test_grave_caveats_come_first(tmp_path: Path) -> None:
@@ -267,6 +291,22 @@ def test_wanted_pictures_are_best_typical_worst_each_once() -> None:
     assert wanted_pictures(test, ReportOptions(n_examples=2)) == ("0", "1", "2", "3", "5", "4")
     perfect = MaskEvaluation({}, rows[:1], best=(0,), typical=(0,), worst=(0,))
     assert wanted_pictures(perfect, ReportOptions()) == ("0",)
+
+
+def test_false_alarms_do_not_push_missed_flaws_out_of_the_worst() -> None:
+    alarms = [MaskRow(f"alarm {i}", 0.0, None, 0, 900 + i) for i in range(4)]
+    missed = [MaskRow("small", 0.0, 0.0, 10, 0), MaskRow("large", 0.0, 0.0, 50, 0)]
+    poor, quiet = MaskRow("poor", 0.1, 0.2, 50, 50), MaskRow("quiet", 1.0, None, 0, 0)
+
+    def worst(*rows: MaskRow, n: int = 3) -> list[str]:
+        test = MaskEvaluation({}, rows, best=(), typical=(), worst=())
+        return [rows[row].name for row in chosen_rows(test, ReportOptions(n_examples=n))["worst"]]
+
+    assert worst(*alarms, *missed, poor, quiet) == ["large", "small", "alarm 3"]
+    assert worst(*alarms, *missed, poor, quiet, n=5) == ["large", "small", "poor", "alarm 3", "alarm 2"]
+    assert worst(*alarms, missed[0], n=3) == ["small", "alarm 3", "alarm 2"]
+    assert worst(*missed, poor, quiet) == ["large", "small", "poor"]
+    assert worst(*alarms, n=1) == ["alarm 3"] and worst(*alarms, poor, n=1) == ["poor"]
 
 
 def test_differences_are_right_missed_false_and_another_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -174,7 +175,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
         "forgives that; neither says how long or how wide a flaw is."
     )
     found.append(to_caveat("note", "Thin flaws have low Dice", text))
-    return gravest_first([*found, another_kind()])
+    return gravest_first([*found, another_kind(), *_without_names(facts)])
 
 
 def _not_found(facts: MaskReportFacts) -> list[dict[str, str]]:
@@ -243,6 +244,18 @@ def _masks_to_check(facts: MaskReportFacts) -> list[dict[str, str]]:
         "belong to their photos; a wrong one costs the figures as much as a missed flaw and a false alarm."
     )
     return [to_caveat("warn", "Masks to check", text)]
+
+
+def _without_names(facts: MaskReportFacts) -> list[dict[str, str]]:
+    """How kinds that have but numbers get names, in the layouts where a file of names is read for them."""
+    is_read = re.search(r"runs of masks in|photos and masks$", facts.dataset.layout)
+    if not is_read or not all(label.isdecimal() for label in facts.dataset.labels):
+        return []
+    text = (
+        "Put a classes.txt beside the masks or their table, with the name of kind 1 in its first line, of "
+        "kind 2 in the second and so on: the next training writes names in place of the numbers."
+    )
+    return [to_caveat("note", "The kinds of flaws have numbers only", text)]
 
 
 def _rare_labels(facts: MaskReportFacts) -> list[str]:

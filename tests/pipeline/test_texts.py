@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from flawmap.pipeline.texts import evaluation_lines, split_line
+from flawmap.pipeline.texts import evaluation_lines, mask_evaluation_lines, split_line
 from flawmap.tools.words import counted
+from mask_report_facts import make_mask_facts
 from report_facts import make_facts
 
 
@@ -23,6 +24,13 @@ def test_no_interval_is_printed_where_no_error_was_met(tmp_path: Path) -> None:
     assert "1.000  [0.900, 1.000]" in shown["accuracy"]
 
 
+def test_a_figure_that_is_all_wrong_is_not_said_to_have_met_no_error(tmp_path: Path) -> None:
+    test = make_facts(tmp_path, "no good class").test
+    wrong = {"macro_f1": 0.0, "n_groups": 3, "claims": [], "interval95": {"macro_f1": [0.0, 0.0]}}
+    lines = evaluation_lines(replace(test, metrics=test.metrics | wrong), "test", "here")
+    assert any("0.000  no interval: too few sources" in line for line in lines)
+
+
 def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
     assert counted(1, "photo") == "1 photo" and counted(1200, "photo") == "1,200 photos"
     assert counted(2, "box", "boxes") == "2 boxes" and counted(0, "label") == "0 labels"
@@ -30,3 +38,14 @@ def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
     assert "train 3 (1 source)" in split_line(facts.split)
     one = replace(facts.test, metrics=facts.test.metrics | {"n": 1, "claims": []})
     assert evaluation_lines(one, "test", "here")[0] == "test: 1 photo here"
+
+
+def test_ceilings_are_printed_in_words(tmp_path: Path) -> None:
+    test = make_mask_facts(tmp_path, "one kind").test
+    ceilings = {"ods_f1": 0.7, "ois_f1": 0.8, "ods_f1_tolerant": 0.71, "ois_f1_tolerant": 0.81}
+    text = "\n".join(mask_evaluation_lines(replace(test, metrics=test.metrics | ceilings), "test", "here"))
+    assert "ceiling of F1: 0.700 at the best threshold for all photos (ODS), 0.800 at the best for" in text
+    assert "ceiling of F1 within 2 px: 0.710" in text and "ods_f1" not in text
+    none = dict.fromkeys(ceilings)
+    bare = mask_evaluation_lines(replace(test, metrics=test.metrics | none), "test", "here")
+    assert not any("ceiling of" in line for line in bare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +58,19 @@ def test_every_promised_figure_lies_in_its_interval() -> None:
         assert low <= metrics[name] <= high, name
     assert list(metrics["per_class"]) == list(LABELS)
     for row in metrics["per_class"].values():
-        assert row["n_photos_with"] == 12
+        assert row["n_photos_with"] == row["n_groups_with"] == 12
         for name in PER_CLASS:
             low, high = row["interval95"][name]
             assert low <= row[name] <= high, name
     assert any("ceilings" in note for note in metrics["notes"])
+    assert not any("above its ceiling" in note for note in metrics["notes"])
+
+
+def test_masks_better_than_any_single_threshold_are_said_to_lie_above_the_ceiling() -> None:
+    photos = [replace(photo, predicted=photo.truth) for photo in make_photos()]
+    metrics = evaluate_masks(photos, LABELS, HALF, None, QUICK).metrics
+    assert metrics["ods_f1"] < metrics["dice"] == 1
+    assert any("above its ceiling" in note for note in metrics["notes"])
 
 
 def test_rows_and_examples() -> None:

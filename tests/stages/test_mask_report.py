@@ -17,6 +17,8 @@ from flawmap.stages.report import (
     write_mask_report,
 )
 from flawmap.stages.report.mask_drawing import draw_outline, draw_panels, to_differences
+from flawmap.stages.report.mask_examples import chosen_rows
+from flawmap.stages.report.mask_model import mask_agreement_words
 from flawmap.stages.report.mask_page import SECTIONS
 from flawmap.stages.report.mask_verdict import count_masks, mask_caveats, verdict_sentence
 from mask_report_facts import CASCADE, FOREIGN, KINDS, make_mask_facts
@@ -71,6 +73,27 @@ def test_ceilings_stand_apart_from_the_figures(page: tuple[MaskReportFacts, str]
     assert "ODS" in after and "ODS" not in before and "Empty answer" in before
 
 
+def test_the_table_of_kinds_breaks_its_lines_instead_of_running_off_the_page(tmp_path: Path) -> None:
+    text = write(make_mask_facts(tmp_path, "several kinds"), tmp_path)
+    assert '<table class="stacked kinds">' in text and ".kinds .n { white-space: normal; }" in text
+
+
+def test_a_figure_above_its_ceiling_is_told(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+    dice = facts.test.metrics["dice"]
+    words = "Where this model lies above a ceiling, cleaning or a threshold for each kind of flaw does better"
+    high = {"ods_f1": 1.0, "ods_f1_tolerant": 1.0, "ois_f1": 1.0, "ois_f1_tolerant": 1.0}
+    assert words in Reader(write(changed_metrics(facts, **high | {"ods_f1": dice - 0.1}), tmp_path)).text
+    assert "lies above a ceiling" not in Reader(write(changed_metrics(facts, **high), tmp_path)).text
+
+
+def test_the_share_of_changed_pixels_reads_well() -> None:
+    words = mask_agreement_words({"n_photos": 8, "pixels_changed": {"onnxruntime": 3e-8}})
+    assert "in onnxruntime: under 0.001\u202f% of the pixels change sides" in words
+    words = mask_agreement_words({"n_photos": 8, "pixels_changed": {"onnxruntime": 0.002}})
+    assert "at most 0.200\u202f% of the pixels" in words
+
+
 def test_examples_are_drawn_four_times(page: tuple[MaskReportFacts, str]) -> None:
     facts, text = page
     names = wanted_pictures(facts.test, ReportOptions())
@@ -91,7 +114,79 @@ def test_the_verdict_counts_photos(tmp_path: Path) -> None:
     assert sorted(row.name for row in outcome.escaped) == ["059.png", "part & <b>049</b>.png"]
     assert verdict_sentence(outcome).endswith("on 8 of 10 flawed photos and something on 5 of 10 good ones.")
     text = Reader(write(facts, tmp_path)).text
-    assert "2 of the 10 flawed test photos got no mark" in text
+    assert "2 of the 10 flawed test photos got no mark" in text and "no mark lies on the flaw" not in text
+
+
+def test_a_mark_beside_the_flaw_is_not_called_found(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    rows = list(facts.test.rows)
+    for i in [i for i, row in enumerate(rows) if row.true_px and row.found_px][:3]:
+        rows[i] = dataclasses.replace(rows[i], dice=0.0)
+    facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, rows=tuple(rows)))
+    outcome = count_masks(facts)
+    assert len(outcome.beside) == 3 and len(outcome.escaped) == 2
+    assert "marked the flaw on 5 of 10 flawed photos (on 3 more only" in verdict_sentence(outcome)
+    text = Reader(write(facts, tmp_path)).text
+    assert "On 3 more no mark lies on the flaw" in text and "marked beside the flaw" in text
+
+
+def changed_metrics(facts: MaskReportFacts, **changes: object) -> MaskReportFacts:
+    return dataclasses.replace(
+        facts, test=dataclasses.replace(facts.test, metrics=facts.test.metrics | changes)
+    )
+
+
+def test_kinds_that_are_not_found_are_the_first_caveat(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+
+    def first(**dice: float | None) -> dict[str, str]:
+        kinds = {name[1:]: {"flaw_dice": value, "n_photos_with": 30} for name, value in dice.items()}
+        changed = changed_metrics(facts, per_class=kinds, n_seen_in_training=3)
+        return mask_caveats(changed, count_masks(changed))[0]
+
+    assert first(_1=0.6, _2=0.09, _3=0.1, _4=0.0)["title"] == ("2 of 4 kinds are practically not found: 2, 4")
+    assert "0.090 for kind 2 and 0.000 for kind 4" in first(_1=0.6, _2=0.09, _4=0.0)["text"]
+    assert first(_1=0.6, _dent=0.0)["title"] == "1 of 2 kinds is practically not found: dent"
+    assert first(_dent=0.0)["title"] == "The flaws are practically not found"
+    assert "practically" not in first(_1=0.6, _2=None)["title"]  # no test photo shows it: nothing to find
+
+
+def test_a_fall_from_validation_to_test_is_told(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+
+    def text(validation: dict[str, float], **test: float) -> str:
+        metrics = facts.validation.metrics | {"n": 90, "n_with_flaw": 50} | validation
+        changed = dataclasses.replace(
+            changed_metrics(facts, **test), validation=dataclasses.replace(facts.validation, metrics=metrics)
+        )
+        found = mask_caveats(changed, count_masks(changed))
+        return next((c["text"] for c in found if c["title"].startswith("Much worse")), "")
+
+    before = {"flaw_dice": 0.6, "dice": 0.6, "overkill_rate": 0.1}
+    assert text(before, flaw_dice=0.5, dice=0.5, overkill_rate=0.25) == ""
+    assert "flaw Dice fell from 0.600 to 0.300:" in text(before, flaw_dice=0.3, dice=0.5, overkill_rate=0.1)
+    worse = text(before, flaw_dice=0.5, dice=0.3, overkill_rate=0.4)
+    assert "test Dice fell from 0.600 to 0.300 and the overkill rate rose from 10.0" in worse
+    quiet = before | {"overkill_rate": 0.0}
+    assert not text(quiet, flaw_dice=0.5, dice=0.5, overkill_rate=0.07)  # less than three photos in forty
+    assert text(quiet, flaw_dice=0.5, dice=0.5, overkill_rate=0.1)
+
+
+def test_kinds_with_numbers_are_told_how_they_get_names(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "several kinds")
+
+    def texts(labels: tuple[str, ...], layout: str) -> str:
+        kinds = dict(zip(labels, facts.test.metrics["per_class"].values(), strict=True))
+        dataset = dataclasses.replace(facts.dataset, labels=labels, layout=layout)
+        changed = dataclasses.replace(changed_metrics(facts, per_class=kinds), dataset=dataset)
+        return " ".join(c["text"] for c in mask_caveats(changed, count_masks(changed)))
+
+    numbers = ("1", "2", "3")
+    runs, images = "photos and runs of masks in train.csv", "parts (train, test) with photos and masks"
+    assert "classes.txt" in texts(numbers, runs) and "classes.txt" in texts(numbers, images)
+    assert "show kind 1 (" in texts(numbers, runs)
+    assert "classes.txt" not in texts(numbers, "COCO masks in annotations.json")
+    assert "classes.txt" not in texts(("1", "2", "crack"), runs)
 
 
 def test_grave_caveats_come_first(tmp_path: Path) -> None:
@@ -196,6 +291,22 @@ def test_wanted_pictures_are_best_typical_worst_each_once() -> None:
     assert wanted_pictures(test, ReportOptions(n_examples=2)) == ("0", "1", "2", "3", "5", "4")
     perfect = MaskEvaluation({}, rows[:1], best=(0,), typical=(0,), worst=(0,))
     assert wanted_pictures(perfect, ReportOptions()) == ("0",)
+
+
+def test_false_alarms_do_not_push_missed_flaws_out_of_the_worst() -> None:
+    alarms = [MaskRow(f"alarm {i}", 0.0, None, 0, 900 + i) for i in range(4)]
+    missed = [MaskRow("small", 0.0, 0.0, 10, 0), MaskRow("large", 0.0, 0.0, 50, 0)]
+    poor, quiet = MaskRow("poor", 0.1, 0.2, 50, 50), MaskRow("quiet", 1.0, None, 0, 0)
+
+    def worst(*rows: MaskRow, n: int = 3) -> list[str]:
+        test = MaskEvaluation({}, rows, best=(), typical=(), worst=())
+        return [rows[row].name for row in chosen_rows(test, ReportOptions(n_examples=n))["worst"]]
+
+    assert worst(*alarms, *missed, poor, quiet) == ["large", "small", "alarm 3"]
+    assert worst(*alarms, *missed, poor, quiet, n=5) == ["large", "small", "poor", "alarm 3", "alarm 2"]
+    assert worst(*alarms, missed[0], n=3) == ["small", "alarm 3", "alarm 2"]
+    assert worst(*missed, poor, quiet) == ["large", "small", "poor"]
+    assert worst(*alarms, n=1) == ["alarm 3"] and worst(*alarms, poor, n=1) == ["poor"]
 
 
 def test_differences_are_right_missed_false_and_another_kind() -> None:

@@ -359,6 +359,8 @@ def test_intervals_are_not_sworn_by_where_sources_are_few(tmp_path: Path) -> Non
     assert escape_words(facts, outcome).startswith("Roughly, for want of sources, it finds 60.0")
     assert escape_words(facts, dataclasses.replace(outcome, n_groups=20)).startswith("With 95 % confidence")
     assert interval_text((1.0, 1.0), number, "95 %: ") == "no error met, so no interval"
+    assert interval_text((0.0, 0.0), number, n_sources=1) == "all from one source: no interval"
+    assert interval_text((0.0, 0.0), percent, best=0.0) == "no error met, so no interval"
     assert interval_text((0.2, 0.4), percent, "95 %: ") == "95 %: 20.0\u202f% to 40.0\u202f%"
 
 

@@ -33,6 +33,27 @@ def test_no_miss_in_n_photos_gives_the_rule_of_three() -> None:
     assert bootstrap.upper_bound(0, 299) < 0.01 < bootstrap.upper_bound(0, 298)
 
 
+@pytest.mark.parametrize(
+    ("interval", "best", "n_sources", "words"),
+    [
+        ((0.4, 0.6), 1.0, 1, ""),
+        ((1.0, 1.0), 1.0, 1, bootstrap.NO_WIDTH),
+        ((1 - 1e-16, 1.0), 1.0, 30, bootstrap.NO_WIDTH),
+        ((0.0, 0.0), 0.0, 30, bootstrap.NO_WIDTH),
+        ((0.0, 0.0), 1.0, 1, bootstrap.ONE_SOURCE),
+        ((0.0, 0.0), 1.0, 4, bootstrap.TOO_FEW_SOURCES),
+        ((0.0, 0.0), 1.0, None, bootstrap.TOO_FEW_SOURCES),
+        ((0.0, 0.0), 1.0, 30, bootstrap.ALIKE),
+        ((1.0, 1.0), 0.0, 4, bootstrap.TOO_FEW_SOURCES),
+        ((0.6907306111590071, 0.6907306111590072), 1.0, 1, bootstrap.ONE_SOURCE),
+    ],
+)
+def test_why_there_is_no_interval(
+    interval: tuple[float, float], best: float, n_sources: int | None, words: str
+) -> None:
+    assert bootstrap.no_interval(interval, best, n_sources) == words
+
+
 def test_a_resample_draws_whole_groups() -> None:
     groups = ["b", "a", "b", "c", "a", "b"]
     drawn = bootstrap.draw_groups(groups, 6, 50, seed=1)

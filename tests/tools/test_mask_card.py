@@ -90,3 +90,11 @@ def test_held_back_photos_are_spoken_of_where_they_are_kept(tiny: SimpleNamespac
         item = " ".join(card.split())
         assert "100 photos that" in item and "no photo can be made from them" in item
     assert "held_back" not in to_card(tiny.make_spec(), head)
+
+
+def test_the_card_does_not_praise_a_kind_that_is_never_found(tiny: SimpleNamespace) -> None:
+    row = {"n_photos_with": 4, "flaw_dice": 0.0, "interval95": {"flaw_dice": [0.0, 0.0]}}
+    kinds = {"crack": {**row, "n_groups_with": 1}, "stain": {**row, "n_groups_with": 3}}
+    card = to_card(mask_spec(tiny, metrics={"test": METRICS | {"per_class": kinds}}), None)
+    assert "| `crack`, 4 photos | 0.000 | all from one source: no interval |" in card
+    assert "| `stain`, 4 photos | 0.000 | no interval: too few sources |" in card

@@ -24,7 +24,7 @@ from flawmap.records import (
 )
 from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
 from flawmap.stages.report import scale_note
-from flawmap.tools.bootstrap import NO_WIDTH
+from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry
@@ -65,7 +65,8 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     if not low_high or low_high[0] is None:
         return ""
     low, high = low_high
-    return f"  {NO_WIDTH}" if low == high else f"  [{low:.3f}, {high:.3f}]"
+    why = no_interval(low_high, 1.0 - (key in LOWER_IS_BETTER), metrics.get("n_groups"))
+    return f"  {why or f'[{low:.3f}, {high:.3f}]'}"
 
 
 _MASK_FIGURES = (
@@ -92,15 +93,26 @@ def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -
         if m.get(key) is not None:
             beside = f"   without any mask {empty[key]:.3f}" if empty.get(key) is not None else ""
             lines.append(f"  {name:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
-    ceilings = [f"{key} {m[key]:.3f}" for key in m.get("ceiling", ()) if m.get(key) is not None]
-    if ceilings:
-        lines.append(f"  {'ceilings':<18}{', '.join(ceilings)}")
+    lines += _ceiling_lines(m)
     for label, figures in m["per_class"].items() if len(m["per_class"]) > 1 else ():
         dice = figures["flaw_dice"]
         said = "no photo shows it" if dice is None else f"flaw Dice {dice:.3f}"
         lines.append(f"  {label}: {said} ({counted(figures['n_photos_with'], 'photo')})")
     lines += [f"  note: {note}" for note in m.get("notes", ())]
     return tuple(lines)
+
+
+def _ceiling_lines(metrics: dict[str, Any]) -> list[str]:
+    """What the best single threshold would get, were the truth known; no line where that was not counted."""
+    lines = []
+    for name, key in (("F1", "f1"), (f"F1 within {metrics['tolerance_px']:g} px", "f1_tolerant")):
+        ods, ois = metrics.get(f"ods_{key}"), metrics.get(f"ois_{key}")
+        if ods is not None and ois is not None:
+            lines.append(
+                f"  ceiling of {name}: {ods:.3f} at the best threshold for all photos (ODS), {ois:.3f} at "
+                "the best for each (OIS)"
+            )
+    return lines
 
 
 def cascade_lines(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -151,7 +151,9 @@ def _metrics(
     here = mask_figures.figures_of_set(stacked)
     drawn = mask_figures.figures_of_resamples(stacked, resamples)
     plain = [name for name in mask_figures.FIGURES if name in here]
-    n_with = stacked["has_truth"].sum(axis=0)
+    has_truth = stacked["has_truth"] > 0
+    n_with = has_truth.sum(axis=0)
+    n_groups_with = [len(np.unique(resamples.codes[has_it])) for has_it in has_truth.T[1:]]
     return {
         "n": len(stacked["n"]),
         "n_with_flaw": int(n_with[0]),
@@ -166,6 +168,7 @@ def _metrics(
         "per_class": {
             label: {
                 "n_photos_with": int(n_with[1 + i]),
+                "n_groups_with": None if groups is None else n_groups_with[i],
                 **{name: here[f"class:{name}"][i] for name in mask_figures.PER_CLASS},
                 "interval95": {
                     name: interval95(drawn[f"class:{name}"][:, i]) for name in mask_figures.PER_CLASS
@@ -218,8 +221,14 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
         notes.append(f"there is no {'good' if metrics['n_with_flaw'] else 'flawed'} photo here")
     if metrics["ods_f1"] is not None:
         notes.append(
-            f"{', '.join(metrics['ceiling'])} are ceilings: their thresholds were chosen on these photos"
+            "the ceilings (ODS, OIS) know the truth: a single threshold for all kinds of flaws, chosen on "
+            "these photos, before any cleaning"
         )
+        if mask_figures.is_above_ceiling(metrics):
+            notes.append(
+                "a figure lies above its ceiling: cleaning, or a threshold for each kind, does better here "
+                "than any single threshold"
+            )
     return notes
 
 

@@ -20,8 +20,15 @@ _CHUNK_ELEMENTS = 1_000_000
 MIN_RELIABLE_GROUPS = 20
 """Under this many groups a bootstrap over groups is known to be too narrow; its intervals are marked."""
 NO_WIDTH = "no error met, so no interval"
-"""What is printed for an interval of two equal ends: it only says that no resample met an error, which is no
-certainty."""
+"""What is printed for an interval of two equal ends at the best value: it only says that no resample met an
+error, which is no certainty."""
+ONE_SOURCE = "all from one source: no interval"
+TOO_FEW_SOURCES = "no interval: too few sources"
+ALIKE = "every resample alike, so no interval"
+LOWER_IS_BETTER = frozenset({"escape_rate", "overkill_rate", "loss", "brier", "ece"})
+"""Figures whose best value is 0."""
+_WIDTH = 1e-9
+"""Ends this near one another are equal: sums in another order differ in the last digits."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,21 @@ def interval95(values: np.ndarray) -> tuple[float, float] | None:
         return None
     low, high = np.quantile(kept, [0.025, 0.975])
     return float(low), float(high)
+
+
+def no_interval(interval: Sequence[float], best: float = 1.0, n_sources: int | None = None) -> str:
+    """Why there is no interval to print, where its ends are equal; empty where they differ.
+
+    `best` is the figure of an answer without error; `n_sources` is how many sources it was resampled over.
+    """
+    low, high = interval
+    if high - low > _WIDTH:
+        return ""
+    if abs(low - best) <= _WIDTH:
+        return NO_WIDTH
+    if n_sources == 1:
+        return ONE_SOURCE
+    return ALIKE if n_sources is not None and n_sources >= MIN_RELIABLE_GROUPS else TOO_FEW_SOURCES
 
 
 def beta_quantile(q: float, a: float, b: float) -> float:

@@ -7,10 +7,10 @@ import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from flawmap.records import ModelSpec
-from flawmap.tools.bootstrap import NO_WIDTH
+from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.words import counted
 
 HUB_LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
@@ -84,7 +84,9 @@ def figure_row(name: str, test: Mapping[str, Any], key: str, trivial: Any = None
     low, high = (test.get("interval95") or {}).get(key) or (None, None)
     interval = "–"
     if is_figure(low) and is_figure(high):
-        interval = NO_WIDTH if low == high else f"{number(low)} to {number(high)}"
+        n_sources = test.get("n_groups_with", test.get("n_groups"))
+        why = no_interval((low, high), 1.0 - (key in LOWER_IS_BETTER), n_sources)
+        interval = why or f"{number(low)} to {number(high)}"
     return f"| {name} | {number(test[key])} | {interval} | {number(trivial)} |"
 
 
@@ -121,7 +123,7 @@ def listing(labels: tuple[str, ...] | list[str]) -> str:
     return ", ".join(f"`{label.replace('`', chr(39))}`" for label in labels)
 
 
-def is_figure(value: Any) -> bool:
+def is_figure(value: Any) -> TypeGuard[float]:
     """Whether a figure is there and finite."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -45,7 +45,9 @@ def figure_rows(
                 "name": figure.name,
                 "meaning": figure.meaning,
                 "value": write(metrics[key]),
-                "interval": interval_text(interval, write),
+                "interval": interval_text(
+                    interval, write, "", 0.0 if figure.is_lower_better else 1.0, metrics.get("n_groups")
+                ),
                 "bar": _bar(scale, metrics[key], interval, trivial.get(key)) if figure.has_bar else None,
                 "trivial": write(trivial.get(key)),
                 "before": write(before.get(key)),

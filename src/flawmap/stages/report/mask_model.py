@@ -96,7 +96,9 @@ def mask_agreement_words(agreement: Mapping[str, Any]) -> str:
         return ""
     on = f" on {plural(int(n), 'real photo')}" if is_number(n) else ""
     worst = max(shares.values())
-    changed = f"at most {percent(worst, 3)} of the pixels change sides" if worst else "no pixel changes sides"
+    share = percent(worst, 3)
+    most = share if share.startswith("under") else f"at most {share}"
+    changed = f"{most} of the pixels change sides" if worst else "no pixel changes sides"
     differs = f"; no probability differs by more than {small_number(largest)}" if is_number(largest) else ""
     where = listed(sorted(map(str, shares)))
     return f"The exported file was run against the trained network{on} in {where}: {changed}{differs}."

@@ -184,6 +184,8 @@ def _card(facts: MaskReportFacts, row: int, allowance: int) -> dict[str, Any]:
         kind = {"css": "miss", "word": "missed flaw"}
     elif own.name in facts.test.metrics["masks_to_check"]:
         kind = {"css": "alarm", "word": "another photo's mask?"}
+    elif not own.dice:
+        kind = {"css": "miss", "word": "marked beside the flaw"}
     return {
         "name": own.name,
         "panels": panels,

@@ -61,7 +61,8 @@ def mask_figures_section(facts: MaskReportFacts, outcome: MaskOutcome) -> dict[s
         "n_groups": plural(outcome.n_groups, "source"),
         "class_names": [tolerant_name(metrics), *(_FIGURES[key].name for key in _PER_CLASS[1:])],
         "classes": _class_rows(facts),
-        "ceilings": _ceiling_rows(facts, outcome),
+        "ceilings": (ceilings := _ceiling_rows(facts, outcome)),
+        "above_ceiling": any(row["is_above"] for row in ceilings),
     }
 
 
@@ -74,14 +75,18 @@ def _class_rows(facts: MaskReportFacts) -> list[dict[str, Any]]:
             "label": label,
             "n": count(row.get("n_photos_with")),
             "cells": [
-                (number(row.get(key)), interval_text(interval_of(row, key), number)) for key in _PER_CLASS
+                (
+                    number(row.get(key)),
+                    interval_text(interval_of(row, key), number, n_sources=row.get("n_groups_with")),
+                )
+                for key in _PER_CLASS
             ],
         }
         for label, row in rows.items()
     ]
 
 
-def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, str]]:
+def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, Any]]:
     """Each ceiling, and the same figure at the thresholds that were chosen beforehand."""
     metrics = facts.test.metrics
     tolerant = [row.f1_tolerant for row in outcome.flawed if row.f1_tolerant is not None]
@@ -95,8 +100,9 @@ def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str
         {
             "name": name,
             "value": number(metrics[key]),
-            "interval": interval_text(interval_of(metrics, key), number),
+            "interval": interval_text(interval_of(metrics, key), number, n_sources=metrics.get("n_groups")),
             "own": number(own[key]),
+            "is_above": is_number(own[key]) and own[key] > metrics[key],
         }
         for key, name in _CEILINGS.items()
         if is_number(metrics.get(key))
@@ -119,8 +125,9 @@ def whole_photos_section(
                     "flawed",
                     "got no mark",
                     f"All {plural(n_flawed, 'flawed photo')} got a mark.",
-                ),
-                "interval": interval_text(interval_of(metrics, "escape_rate"), percent, "95 %: "),
+                )
+                + _beside_words(len(outcome.beside)),
+                "interval": interval_text(interval_of(metrics, "escape_rate"), percent, "95 %: ", 0.0),
                 "rows": _photo_rows(outcome.escaped, options, "true_px"),
                 "column": "flaw pixels",
                 "more": max(len(outcome.escaped) - options.n_listed, 0),
@@ -133,7 +140,7 @@ def whole_photos_section(
                     "got a mark",
                     f"None of the {plural(n_good, 'good photo')} got a mark.",
                 ),
-                "interval": interval_text(interval_of(metrics, "overkill_rate"), percent, "95 %: "),
+                "interval": interval_text(interval_of(metrics, "overkill_rate"), percent, "95 %: ", 0.0),
                 "rows": _photo_rows(outcome.overkilled, options, "found_px"),
                 "column": "marked pixels",
                 "more": max(len(outcome.overkilled) - options.n_listed, 0),
@@ -152,6 +159,11 @@ def _share_words(counts: tuple[int, int], kind: str, what: str, none: str) -> st
     if not n_events:
         return f"{none} That is no proof: see the interval."
     return f"{count(n_events)} of the {plural(n, f'{kind} test photo')} {what} ({percent(n_events / n)})."
+
+
+def _beside_words(n: int) -> str:
+    """Marked photos whose flaw has no mark, which the escape rate does not count."""
+    return f" On {count(n)} more no mark lies on the flaw; the rate does not count them." if n else ""
 
 
 def _photo_rows(rows: Sequence[MaskRow], options: ReportOptions, key: str) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +23,14 @@ from flawmap.stages.report.verdict import (
     seen_in_training,
     to_caveat,
 )
-from flawmap.stages.report.wording import count, is_number, listed, number, percent, plural
+from flawmap.stages.report.wording import count, is_number, kind_text, listed, number, percent, plural
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS
 
 _FEW_PHOTOS = 20
+_NOT_FOUND = 0.1
+"""A kind of flaw with a flaw Dice below this is as good as not found."""
+_FALL, _RISE = 2 / 3, 3.0
+"""From validation to test: a Dice below this share of it, a rate this many times as high is told."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class MaskOutcome:
     def escaped(self) -> list[MaskRow]:
         """Flawed photos without any mark, the largest flaws first."""
         return sorted((r for r in self.flawed if not r.found_px), key=lambda r: (-r.true_px, r.name))
+
+    @property
+    def beside(self) -> list[MaskRow]:
+        """Flawed photos with marks, none of which lies on the flaw."""
+        return [row for row in self.flawed if row.found_px and not row.dice]
 
     @property
     def overkilled(self) -> list[MaskRow]:
@@ -81,11 +91,14 @@ def empty_answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdict_sentence(outcome: MaskOutcome) -> str:
-    """One sentence with true counts."""
+    """One sentence with true counts; a flaw counts as found where some mark lies on it."""
     start = f"On {plural(outcome.n, 'photo')} from {plural(outcome.n_groups, 'source')} it had never seen, "
-    n_marked, n_flawed = len(outcome.flawed) - len(outcome.escaped), len(outcome.flawed)
+    n_beside, n_flawed = len(outcome.beside), len(outcome.flawed)
+    n_hit = n_flawed - len(outcome.escaped) - n_beside
     n_false, n_good = len(outcome.overkilled), len(outcome.good)
-    found = f"this model marked a flaw on {count(n_marked)} of {plural(n_flawed, 'flawed photo')}"
+    found = f"this model marked the flaw on {count(n_hit)} of {plural(n_flawed, 'flawed photo')}"
+    if n_beside:
+        found += f" (on {count(n_beside)} more only something beside it)"
     if not n_good:
         return f"{start}{found}; none was good."
     if not n_flawed:
@@ -137,7 +150,7 @@ def key_figures(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, 
 
 def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, str]]:
     """What a reader must know before relying on the figures, gravest first."""
-    found = []
+    found = _not_found(facts)
     if outcome.n_groups < MIN_RELIABLE_GROUPS:
         found.append(few_sources(outcome.n_groups))
     found += seen_in_training(facts.test.metrics)
@@ -149,6 +162,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
     if not outcome.flawed:
         text = "So nothing is known of what it finds. Add photos with flaws, and their masks."
         found.append(to_caveat("grave", "The test part holds no flawed photo", text))
+    found += _worse_than_validation(facts)
     rare = _rare_labels(facts)
     if rare:
         text = f"Fewer than {_FEW_PHOTOS} test photos show {listed(rare, 'or')}: one photo more or less "
@@ -161,7 +175,49 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
         "forgives that; neither says how long or how wide a flaw is."
     )
     found.append(to_caveat("note", "Thin flaws have low Dice", text))
-    return gravest_first([*found, another_kind()])
+    return gravest_first([*found, another_kind(), *_without_names(facts)])
+
+
+def _not_found(facts: MaskReportFacts) -> list[dict[str, str]]:
+    """Kinds of flaws that test photos show, but of which next to nothing is marked."""
+    rows = facts.test.metrics.get("per_class") or {}
+    dice = {label: row.get("flaw_dice") for label, row in rows.items()}
+    lost = {label: value for label, value in dice.items() if is_number(value) and value < _NOT_FOUND}
+    if not lost:
+        return []
+    title = f"{count(len(lost))} of {count(len(rows))} kinds are practically not found: {', '.join(lost)}"
+    if len(lost) == 1:
+        title = f"1 of {count(len(rows))} kinds is practically not found: {next(iter(lost))}"
+    if len(rows) == 1:
+        title = "The flaws are practically not found"
+    figures = listed([f"{number(value)} for {kind_text(label)}" for label, value in lost.items()])
+    text = (
+        f"On the test photos, flaw Dice is {figures}. Do not rely on the model there. Photos that show more "
+        "such flaws, from other sources, help most."
+    )
+    return [to_caveat("grave", title, text)]
+
+
+def _worse_than_validation(facts: MaskReportFacts) -> list[dict[str, str]]:
+    """Where the test part came out far worse than the photos on which thresholds were chosen."""
+    test, validation = facts.test.metrics, facts.validation.metrics
+    said = []
+    for key, name in (("flaw_dice", "flaw Dice"), ("dice", "Dice")):
+        now, before = test.get(key), validation.get(key)
+        if is_number(now) and is_number(before) and now < _FALL * before:
+            said.append(f"{name} fell from {number(before)} to {number(now)}")
+    now, before = test.get("overkill_rate"), validation.get("overkill_rate")
+    if is_number(now) and is_number(before):
+        one_photo = 1 / max(validation["n"] - validation["n_with_flaw"], 1)
+        if now > _RISE * max(before, one_photo):
+            said.append(f"the overkill rate rose from {percent(before)} to {percent(now)}")
+    if not said:
+        return []
+    text = (
+        f"From validation to test {listed(said)}: what was chosen on the validation photos suits others "
+        "less, and new photos may come out as differently again."
+    )
+    return [to_caveat("warn", "Much worse on test than on validation", text)]
 
 
 def _against_nothing(facts: MaskReportFacts) -> list[dict[str, str]]:
@@ -190,7 +246,19 @@ def _masks_to_check(facts: MaskReportFacts) -> list[dict[str, str]]:
     return [to_caveat("warn", "Masks to check", text)]
 
 
+def _without_names(facts: MaskReportFacts) -> list[dict[str, str]]:
+    """How kinds that have but numbers get names, in the layouts where a file of names is read for them."""
+    is_read = re.search(r"runs of masks in|photos and masks$", facts.dataset.layout)
+    if not is_read or not all(label.isdecimal() for label in facts.dataset.labels):
+        return []
+    text = (
+        "Put a classes.txt beside the masks or their table, with the name of kind 1 in its first line, of "
+        "kind 2 in the second and so on: the next training writes names in place of the numbers."
+    )
+    return [to_caveat("note", "The kinds of flaws have numbers only", text)]
+
+
 def _rare_labels(facts: MaskReportFacts) -> list[str]:
     rows = facts.test.metrics.get("per_class") or {}
     counts = {label: row.get("n_photos_with", 0) for label, row in rows.items()}
-    return [f"{label} ({count(n)})" for label, n in counts.items() if n < _FEW_PHOTOS]
+    return [f"{kind_text(label)} ({plural(n, 'photo')})" for label, n in counts.items() if n < _FEW_PHOTOS]

@@ -163,6 +163,6 @@ def test_rows(test: dict[str, Any]) -> list[tuple[str, str]]:
     rows = []
     for key in _FIGURES:
         if test.get(key) is not None:
-            span = interval_text(interval_of(test, key), number, "95 %: ")
+            span = interval_text(interval_of(test, key), number, "95 %: ", n_sources=test.get("n_groups"))
             rows.append((_FIGURES[key], f"{number(test[key])}{f' ({span})' if span else ''}"))
     return rows

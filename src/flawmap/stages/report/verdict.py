@@ -12,7 +12,7 @@ from flawmap.errors import option
 from flawmap.records import Evaluation
 from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
-from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, NO_WIDTH
+from flawmap.tools.bootstrap import LOWER_IS_BETTER, MIN_RELIABLE_GROUPS, no_interval
 from flawmap.tools.scores import is_flaw_against_good
 
 Interval = tuple[float, float] | None
@@ -141,7 +141,7 @@ def rate_tile(name: str, counts: tuple[int, int], interval: Interval, meaning: s
         "name": name,
         "value": percent(n_events / n),
         "counted": f"{count(n_events)} of {count(n)}",
-        "interval": interval_text(interval, percent, "95 %: "),
+        "interval": interval_text(interval, percent, "95 %: ", 0.0),
         "meaning": meaning,
     }
 
@@ -156,18 +156,28 @@ def figure_tile(
         "name": name,
         "value": number(metrics[key]),
         "counted": counted,
-        "interval": interval_text(interval_of(metrics, key), number, "95 %: "),
+        "interval": interval_text(
+            interval_of(metrics, key),
+            number,
+            "95 %: ",
+            1.0 - (key in LOWER_IS_BETTER),
+            metrics.get("n_groups"),
+        ),
         "meaning": meaning,
     }
 
 
-def interval_text(interval: Interval, write: Callable[[Any], str], before: str = "") -> str:
-    """Both ends, with `before` in front; NO_WIDTH where they are equal."""
+def interval_text(
+    interval: Interval,
+    write: Callable[[Any], str],
+    before: str = "",
+    best: float = 1.0,
+    n_sources: int | None = None,
+) -> str:
+    """Both ends, with `before` in front; where they are equal, why (see no_interval)."""
     if interval is None:
         return ""
-    if interval[0] == interval[1]:
-        return NO_WIDTH
-    return f"{before}{write(interval[0])} to {write(interval[1])}"
+    return no_interval(interval, best, n_sources) or f"{before}{write(interval[0])} to {write(interval[1])}"
 
 
 def caveats(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:

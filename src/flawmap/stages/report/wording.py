@@ -102,6 +102,11 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
+def kind_text(label: str) -> str:
+    """A kind of flaw within a sentence: where it has no name but a number, "kind 1"."""
+    return f"kind {label}" if label.isdecimal() else label
+
+
 def capital(text: str) -> str:
     """With a capital first letter."""
     return text[:1].upper() + text[1:]

@@ -20,6 +20,7 @@ from PIL import Image
 import quick_look
 from flawmap.errors import BundleError, OptionError
 from flawmap.records import Finding, InspectedPhoto, Inspection, Survey, SurveyMeta, SurveyRow
+from flawmap.stages.dataset import read_dataset
 from flawmap.stages.survey import (
     Journal,
     PictureFolder,
@@ -31,6 +32,7 @@ from flawmap.stages.survey import (
     write_findings,
     write_workbook,
 )
+from flawmap.tools import rle
 from quick_look import ASKED, draw_survey, look, make_survey
 
 
@@ -235,6 +237,32 @@ def test_coco_lists_boxes_by_width_and_height_and_every_photo(tmp_path: Path) ->
     assert coco["annotations"][0]["segmentation"] == [[10.0, 20.0, 110.0, 20.0, 110.0, 24.0]]
     assert len(coco["annotations"][1]["segmentation"][0]) == 8
     assert coco["categories"] == [{"id": 1, "name": "crack"}]
+
+
+@pytest.mark.parametrize("most_px", [4_000_000, 300])
+def test_coco_keeps_the_holes_of_a_finding(
+    most_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COCO's polygons have none; what it lists is read back as the pixels that were found."""
+    monkeypatch.setattr("flawmap.stages.survey.coco._MOST_PX", most_px)
+
+    def rectangle(left: int, top: int, right: int, bottom: int) -> tuple[tuple[float, float], ...]:
+        return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+    holes = (rectangle(20, 30, 40, 60), rectangle(100, 25, 140, 70))
+    frame = Finding("crack", 0.9, (10, 20, 150, 80), rectangle(10, 20, 150, 80), 6000, holes=holes)
+    wanted = np.zeros((100, 200), bool)
+    wanted[20:80, 10:150] = True
+    wanted[30:60, 20:40] = wanted[25:70, 100:140] = False
+    write_findings(survey_of(frame), tmp_path)
+    (one,) = json.loads((tmp_path / "findings.coco.json").read_text())["annotations"]
+    assert one["area"] == wanted.sum() and one["bbox"] == [10, 20, 140, 60]
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.zeros((100, 200, 3), np.uint8)).save(tmp_path / "photos" / "b.jpg")
+    (tmp_path / "findings.coco.json").rename(tmp_path / "photos" / "_annotations.coco.json")
+    read = read_dataset(tmp_path / "photos")
+    assert read.masks is not None and read.masks[0] is not None
+    np.testing.assert_array_equal(rle.decode(read.masks[0].runs[0], (100, 200)), wanted)
 
 
 def test_no_text_is_run_as_a_formula(tmp_path: Path) -> None:

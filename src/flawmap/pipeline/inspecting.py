@@ -50,6 +50,7 @@ from flawmap.stages.survey import (
 )
 from flawmap.tools.grading import read_grading
 from flawmap.tools.options import read_options
+from flawmap.tools.regions import find_folders_without
 from flawmap.tools.remote import Place
 
 
@@ -84,6 +85,8 @@ def inspect(
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
     grading = None if options.grading is None else Grading(*read_grading(options.grading))
     found = find_survey_photos(as_places(photos))
+    region = options.inspection.region
+    without_region = [] if region is None else find_folders_without(region, found.values())
     looking = open_look(model, options, len(found), progress)
     asked = {"model": looking.model.digest, "options": looking.options}
     with survey_folder(out, overwrite=overwrite) as folder:
@@ -93,7 +96,7 @@ def inspect(
         if grading is not None:
             survey = grade_survey(survey, grading)
         hand_over(survey, folder, asked, options.report, progress, photos_from=name_folder(found.values()))
-    return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
+    return Inspected(lines=survey_lines(survey, out, without_region), left_out=left_out(rows), survey=survey)
 
 
 def survey_photos(

@@ -132,7 +132,8 @@ class Survey:
 
     @property
     def not_assessable(self) -> tuple[SurveyRow, ...]:
-        """Photos that were read, but are too blurred, dark or overexposed to be judged."""
+        """Photos that were read, but could not be judged: too blurred, dark or overexposed, or outside the
+        region of interest."""
         return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
 
     @property

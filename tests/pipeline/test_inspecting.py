@@ -172,6 +172,15 @@ def test_a_survey_goes_from_and_to_an_object_store(
         assert not [*(tmp_path / "cache" / "surveys").iterdir()]
         assert files.exists("/survey/report.pdf") and len(done.left_out) == 1
     assert looked[0] == 0 and looked[len(looked) // 3 + 1] > 0  # what was finished there was fetched
+    drawn = {path for path in files.find("/survey") if path.startswith(("/survey/overlays", "/survey/heat"))}
+    files.pipe_file("/survey/overlays/mine.jpg", b"mine")
+    name = next(row.name for row in done.survey.rows if row.inspection.findings)
+    files.rm(f"/bridge/{name}")
+    flawmap.inspect(tiny_bundle.folder, "memory://bridge", "memory://survey", options)
+    stem = str(Path(name).with_suffix(""))
+    gone = drawn - set(files.find("/survey"))
+    assert gone == {f"/survey/overlays/{stem}.jpg", f"/survey/heat/{stem}.png"}
+    assert files.exists("/survey/overlays/mine.jpg")
     files.pipe_file("/other/letter.txt", b"Dear")
     with pytest.raises(OptionError, match="not a flawmap survey"):
         flawmap.inspect(tiny_bundle.folder, "memory://bridge", "memory://other", overwrite=True)

@@ -117,6 +117,42 @@ def test_only_what_is_new_changed_or_unread_is_looked_at_again(tmp_path: Path) -
     assert survey() == []
 
 
+def test_pictures_of_photos_that_are_gone_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    """It ends with the files of a run that never saw them; what the user laid there is not touched."""
+    photos = draw_survey(tmp_path / "photos", 6)
+    twin = "pier 1/001.tif"
+    photos[twin] = tmp_path / "photos" / twin
+    Image.open(photos["pier 1/001.png"]).save(photos[twin])
+    out, mine = tmp_path / "out", tmp_path / "out" / "overlays" / "pier 1" / "mine.jpg"
+    make_survey(photos, out, heatmaps=True)
+    mine.write_bytes(b"mine")
+    left = {name: path for name, path in photos.items() if name not in (twin, "pier 2/002.png")}
+    for given in (left, photos, left):
+        write_findings(make_survey(given, out, heatmaps=True), out)
+        whole = tmp_path / f"whole {len(given)}"
+        write_findings(make_survey(given, whole, heatmaps=True), whole)
+        assert texts(out) == texts(whole) | {"overlays/pier 1/mine.jpg": b"mine"}
+
+
+def test_a_picture_whose_photo_was_not_finished_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the picture and the journal's row, or between removing and noting it."""
+    photos = draw_survey(tmp_path / "photos", 3)
+    del photos["pier 0/000.png"]  # nothing is drawn of it
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("add", "forget"):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Journal, step, killed)
+            make_survey(photos, tmp_path / "out", n_threads=1)
+        photos.pop("pier 1/001.png", None)
+    make_survey(photos, tmp_path / "out", n_threads=1)
+    assert list(texts(tmp_path / "out")) == ["overlays/pier 2/002.jpg"]
+
+
 def test_a_full_disk_is_told_and_costs_no_photo(tmp_path: Path) -> None:
     photos = draw_survey(tmp_path / "photos", 6)
     with Journal(tmp_path / "out", ASKED) as journal:

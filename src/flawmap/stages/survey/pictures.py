@@ -50,6 +50,16 @@ class PictureFolder:
         """Whether a photo's heat map is there, or not asked for."""
         return not self.heatmaps or (self._folder / self.heat_name(name)).is_file()
 
+    def names_of(self, name: str, drawn: Iterable[str] = ("overlay", "heat")) -> list[str]:
+        """Where a photo's pictures lie, as overlay_name() and heat_name() say."""
+        places = {"overlay": self.overlay_name, "heat": self.heat_name}
+        return [places[kind](name) for kind in drawn]
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Pictures that are there no longer are no error."""
+        for path in paths:
+            (self._folder / path).unlink(missing_ok=True)
+
     def write(self, name: str, drawn: Mapping[str, bytes]) -> None:
         """What draw_pictures() gave for a photo; the overlay of an earlier look goes where there is none."""
         if "overlay" in drawn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +34,11 @@ def run_survey(
     """Look at every photo (name → file or address) that the journal does not hold yet, and add it there.
 
     Photos that could not be read last time are tried again, as are those whose bytes have changed. A photo
-    that cannot be read is a row with an error. Raises FlawmapError for what concerns all photos.
+    that cannot be read is a row with an error. Pictures that this survey drew of photos that are given no
+    longer are removed. Raises FlawmapError for what concerns all photos.
     """
     pictures.clear_unfinished()
+    _remove_pictures_of_others(photos, journal, pictures)
     known = journal.stamps()
     known = {name: stamp for name, stamp in known.items() if pictures.has_heat(name)}
     todo = [
@@ -49,10 +51,26 @@ def run_survey(
     work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps)
     for done in map_unordered(work, todo, options.execution):
         if done is not None:
-            pictures.write(done.finished.name, done.drawn)
+            name = done.finished.name
+            journal.note_files(name, pictures.names_of(name, done.drawn))
+            pictures.write(name, done.drawn)
             journal.add(done.finished)
         n_done += 1
         progress("inspecting photos", n_done, len(photos))
+
+
+def _remove_pictures_of_others(photos: Iterable[str], journal: Journal, pictures: PictureFolder) -> None:
+    """Remove what this survey drew of photos that are given no longer, or that were named in another way, as
+    another one of the same stem was there. Stopped in between, the next call does it."""
+    given = set(photos)
+    others = {
+        path: name
+        for path, name in journal.files().items()
+        if name not in given or path not in pictures.names_of(name)
+    }
+    if others:
+        pictures.remove(others)
+        journal.forget(others)
 
 
 @dataclass(frozen=True)

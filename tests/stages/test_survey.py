@@ -331,6 +331,19 @@ def test_pictures_keep_folders_and_do_not_collide(tmp_path: Path) -> None:
     assert drawn.shape == (60, 90, 3) and (drawn[..., 0].astype(int) - drawn[..., 2] > 80).sum() > 50
 
 
+def test_overlays_name_kinds_where_the_model_has_several(tmp_path: Path) -> None:
+    photos = draw_survey(tmp_path / "photos", 2)
+    sizes = []
+    for kinds in (("crack",), ("crack", "spalling")):
+        folder = tmp_path / str(len(kinds))
+        with Journal(folder, ASKED) as journal:
+            pictures = PictureFolder(folder, photos, heatmaps=False, kinds=kinds)
+            run_survey(photos, look, journal, pictures, SurveyOptions(n_threads=1))
+        with Image.open(folder / "overlays" / "pier 1" / "001.jpg") as overlay:
+            sizes.append(overlay.height)
+    assert sizes[0] == 60 < sizes[1]
+
+
 def test_one_verdict_per_part(tmp_path: Path) -> None:
     photos = draw_survey(tmp_path / "photos", 9)
     dark = next(name for name in photos if name.startswith("pier 0"))

@@ -50,6 +50,11 @@ class SurveyModel:
     test: dict[str, Any] = field(default_factory=dict)
     """The figures of the model's own test, as metrics.json holds them; empty where there are none."""
 
+    @property
+    def flaw_labels(self) -> tuple[str, ...]:
+        """The kinds of flaws that it tells apart."""
+        return tuple(label for label in self.labels if label not in self.good_labels)
+
 
 @dataclass(frozen=True)
 class SurveyRow:

@@ -30,7 +30,7 @@ def to_coco(survey: Survey, document: Mapping[str, Any]) -> dict[str, Any]:
         for i, (row, photo) in enumerate(shown, start=1)
         for finding, values in zip(row.inspection.findings, photo["findings"], strict=True)
     ]
-    labels = sorted({finding.label for _, finding, _ in found} | set(_flaws(document["model"])))
+    labels = sorted({finding.label for _, finding, _ in found} | set(survey.model.flaw_labels))
     annotations = []
     for number, (image_id, finding, values) in enumerate(found, start=1):
         left, top, right, bottom = values["box_xyxy"]
@@ -84,7 +84,3 @@ def _paint(finding: Finding, size_hw: tuple[int, int]) -> np.ndarray:
             inside &= ~fill_polygon(hole - [x, y0], band_hw)
         parts.append(rle.encode_crop(inside, (y0, x), size_hw[0]))
     return rle.union(parts)
-
-
-def _flaws(model: Mapping[str, Any]) -> list[str]:
-    return [label for label in model["labels"] if label not in model["good_labels"]]

@@ -48,7 +48,7 @@ def run_survey(
     ]
     n_done = len(photos) - len(todo)
     progress("inspecting photos", n_done, len(photos))
-    work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps)
+    work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps, pictures.kinds)
     for done in map_unordered(work, todo, options.execution):
         if done is not None:
             name = done.finished.name
@@ -107,6 +107,7 @@ class _PhotoWork:
     look: Look
     max_close_ups: int
     heatmaps: bool
+    kinds: tuple[str, ...]
 
     def prepare(self, task: _Task) -> _Ready:
         """Fetch and digest it: the looking then finds the file in memory."""
@@ -132,7 +133,7 @@ class _PhotoWork:
         inspection = replace(seen.inspection, path=str(ready.task.place), findings=findings)
         kept = to_kept_pictures(seen, self.max_close_ups)
         finished = Finished(ready.task.name, ready.stamp, inspection, kept, position)
-        return _Done(finished, draw_pictures(seen, heatmaps=self.heatmaps))
+        return _Done(finished, draw_pictures(seen, heatmaps=self.heatmaps, kinds=self.kinds))
 
 
 def _look_at(look: Look, path: Path) -> InspectedPhoto:

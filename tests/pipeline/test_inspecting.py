@@ -17,9 +17,11 @@ from PIL import Image, ImageDraw
 import flawmap
 import quick_look
 from flawmap.errors import OptionError
+from flawmap.pipeline.inspecting import Inspected
 from flawmap.pipeline.sizing import Grading, measure_findings
 from flawmap.pipeline.survey_places import name_folder
 from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
+from flawmap.stages.inspection import InspectOptions as LookOptions
 from flawmap.stages.inspection.findings import find_in_mask
 from flawmap.stages.measure import MeasureOptions, trace_crack
 from flawmap.stages.survey import SurveyOptions
@@ -65,6 +67,32 @@ def test_a_survey_is_handed_over_and_gone_on_with(
         flawmap.inspect(tiny_bundle.folder, photo_folder, out, other)
     done = flawmap.inspect(tiny_bundle.folder, photo_folder, out, other, overwrite=True)
     assert done.survey.options["scale"]["mm_per_px"] == 0.2 and not (out / "parts.csv").exists()
+
+
+def test_photos_outside_a_region_are_not_judged_and_those_without_one_are_named(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    for name in ("north", "south"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(draw_crack(9)).save(tmp_path / "photos" / name / "a.png")
+    regions = tmp_path / "regions"
+    regions.mkdir()
+    (regions / "cam1.json").write_text("[[5000, 5000], [5100, 5000], [5100, 5100]]")
+    options = flawmap.InspectOptions(inspection=LookOptions(region=regions))
+
+    def inspect() -> Inspected:
+        return flawmap.inspect(tiny_bundle.folder, tmp_path / "photos", tmp_path / "out", options)
+
+    with pytest.raises(OptionError, match=r"cam1\.json.*north\.json, south\.json"):
+        inspect()
+    (regions / "cam1.json").rename(regions / "north.json")
+    done = inspect()
+    assert [row.name for row in done.survey.not_assessable] == ["north/a.png"]
+    text = "\n".join(done.lines)
+    assert "1 could be read but not judged" in text and "region of interest covers nothing" in text
+    assert "1 folder of photos without a region of interest, looked at in full: south" in text
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "1 photo was not judged" in report and "looked at in part" not in report
 
 
 def test_reports_name_the_folder_and_the_day_of_looking_and_not_of_writing(
@@ -144,6 +172,15 @@ def test_a_survey_goes_from_and_to_an_object_store(
         assert not [*(tmp_path / "cache" / "surveys").iterdir()]
         assert files.exists("/survey/report.pdf") and len(done.left_out) == 1
     assert looked[0] == 0 and looked[len(looked) // 3 + 1] > 0  # what was finished there was fetched
+    drawn = {path for path in files.find("/survey") if path.startswith(("/survey/overlays", "/survey/heat"))}
+    files.pipe_file("/survey/overlays/mine.jpg", b"mine")
+    name = next(row.name for row in done.survey.rows if row.inspection.findings)
+    files.rm(f"/bridge/{name}")
+    flawmap.inspect(tiny_bundle.folder, "memory://bridge", "memory://survey", options)
+    stem = str(Path(name).with_suffix(""))
+    gone = drawn - set(files.find("/survey"))
+    assert gone == {f"/survey/overlays/{stem}.jpg", f"/survey/heat/{stem}.png"}
+    assert files.exists("/survey/overlays/mine.jpg")
     files.pipe_file("/other/letter.txt", b"Dear")
     with pytest.raises(OptionError, match="not a flawmap survey"):
         flawmap.inspect(tiny_bundle.folder, "memory://bridge", "memory://other", overwrite=True)

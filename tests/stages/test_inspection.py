@@ -29,7 +29,9 @@ from flawmap.tools.bundle import Bundle, write_bundle, write_spec
 from flawmap.tools.classifier_maps import DenseClassifier
 from flawmap.tools.familiarity import Reference
 from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.regions import find_folders_without
 from flawmap.tools.runtime import RuntimeOptions
+from tiny_masks import make_bundle
 
 ONE = RuntimeOptions(n_threads=1)
 
@@ -151,6 +153,32 @@ def test_a_region_limits_where_it_looks(tiny_bundle: Bundle, tmp_path: Path) -> 
     options = InspectOptions(region=tmp_path / "small.png", runtime=ONE)
     error = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection.error
     assert "640×100" in error
+
+
+def test_a_photo_outside_the_region_is_not_clean(
+    tiny_bundle: Bundle, tiny: SimpleNamespace, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "a.png", bar((320, 640), (40, 100, 560, 132)))
+    (tmp_path / "far.json").write_text("[[5000, 5000], [5100, 5000], [5100, 5100]]")
+    options = InspectOptions(region=tmp_path / "far.json", runtime=ONE)
+    for bundle in (tiny_bundle, make_bundle(tmp_path / "masks", tiny, "segmentation")):
+        inspection = inspect_photo(open_inspector(bundle.folder, options), path).inspection
+        assert not inspection.assessable and "region of interest" in inspection.reason
+        assert inspection.share_seen == 0 and inspection.findings == () and inspection.error == ""
+
+
+def test_a_folder_of_regions_has_one_for_some_photos_at_least(tmp_path: Path) -> None:
+    photos = [tmp_path / "north" / "a.png", tmp_path / "north" / "b.png", "memory://site/south/a.png"]
+    regions = tmp_path / "regions"
+    regions.mkdir()
+    with pytest.raises(OptionError, match=r"no \.json or \.png file.*north\.json, south\.json"):
+        find_folders_without(regions, photos)
+    (regions / "cam1.json").write_text("[]")
+    with pytest.raises(OptionError, match=r"holds cam1\.json.*north\.json, south\.json"):
+        find_folders_without(regions, photos)
+    (regions / "south.png").touch()
+    assert find_folders_without(regions, photos) == ["north"]
+    assert find_folders_without(regions / "cam1.json", photos) == []
 
 
 def test_a_region_that_cannot_be_read_is_told_at_once(tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -8,12 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_fill_holes
 
 from flawmap.records import CascadeSpec
 from flawmap.stages.inspection import InspectOptions, inspect_photo, open_inspector
+from flawmap.stages.inspection.findings import find_in_mask
 from flawmap.tools import rle
 from flawmap.tools.cascade import Cascade
+from flawmap.tools.masks import fill_polygon
 from flawmap.tools.photos import PhotoOptions
+from flawmap.tools.row_regions import MaskRuns
 from flawmap.tools.runtime import RuntimeOptions
 from flawmap.tools.segmenting import Segmenter, stream_pieces
 from flawmap.tools.tiles import lay_tiles
@@ -73,6 +77,26 @@ def test_a_finding_has_its_mask_to_the_pixel(tiny: SimpleNamespace, tmp_path: Pa
     mask = rle.decode(rle.parse_runs(found.runs or "", (200, 300)), (200, 300))
     np.testing.assert_array_equal(mask, wanted)
     assert found.area_px == mask.sum() and mask[55, 110] and mask[120, 230] and not mask[65, 130]
+
+
+SLANTING = np.eye(6, dtype=bool)
+HOOK = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 1, 0, 1]], bool)
+TWO_AND_A_SPECK = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], bool)
+
+
+@pytest.mark.parametrize("shape", [SLANTING, SLANTING[::-1], HOOK, TWO_AND_A_SPECK])
+def test_box_and_outline_hold_all_parts_that_touch_by_corners(shape: np.ndarray) -> None:
+    """A region hangs together by corners too; its outline is one line around all of it."""
+    mask = np.zeros((40, 60), bool)
+    mask[7 : 7 + len(shape), 20 : 20 + shape.shape[1]] = shape
+    runs = MaskRuns()
+    runs.add(mask, np.ones(mask.shape))
+    (found,) = find_in_mask(runs, "crack", mask.shape, (0.5, 1))
+    height, width = shape.shape
+    assert found.box_xyxy == (20, 7, 20 + width, 7 + height) and found.area_px == shape.sum()
+    filled = fill_polygon(np.array(found.polygon), mask.shape)
+    ring = binary_fill_holes(mask) & ~mask
+    np.testing.assert_array_equal(filled & ~ring, mask)
 
 
 def test_what_is_asked_of_a_finding_and_where(tiny: SimpleNamespace, tmp_path: Path) -> None:

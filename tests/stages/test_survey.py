@@ -20,6 +20,7 @@ from PIL import Image
 import quick_look
 from flawmap.errors import BundleError, OptionError
 from flawmap.records import Finding, InspectedPhoto, Inspection, Survey, SurveyMeta, SurveyRow
+from flawmap.stages.dataset import read_dataset
 from flawmap.stages.survey import (
     Journal,
     PictureFolder,
@@ -31,6 +32,7 @@ from flawmap.stages.survey import (
     write_findings,
     write_workbook,
 )
+from flawmap.tools import rle
 from quick_look import ASKED, draw_survey, look, make_survey
 
 
@@ -113,6 +115,42 @@ def test_only_what_is_new_changed_or_unread_is_looked_at_again(tmp_path: Path) -
     Image.fromarray(np.full((50, 50, 3), 160, np.uint8)).save(photos[second])
     assert survey() == sorted([Path(second).name, Path(third).name])
     assert survey() == []
+
+
+def test_pictures_of_photos_that_are_gone_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    """It ends with the files of a run that never saw them; what the user laid there is not touched."""
+    photos = draw_survey(tmp_path / "photos", 6)
+    twin = "pier 1/001.tif"
+    photos[twin] = tmp_path / "photos" / twin
+    Image.open(photos["pier 1/001.png"]).save(photos[twin])
+    out, mine = tmp_path / "out", tmp_path / "out" / "overlays" / "pier 1" / "mine.jpg"
+    make_survey(photos, out, heatmaps=True)
+    mine.write_bytes(b"mine")
+    left = {name: path for name, path in photos.items() if name not in (twin, "pier 2/002.png")}
+    for given in (left, photos, left):
+        write_findings(make_survey(given, out, heatmaps=True), out)
+        whole = tmp_path / f"whole {len(given)}"
+        write_findings(make_survey(given, whole, heatmaps=True), whole)
+        assert texts(out) == texts(whole) | {"overlays/pier 1/mine.jpg": b"mine"}
+
+
+def test_a_picture_whose_photo_was_not_finished_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the picture and the journal's row, or between removing and noting it."""
+    photos = draw_survey(tmp_path / "photos", 3)
+    del photos["pier 0/000.png"]  # nothing is drawn of it
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("add", "forget"):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Journal, step, killed)
+            make_survey(photos, tmp_path / "out", n_threads=1)
+        photos.pop("pier 1/001.png", None)
+    make_survey(photos, tmp_path / "out", n_threads=1)
+    assert list(texts(tmp_path / "out")) == ["overlays/pier 2/002.jpg"]
 
 
 def test_a_full_disk_is_told_and_costs_no_photo(tmp_path: Path) -> None:
@@ -237,6 +275,32 @@ def test_coco_lists_boxes_by_width_and_height_and_every_photo(tmp_path: Path) ->
     assert coco["categories"] == [{"id": 1, "name": "crack"}]
 
 
+@pytest.mark.parametrize("most_px", [4_000_000, 300])
+def test_coco_keeps_the_holes_of_a_finding(
+    most_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """COCO's polygons have none; what it lists is read back as the pixels that were found."""
+    monkeypatch.setattr("flawmap.stages.survey.coco._MOST_PX", most_px)
+
+    def rectangle(left: int, top: int, right: int, bottom: int) -> tuple[tuple[float, float], ...]:
+        return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+    holes = (rectangle(20, 30, 40, 60), rectangle(100, 25, 140, 70))
+    frame = Finding("crack", 0.9, (10, 20, 150, 80), rectangle(10, 20, 150, 80), 6000, holes=holes)
+    wanted = np.zeros((100, 200), bool)
+    wanted[20:80, 10:150] = True
+    wanted[30:60, 20:40] = wanted[25:70, 100:140] = False
+    write_findings(survey_of(frame), tmp_path)
+    (one,) = json.loads((tmp_path / "findings.coco.json").read_text())["annotations"]
+    assert one["area"] == wanted.sum() and one["bbox"] == [10, 20, 140, 60]
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(np.zeros((100, 200, 3), np.uint8)).save(tmp_path / "photos" / "b.jpg")
+    (tmp_path / "findings.coco.json").rename(tmp_path / "photos" / "_annotations.coco.json")
+    read = read_dataset(tmp_path / "photos")
+    assert read.masks is not None and read.masks[0] is not None
+    np.testing.assert_array_equal(rle.decode(read.masks[0].runs[0], (100, 200)), wanted)
+
+
 def test_no_text_is_run_as_a_formula(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
     survey = survey_of(replace(CRACK, label="=1+1\x07"), path="=cmd|'/c calc'!A1.jpg")
@@ -265,6 +329,19 @@ def test_pictures_keep_folders_and_do_not_collide(tmp_path: Path) -> None:
     }
     drawn = np.asarray(Image.open(tmp_path / "out" / "overlays" / "pier 1" / "001.jpg"))
     assert drawn.shape == (60, 90, 3) and (drawn[..., 0].astype(int) - drawn[..., 2] > 80).sum() > 50
+
+
+def test_overlays_name_kinds_where_the_model_has_several(tmp_path: Path) -> None:
+    photos = draw_survey(tmp_path / "photos", 2)
+    sizes = []
+    for kinds in (("crack",), ("crack", "spalling")):
+        folder = tmp_path / str(len(kinds))
+        with Journal(folder, ASKED) as journal:
+            pictures = PictureFolder(folder, photos, heatmaps=False, kinds=kinds)
+            run_survey(photos, look, journal, pictures, SurveyOptions(n_threads=1))
+        with Image.open(folder / "overlays" / "pier 1" / "001.jpg") as overlay:
+            sizes.append(overlay.height)
+    assert sizes[0] == 60 < sizes[1]
 
 
 def test_one_verdict_per_part(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from flawmap.records import Finding
 from flawmap.stages.survey import draw_findings
 from flawmap.stages.survey.drawing import draw_one
+from flawmap.stages.survey.kinds import COLOURS
 from flawmap.tools.close_ups import CLOSE_UP_PX, close_up_corner, cut_close_up
 
 GREY = 120
@@ -115,3 +118,29 @@ def test_the_inside_of_a_broad_finding_is_hatched_and_its_hole_is_not() -> None:
     assert not marks[200:440, 200:440].any()
     narrow = changed(draw_findings(blank(640, 640), [frame_finding(600, 6)], 1.0).image)
     assert not narrow[21:25, 100:540].any()
+
+
+KINDS = ("crack", "spalling", "rust")
+
+
+def test_each_kind_has_its_own_colour_and_a_strip_below_names_it() -> None:
+    """The same colour whatever else a photo shows; the smaller kind has its line within the larger one."""
+    spalling = replace(box_finding(100, 100, 400, 300), label="spalling")
+    rust = replace(box_finding(200, 180, 260, 220), label="rust")
+    image = blank(400, 500)
+    drawn = draw_findings(image, [spalling, rust], 1.0, kinds=KINDS).image
+    assert drawn.shape[0] > 400 and drawn.shape[1] == 500
+    assert tuple(drawn[200, 96]) == COLOURS[1] and tuple(drawn[200, 196]) == COLOURS[2]
+    strip = {tuple(pixel) for pixel in drawn[400:].reshape(-1, 3).tolist()}
+    assert {COLOURS[1], COLOURS[2]} <= strip and COLOURS[0] not in strip
+    alone = draw_findings(image, [rust], 1.0, kinds=KINDS).image
+    assert tuple(alone[200, 196]) == COLOURS[2]
+    narrow = draw_findings(blank(400, 30), [box_finding(5, 5, 20, 20)], 1.0, kinds=KINDS).image
+    assert narrow.shape[1] > 30 and not changed(narrow[100:400, :30]).any()
+
+
+def test_a_single_kind_is_drawn_as_ever() -> None:
+    found = [box_finding(100, 100, 400, 300)]
+    plain, one = (draw_findings(blank(400, 500), found, 1.0, kinds=kinds).image for kinds in ((), ("crack",)))
+    np.testing.assert_array_equal(plain, one)
+    assert plain.shape == (400, 500, 3) and tuple(plain[200, 96]) == COLOURS[0]

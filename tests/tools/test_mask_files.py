@@ -13,6 +13,7 @@ from PIL import Image
 
 from flawmap.errors import MaskError
 from flawmap.tools import rle
+from flawmap.tools.mask_cleaning import label_components
 from flawmap.tools.mask_files import FORMS, open_mask_writer
 from flawmap.tools.mask_files.outlines import trace_outlines
 from flawmap.tools.masks import fill_polygon, to_photo_mask
@@ -35,6 +36,20 @@ def test_outlines_are_exact_and_well_formed(mask: np.ndarray) -> None:
             assert (ring[0] == ring[-1]).all() and ((steps != 0).sum(axis=1) == 1).all()
             assert len({tuple(point) for point in ring[:-1].tolist()}) >= 4
     assert (filled == mask).all()  # no pixel twice: a piece is in one polygon only
+
+
+@settings(deadline=None, max_examples=300)
+@given(mask=MASKS)
+def test_outlines_may_go_around_parts_that_touch_by_corners(mask: np.ndarray) -> None:
+    size_hw = (mask.shape[0], mask.shape[1])
+    polygons = trace_outlines(rle.encode(mask), size_hw, joins_corners=True)
+    assert len(polygons) == label_components(mask)[1]
+    filled = np.zeros(size_hw, int)
+    for rings in polygons:
+        corners = [np.array(ring[:-1], float) for ring in rings]
+        filled += np.logical_xor.reduce([fill_polygon(ring, size_hw) for ring in corners])
+        assert [_turn(np.array(ring)) > 0 for ring in rings] == [True] + [False] * (len(rings) - 1)
+    assert (filled == mask).all()
 
 
 def _turn(ring: np.ndarray) -> int:

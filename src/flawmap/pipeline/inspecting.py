@@ -50,6 +50,7 @@ from flawmap.stages.survey import (
 )
 from flawmap.tools.grading import read_grading
 from flawmap.tools.options import read_options
+from flawmap.tools.regions import find_folders_without
 from flawmap.tools.remote import Place
 
 
@@ -84,16 +85,19 @@ def inspect(
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
     grading = None if options.grading is None else Grading(*read_grading(options.grading))
     found = find_survey_photos(as_places(photos))
+    region = options.inspection.region
+    without_region = [] if region is None else find_folders_without(region, found.values())
     looking = open_look(model, options, len(found), progress)
     asked = {"model": looking.model.digest, "options": looking.options}
     with survey_folder(out, overwrite=overwrite) as folder:
-        rows = survey_photos(found, folder, looking.look, asked, options.survey, progress)
+        kinds = looking.model.flaw_labels
+        rows = survey_photos(found, folder, looking.look, asked, options.survey, progress, kinds=kinds)
         overlaps = match_photos(rows, folder, asked, options.survey, progress)
         survey = Survey(rows, looking.model, dict(looking.options), told, overlaps=overlaps)
         if grading is not None:
             survey = grade_survey(survey, grading)
         hand_over(survey, folder, asked, options.report, progress, photos_from=name_folder(found.values()))
-    return Inspected(lines=survey_lines(survey, out), left_out=left_out(rows), survey=survey)
+    return Inspected(lines=survey_lines(survey, out, without_region), left_out=left_out(rows), survey=survey)
 
 
 def survey_photos(
@@ -103,14 +107,17 @@ def survey_photos(
     asked: Mapping[str, Any],
     options: SurveyOptions,
     progress: Progress = no_progress,
+    *,
+    kinds: Sequence[str] = (),
 ) -> tuple[SurveyRow, ...]:
     """Look at all photos (by name) that `folder` has no record of, and give back what is known of each.
 
-    `asked` is as for Journal. Raises OptionError where the survey was begun for something else.
+    `asked` is as for Journal, `kinds` as for PictureFolder. Raises OptionError where the survey was begun
+    for something else.
     """
     parts = name_parts(photos, options.part_by)
     with Journal(folder, asked) as journal:
-        pictures = PictureFolder(folder, photos, heatmaps=options.heatmaps)
+        pictures = PictureFolder(folder, photos, heatmaps=options.heatmaps, kinds=kinds)
         run_survey(photos, look, journal, pictures, options, progress)
         rows = journal.rows(photos)
     return tuple(_as_given(row, photos[row.name], parts[row.name]) for row in rows)
@@ -195,7 +202,9 @@ def _shown(
         for row, i in list(worst.values())[:n_worst]:
             key = keys.get(row.name, row.name)
             photo = journal.picture(key, "photo")
-            overlay, n_numbered = (None, 0) if photo is None else draw_kept(photo, row.inspection, i)
+            overlay, n_numbered = (None, 0)
+            if photo is not None:
+                overlay, n_numbered = draw_kept(photo, row.inspection, i, survey.model.flaw_labels)
             close_up = journal.picture(key, "close-up", i) or draw_close_up(row.inspection, i)
             shown.append(ShownFinding(row, i + 1, overlay, photo, close_up, n_numbered))
     return tuple(shown)

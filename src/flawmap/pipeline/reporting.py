@@ -94,7 +94,7 @@ def write_survey(
     asked = {"model": survey.model.digest, "options": survey.options}
     keys = {name: f"{number:06d}" for number, name in enumerate(sorted(seen), start=1)}
     places = {keys[name]: one.path for name, one in seen.items()}
-    rows = survey_photos(places, out, look, asked, options, progress)
+    rows = survey_photos(places, out, look, asked, options, progress, kinds=survey.model.flaw_labels)
     named = tuple(
         replace(row, name=name, part=parts[name], inspection=replace(row.inspection, path=name))
         for name, row in zip(sorted(seen), rows, strict=True)

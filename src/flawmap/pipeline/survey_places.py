@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flawmap.errors import OptionError, option
 from flawmap.stages.predict import name_photos
-from flawmap.stages.survey import JOURNAL
+from flawmap.stages.survey import JOURNAL, list_removed_files
 from flawmap.tools.files import cache_folder
 from flawmap.tools.remote import (
     Place,
@@ -95,6 +95,7 @@ def survey_folder(out: Place, *, overwrite: bool) -> Iterator[Path]:
     finally:
         if folder.is_dir():
             send_folder(folder, address)
+            remove_files(address, list_removed_files(folder))
     shutil.rmtree(folder)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flawmap.errors import option
+from flawmap.errors import option, some_of
 from flawmap.records import (
     Audit,
     Candidate,
@@ -368,8 +368,10 @@ def survey_file(out: Path | str, name: str) -> str:
     return f"{str(out).rstrip('/')}/{name}"
 
 
-def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
-    """What `inspect` prints: how much was found, what was not judged, where the reports lie."""
+def survey_lines(survey: Survey, out: Path | str, without_region: Sequence[str] = ()) -> tuple[str, ...]:
+    """What `inspect` prints: how much was found, what was not judged, where the reports lie.
+
+    `without_region` are folders of photos for which none was given, where others had one."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
     unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
     photos = counted(len(survey.rows), "photo")
@@ -382,6 +384,9 @@ def survey_lines(survey: Survey, out: Path | str) -> tuple[str, ...]:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged:")
         reasons = [f"{row.name}: {row.inspection.reason}" for row in survey.not_assessable]
         lines += first_lines(reasons, survey_file(out, "findings.json"))
+    if without_region:
+        n, names = counted(len(without_region), "folder"), some_of(list(without_region), 3)
+        lines.append(f"{n} of photos without a region of interest, looked at in full: {names}")
     if note := scale_note(survey):
         lens = f"{option('--focal-mm')} and {option('--sensor-width-mm')}"
         is_lens = "lens" in note and not all(survey.which_have_scale)

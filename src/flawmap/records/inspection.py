@@ -191,7 +191,8 @@ class Inspection:
     width_px: int | None = None
     height_px: int | None = None
     assessable: bool = True
-    """False is never "clean": too blurred, dark, overexposed, distant or foreign to be judged."""
+    """False is never "clean": too blurred, dark, overexposed, distant or foreign to be judged, or wholly
+    outside the region of interest."""
     reason: str = ""
     error: str = ""
     share_seen: float = 1.0

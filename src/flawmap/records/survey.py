@@ -50,6 +50,11 @@ class SurveyModel:
     test: dict[str, Any] = field(default_factory=dict)
     """The figures of the model's own test, as metrics.json holds them; empty where there are none."""
 
+    @property
+    def flaw_labels(self) -> tuple[str, ...]:
+        """The kinds of flaws that it tells apart."""
+        return tuple(label for label in self.labels if label not in self.good_labels)
+
 
 @dataclass(frozen=True)
 class SurveyRow:
@@ -132,7 +137,8 @@ class Survey:
 
     @property
     def not_assessable(self) -> tuple[SurveyRow, ...]:
-        """Photos that were read, but are too blurred, dark or overexposed to be judged."""
+        """Photos that were read, but could not be judged: too blurred, dark or overexposed, or outside the
+        region of interest."""
         return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
 
     @property

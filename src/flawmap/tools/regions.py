@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from flawmap.errors import OptionError, PhotoError
+from flawmap.errors import OptionError, PhotoError, some_of
 from flawmap.tools.masks import fill_polygon
+from flawmap.tools.remote import Place, is_remote
 
+_EXTENSIONS = (".json", ".png")
 _WANTED = "[[x, y], ...] or a list of such polygons, in pixels of the upright photo"
 
 
@@ -61,17 +64,45 @@ def find_region(given: Path, photo: Path) -> Region | None:
         return read_region(given)
     if not given.is_dir():
         raise OptionError(f"there is no region {given}; give a .json or .png file, or a folder of them")
-    for extension in (".json", ".png"):
-        file = given / f"{photo.resolve().parent.name}{extension}"
-        if file.is_file():
-            return read_region(file)
-    return None
+    file = _file_for(given, photo.resolve().parent.name)
+    return None if file is None else read_region(file)
+
+
+def _file_for(given: Path, folder_name: str) -> Path | None:
+    files = (given / f"{folder_name}{extension}" for extension in _EXTENSIONS)
+    return next((file for file in files if file.is_file()), None)
 
 
 def check_region(given: Path) -> None:
     """Raise OptionError where no photo could have this region."""
     if not given.is_dir():
         find_region(given, given)
+
+
+def find_folders_without(given: Path, photos: Iterable[Place]) -> list[str]:
+    """Names of the photos' folders for which a folder of regions has none; [] where `given` is a file.
+
+    Raises OptionError where it has none for any photo.
+    """
+    if not given.is_dir():
+        return []
+    names = sorted({_folder_name(photo) for photo in photos})
+    without = [name for name in names if _file_for(given, name) is None]
+    if names and len(without) == len(names):
+        there = sorted(file.name for file in given.iterdir() if file.suffix.lower() in _EXTENSIONS)
+        found = f"holds {some_of(there, 3)}" if there else "holds no .json or .png file"
+        wanted = some_of([f"{name}.json" for name in names], 3)
+        raise OptionError(
+            f"the folder of regions {given} {found}, none of which is for these photos; {wanted} (or .png) "
+            "was wanted, named like the folder of the photos"
+        )
+    return without
+
+
+def _folder_name(photo: Place) -> str:
+    if is_remote(photo):
+        return PurePosixPath(str(photo).split("://", 1)[1]).parent.name
+    return Path(photo).resolve().parent.name
 
 
 def read_region(file: Path) -> Region:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flawmap.records import Finding, FindingSpec, ModelSpec
+from flawmap.records.inspection import Box
 from flawmap.tools import rle
 from flawmap.tools.classifier_maps import ScoreMaps, window_size_cells
 from flawmap.tools.mask_cleaning import label_components
@@ -22,6 +23,8 @@ LIT = 0.5
 """Of the strongest evidence within a window: what is at least as strong belongs to the finding. The same
 half is drawn as a line over the heat of `flawmap explain`."""
 MOST_CORNERS = 400
+MOST_LOST = 0.1
+"""Of what an outline encloses, by smoothing it."""
 MOST_HOLES = 40
 """Of a finding that are kept, largest first: a net of joints may have thousands."""
 
@@ -88,7 +91,8 @@ def find_regions(
             continue
         label = _label(maps, spec, places.finer, (rows, columns), inside)
         lines = _to_lines(inside, (rows.start, columns.start), places.step_px, size_hw)
-        one = _to_finding(label, score, lines, area_px, size_hw)
+        box = _to_box(inside, (rows.start, columns.start), places.step_px, size_hw)
+        one = _to_finding(label, score, (box, lines), area_px, size_hw)
         if foreign is not None:
             one = replace(one, is_foreign=_is_mostly(foreign, places.finer, (rows, columns), inside))
         found.append(one)
@@ -109,7 +113,8 @@ def find_in_mask(
     for region in mask.regions(*least):
         inside, corner, step = region.paint(MOST_CELLS * FINER**2)
         lines = _to_lines(inside, corner, float(step), size_hw)
-        found = _to_finding(label, region.score, lines, region.area_px, size_hw)
+        box = _to_box(inside, corner, float(step), size_hw)
+        found = _to_finding(label, region.score, (box, lines), region.area_px, size_hw)
         if step == 1:
             found = replace(found, runs=rle.to_text(rle.encode_crop(inside, corner, size_hw[0])))
         yield found
@@ -124,12 +129,11 @@ def _boxes(labelled: np.ndarray, n: int) -> Iterator[tuple[int, tuple[slice, sli
 
 
 def _to_finding(
-    label: str, score: float, lines: list[np.ndarray], area_px: int, size_hw: tuple[int, int]
+    label: str, score: float, shape: tuple[Box, list[np.ndarray]], area_px: int, size_hw: tuple[int, int]
 ) -> Finding:
-    """`lines`: the outline and those of holes, as _to_lines() gives them."""
-    (left, top), (right, bottom) = lines[0].min(axis=0), lines[0].max(axis=0)
+    """`shape`: as _to_box() and _to_lines() give it."""
+    box, lines = shape
     polygon, *holes = (tuple((round(float(x), 1), round(float(y), 1)) for x, y in line) for line in lines)
-    box = (float(left), float(top), float(right), float(bottom))
     area_px = max(1, min(area_px, size_hw[0] * size_hw[1]))
     return Finding(label, score, box, polygon, area_px, holes=tuple(holes))
 
@@ -151,12 +155,21 @@ def _cells(finer: int, box: tuple[slice, slice], inside: np.ndarray) -> tuple[np
     return tuple((one + side.start) // finer for one, side in zip(np.nonzero(inside), box, strict=True))
 
 
+def _to_box(inside: np.ndarray, corner: tuple[int, int], step_px: float, size_hw: tuple[int, int]) -> Box:
+    """Around every pixel of the region: its outline is smoothed and may lie further in."""
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    top, bottom = ((side + corner[0]) * step_px for side in (rows[0], rows[-1] + 1))
+    left, right = ((side + corner[1]) * step_px for side in (columns[0], columns[-1] + 1))
+    height, width = size_hw
+    return float(left), float(top), float(min(right, width)), float(min(bottom, height))
+
+
 def _to_lines(
     inside: np.ndarray, corner: tuple[int, int], step_px: float, size_hw: tuple[int, int]
 ) -> list[np.ndarray]:
-    """(n, 2) x, y in pixels of the photo: the region's outer line, then those of its larger holes; of parts
-    that touch by corners, the largest's."""
-    outer, *holes = max(trace_outlines(rle.encode(inside), inside.shape), key=lambda rings: len(rings[0]))
+    """(n, 2) x, y in pixels of the photo: the region's outer line, around all parts that touch by corners,
+    then those of its larger holes."""
+    ((outer, *holes),) = trace_outlines(rle.encode(inside), inside.shape, joins_corners=True)
     longest = sorted(holes, key=len, reverse=True)[:MOST_HOLES]
     # A hole of a pixel or two is noise in the mask, and no place that anybody looks for.
     rings = [_simplify(outer), *(_simplify(hole) for hole in longest if np.ptp(hole, axis=0).min() > 2)]
@@ -165,7 +178,11 @@ def _to_lines(
 
 
 def _simplify(closed: Sequence[Sequence[float]]) -> np.ndarray:
-    """(n, 2): the corners of a closed line, the last of which is the first; at most MOST_CORNERS of them."""
+    """(n, 2): the corners of a closed line, the last of which is the first; at most MOST_CORNERS of them.
+
+    A line that would lose much of what it encloses, as one around pixels in a slanting row, is kept as it is
+    where it has no more corners than that.
+    """
     from skimage.measure import approximate_polygon
 
     ring = np.array(closed, float)
@@ -174,7 +191,14 @@ def _simplify(closed: Sequence[Sequence[float]]) -> np.ndarray:
     while len(line) > MOST_CORNERS:
         tolerance *= 2
         line = approximate_polygon(ring, tolerance)
-    return line[:-1] if len(line) > 4 else ring[:-1]
+    lost = abs(_area(ring) - _area(line)) > MOST_LOST * _area(ring)
+    return ring[:-1] if len(line) <= 4 or (lost and len(ring) <= MOST_CORNERS) else line[:-1]
+
+
+def _area(closed: np.ndarray) -> float:
+    """What a closed line, (n, 2), encloses."""
+    x, y = closed.T
+    return abs(float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())) / 2
 
 
 def _divide(cells: np.ndarray, finer: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from flawmap.tools.runtime import RuntimeOptions
 
 MOST_CLOSE_UPS = 12
 MOST_HEAT_CELLS = 1024
+OUTSIDE = "the region of interest covers nothing of this photo"
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) 
     reason = why_not_assessable(cut_parts(image, inspector.bundle.spec.tile_hw), inspector.findings)
     if image is preview:
         reason = ""  # a reduced photo says nothing about sharpness
+    if not look.share_seen:
+        reason = OUTSIDE
     if not look.findings:
         reason = reason or why_not_clean(look.share_foreign, look.remoteness, inspector.findings)
     findings = () if reason else tuple(_place(one, rows) for one in look.findings)

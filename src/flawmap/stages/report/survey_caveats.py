@@ -32,7 +32,7 @@ def _judged(survey: Survey) -> list[dict[str, str]]:
         it, shows = ("it", "it shows") if n_open == 1 else ("them", "they show")
         text = f"Nothing is said about what {shows}. Take {it} again, or look at {it} yourself."
         found.append({"level": "grave", "title": what, "text": text})
-    n_partly = sum(row.inspection.share_seen < 0.999 and not row.inspection.error for row in survey.rows)
+    n_partly = sum(0 < row.inspection.share_seen < 0.999 and not row.inspection.error for row in survey.rows)
     if n_partly:
         text = "A region of interest was given; nothing is said about the rest."
         what = f"{plural(n_partly, 'photo')} looked at in part"

@@ -7,7 +7,7 @@ does not depend on the number of threads, on the order, or on how often it was s
 from flawmap.stages.survey.comparing import LIMITS, Change, CompareOptions, compare_surveys, name_differences
 from flawmap.stages.survey.drawing import draw_findings
 from flawmap.stages.survey.earlier import read_survey
-from flawmap.stages.survey.journal import JOURNAL, Journal
+from flawmap.stages.survey.journal import JOURNAL, Journal, list_removed_files
 from flawmap.stages.survey.options import SurveyOptions
 from flawmap.stages.survey.overlapping import choose_pairs, find_overlaps, find_same
 from flawmap.stages.survey.parts import name_parts, to_parts
@@ -41,6 +41,7 @@ __all__ = [
     "find_overlaps",
     "find_same",
     "from_finding",
+    "list_removed_files",
     "name_differences",
     "name_parts",
     "read_survey",

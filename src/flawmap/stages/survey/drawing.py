@@ -9,9 +9,9 @@ from itertools import product
 import numpy as np
 
 from flawmap.records import Finding
+from flawmap.stages.survey.kinds import COLOURS, DARK, Colour, add_legend, choose_colours
 from flawmap.tools.fill import Point, fill_finding, outline_of
 
-_LINE, _DARK = (240, 228, 66), (20, 24, 30)
 _SMALL = 14
 """An outline of fewer of its own lines' widths a side is drawn with a thinner one."""
 _MOST_COVERED, _ALWAYS_NUMBERED = 0.025, 10
@@ -52,6 +52,7 @@ def draw_findings(
     scale: float,
     first: int | None = None,
     text_px: int | None = None,
+    kinds: Sequence[str] = (),
 ) -> DrawnFindings:
     """Every finding gets a line around it, which leaves the flaw itself bare, thinner around small ones.
     Broad findings are hatched, faintly, so that their inside can be told from what lies around it.
@@ -59,35 +60,43 @@ def draw_findings(
     Numbers stand where the outlines begin, those of the largest findings first: none covers a flaw or another
     number, and together they leave the photo to be seen. `image` is (h, w, 3) uint8 RGB, `scale` its pixels
     per pixel of the photo. The number of the finding with index `first` is always there, and stands
-    out. `text_px` is the height of numbers; None: as suits the image.
+    out. `text_px` is the height of numbers; None: as suits the image. `kinds` are the labels that the model
+    tells apart. Of several, each has a colour of its own, and a strip below the photo names those that it
+    shows; a finding within a larger one of another kind has its line there.
     """
     findings = list(findings)
     outlines = [[(x * scale, y * scale) for x, y in outline_of(one)] for one in findings]
     line = max(2, round(max(image.shape[:2]) / 500))
     large, small = _Pen(2, line), _Pen(1, max(1, line // 2))
     is_small = [max(np.ptp(np.array(outline), axis=0)) < _SMALL * line for outline in outlines]
-    insides = [
-        _fill(
-            [one for one, is_thin in zip(findings, is_small, strict=True) if is_thin == wanted], image, scale
-        )
-        for wanted in (False, True)
-    ]
-    drawn, taken = _draw_lines(_hatch(image, insides[0], line), zip(insides, (large, small), strict=True))
+    colours = choose_colours(findings, kinds)
+    groups, hatched = [], image
+    for (label, colour), is_thin in product(colours.items(), (False, True)):
+        own = [
+            one for one, thin in zip(findings, is_small, strict=True) if (one.label, thin) == (label, is_thin)
+        ]
+        inside = _fill(own, image, scale)
+        hatched = hatched if is_thin else _hatch(hatched, inside, line, colour)
+        groups.append((inside, small if is_thin else large, colour))
+    drawn, taken = _draw_lines(hatched, groups)
     order = sorted(range(len(findings)), key=lambda i: (i != first, -findings[i].area_px, i))
-    numbers = _Numbers(drawn, taken, text_px or max(13, 7 * line))
+    text_px = text_px or max(13, 7 * line)
+    numbers = _Numbers(drawn, taken, text_px)
     for i in order:
-        numbers.add(i + 1, outlines[i], large.reach, stands_out=i == first)
-    return DrawnFindings(numbers.drawn(), numbers.n)
+        numbers.add(i + 1, outlines[i], large.reach, colours[findings[i].label], stands_out=i == first)
+    drawn = numbers.drawn()
+    has_legend = bool(colours) and len({*kinds, *colours}) > 1
+    return DrawnFindings(add_legend(drawn, colours, text_px) if has_legend else drawn, numbers.n)
 
 
 def draw_one(image: np.ndarray, finding: Finding, corner_xy: tuple[int, int]) -> np.ndarray:
     """A close-up, (h, w, 3) uint8 RGB at full size, with a thin line around the finding that leaves it bare.
     `corner_xy` is where the close-up begins in the photo."""
     inside = fill_finding(finding, image.shape[:2], corner_xy=corner_xy)
-    return _draw_lines(image, ((inside, _Pen(3, 2)),))[0]
+    return _draw_lines(image, ((inside, _Pen(3, 2), COLOURS[0]),))[0]
 
 
-def _hatch(image: np.ndarray, inside: np.ndarray, line: int) -> np.ndarray:
+def _hatch(image: np.ndarray, inside: np.ndarray, line: int, colour: Colour) -> np.ndarray:
     """A copy with faint slanting lines where the inside, (h, w) bool, is broad; cracks stay bare."""
     from scipy.ndimage import minimum_filter
 
@@ -95,30 +104,32 @@ def _hatch(image: np.ndarray, inside: np.ndarray, line: int) -> np.ndarray:
     rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
     lines = deep & ((rows + columns) // line % _EVERY == 0)
     hatched = image.copy()
-    hatched[lines] = ((1 - _HATCH) * image[lines] + _HATCH * np.array(_LINE)).round().astype(np.uint8)
+    hatched[lines] = ((1 - _HATCH) * image[lines] + _HATCH * np.array(colour)).round().astype(np.uint8)
     return hatched
 
 
 def _draw_lines(
-    image: np.ndarray, groups: Iterable[tuple[np.ndarray, _Pen]]
+    image: np.ndarray, groups: Iterable[tuple[np.ndarray, _Pen, Colour]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """A copy with a line around everything inside, (h, w) bool, and (h, w) bool: the flaws with their
     lines."""
     from scipy.ndimage import maximum_filter
 
-    size_hw = image.shape[:2]
-    flaws, bright, dark = (np.zeros(size_hw, bool) for _ in range(3))
-    for inside, pen in groups:
+    layers: dict[Colour, np.ndarray] = {}
+    for inside, pen, colour in groups:
         if inside.any():
             reaches = (pen.bare, pen.bare + pen.bright, pen.reach)
-            grown = [maximum_filter(inside, 2 * reach + 1) for reach in reaches]
-            flaws |= grown[0]
-            bright |= grown[1]
-            dark |= grown[2]
-    drawn = image.copy()
-    drawn[dark & ~flaws] = _DARK
-    drawn[bright & ~flaws] = _LINE
-    return drawn, dark
+            grown = np.stack([maximum_filter(inside, 2 * reach + 1) for reach in reaches])
+            layers[colour] = grown | layers[colour] if colour in layers else grown
+    drawn, taken = image.copy(), np.zeros(image.shape[:2], bool)
+    # Smaller ones last and over the larger ones, in which they may lie; no line runs over what is smaller.
+    order = sorted(layers.items(), key=lambda item: -np.count_nonzero(item[1][0]))
+    for i, (colour, (_, bright, dark)) in enumerate(order):
+        bare = np.any([flaws for _, (flaws, *_) in order[i:]], axis=0)
+        drawn[dark & ~bare] = DARK
+        drawn[bright & ~bare] = colour
+        taken |= dark
+    return drawn, taken
 
 
 def _fill(findings: Iterable[Finding], image: np.ndarray, scale: float) -> np.ndarray:
@@ -145,7 +156,9 @@ class _Numbers:
         self._font = ImageFont.load_default(size=text_px)
         self._taken, self._pad, self._n_covered, self.n = taken.copy(), max(3, text_px // 7), 0, 0
 
-    def add(self, number: int, outline: Sequence[Point], distance: int, *, stands_out: bool) -> None:
+    def add(
+        self, number: int, outline: Sequence[Point], distance: int, colour: Colour, *, stands_out: bool
+    ) -> None:
         """Write a number beside the outline if there is room, in any case where it `stands_out`."""
         box = self._draw.textbbox((0, 0), str(number), font=self._font)
         width, height = (round(box[i + 2] - box[i]) + 2 * self._pad for i in (0, 1))
@@ -160,9 +173,9 @@ class _Numbers:
         self._taken[top : top + height, left : left + width] = True
         self._n_covered += width * height
         self.n += 1
-        ground, ink = (_DARK, _LINE) if stands_out else (_LINE, _DARK)
+        ground, ink = (DARK, colour) if stands_out else (colour, DARK)
         corner = (left + width - 1, top + height - 1)
-        self._draw.rectangle((left, top, *corner), fill=ground, outline=_LINE if stands_out else None)
+        self._draw.rectangle((left, top, *corner), fill=ground, outline=colour if stands_out else None)
         at = (left + self._pad - box[0], top + self._pad - box[1])
         self._draw.text(at, str(number), fill=ink, font=self._font)
 

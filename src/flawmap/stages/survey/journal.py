@@ -12,7 +12,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS photos (
 CREATE TABLE IF NOT EXISTS pictures (
   name TEXT, kind TEXT, number INTEGER, jpeg BLOB, PRIMARY KEY (name, kind, number)
 );
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, name TEXT);
 CREATE TABLE IF NOT EXISTS pairs (
   first TEXT, second TEXT, digests TEXT, alignment TEXT, PRIMARY KEY (first, second)
 );
@@ -133,6 +134,27 @@ class Journal:
                 connection.execute("INSERT OR IGNORE INTO survey VALUES ('first_day', ?)", (today,))
                 connection.execute("INSERT OR REPLACE INTO survey VALUES ('last_day', ?)", (today,))
 
+    def note_files(self, name: str, paths: Iterable[str]) -> None:
+        """Say that the survey is about to write these files, relative to its folder, for a photo: what is not
+        noted was written by somebody else."""
+        with self._transaction() as connection:
+            rows = [(path, name) for path in paths]
+            connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)
+
+    def files(self) -> dict[str, str]:
+        """Path → name of its photo, of all files that were noted and not forgotten."""
+        return dict(self._connection.execute("SELECT path, name FROM files WHERE name <> ''"))
+
+    def forget(self, files: Mapping[str, str]) -> None:
+        """Of these files (path → name of its photo), which are removed: their photos are to be looked at
+        again, should they be given again."""
+        names = [(name,) for name in set(files.values())]
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM photos WHERE name = ?", names)
+            connection.executemany("DELETE FROM pictures WHERE name = ?", names)
+            # The paths stay: a survey at an address has them there, too.
+            connection.executemany("UPDATE files SET name = '' WHERE path = ?", [(path,) for path in files])
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """What is done in the block is kept as a whole. Raises OptionError where it cannot be written."""
@@ -208,6 +230,18 @@ class Journal:
             "SELECT jpeg FROM pictures WHERE name = ? AND kind = ? AND number = ?", (name, kind, number)
         ).fetchone()
         return None if row is None else row[0]
+
+
+def list_removed_files(folder: Path) -> list[str]:
+    """Paths, relative to a survey's folder, of what it wrote there and removed again; [] where no journal can
+    be read."""
+    if not (folder / JOURNAL).is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(folder / JOURNAL, timeout=0.2)) as connection:
+            return [path for (path,) in connection.execute("SELECT path FROM files WHERE name = ''")]
+    except sqlite3.Error:
+        return []
 
 
 def _to_inspection(values: Mapping[str, Any]) -> Inspection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -29,9 +29,12 @@ _JPEG_QUALITY, _KEPT_QUALITY = 88, 80
 class PictureFolder:
     """Writes `overlays/` and, if asked, `heat/`, named like the photos."""
 
-    def __init__(self, folder: Path, names: Iterable[str], *, heatmaps: bool) -> None:
-        """`names` are all photos of the survey: where two differ in nothing but the extension, it stays."""
-        self._folder, self.heatmaps = folder, heatmaps
+    def __init__(
+        self, folder: Path, names: Iterable[str], *, heatmaps: bool, kinds: Sequence[str] = ()
+    ) -> None:
+        """`names` are all photos of the survey: where two differ in nothing but the extension, it stays.
+        `kinds` are the labels that the model tells apart; see draw_findings()."""
+        self._folder, self.heatmaps, self.kinds = folder, heatmaps, tuple(kinds)
         self._stems = Counter(_stem(name) for name in names)
 
     def clear_unfinished(self) -> None:
@@ -50,6 +53,16 @@ class PictureFolder:
         """Whether a photo's heat map is there, or not asked for."""
         return not self.heatmaps or (self._folder / self.heat_name(name)).is_file()
 
+    def names_of(self, name: str, drawn: Iterable[str] = ("overlay", "heat")) -> list[str]:
+        """Where a photo's pictures lie, as overlay_name() and heat_name() say."""
+        places = {"overlay": self.overlay_name, "heat": self.heat_name}
+        return [places[kind](name) for kind in drawn]
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Pictures that are there no longer are no error."""
+        for path in paths:
+            (self._folder / path).unlink(missing_ok=True)
+
     def write(self, name: str, drawn: Mapping[str, bytes]) -> None:
         """What draw_pictures() gave for a photo; the overlay of an earlier look goes where there is none."""
         if "overlay" in drawn:
@@ -64,12 +77,13 @@ class PictureFolder:
         return stem if self._stems[stem] == 1 else name
 
 
-def draw_pictures(seen: InspectedPhoto, *, heatmaps: bool) -> dict[str, bytes]:
-    """The files of one photo: "overlay" (JPEG) where something was found, "heat" (PNG) where asked for."""
+def draw_pictures(seen: InspectedPhoto, *, heatmaps: bool, kinds: Sequence[str] = ()) -> dict[str, bytes]:
+    """The files of one photo: "overlay" (JPEG) where something was found, "heat" (PNG) where asked for.
+    `kinds` as for draw_findings()."""
     findings, size = seen.inspection.findings, seen.inspection.width_px
     drawn: dict[str, bytes] = {}
     if seen.preview is not None and findings and size:
-        overlay = draw_findings(seen.preview, findings, seen.preview.shape[1] / size)
+        overlay = draw_findings(seen.preview, findings, seen.preview.shape[1] / size, kinds=kinds)
         drawn["overlay"] = to_jpeg(overlay.image, _JPEG_QUALITY)
     if heatmaps and seen.preview is not None and seen.heat is not None:
         drawn["heat"] = to_png(draw_heat(seen.preview, seen.heat))
@@ -102,7 +116,9 @@ def to_layers(seen: InspectedPhoto) -> dict[str, bytes]:
     return layers
 
 
-def draw_kept(photo: bytes, inspection: Inspection, first: int) -> tuple[bytes, int]:
+def draw_kept(
+    photo: bytes, inspection: Inspection, first: int, kinds: Sequence[str] = ()
+) -> tuple[bytes, int]:
     """A kept photo (see to_kept_pictures) with the findings drawn in, as JPEG, and how many of them are
     numbered; see draw_findings()."""
     from PIL import Image
@@ -110,7 +126,7 @@ def draw_kept(photo: bytes, inspection: Inspection, first: int) -> tuple[bytes, 
     with Image.open(io.BytesIO(photo)) as image:
         pixels = np.asarray(image.convert("RGB"))
     scale = pixels.shape[1] / (inspection.width_px or pixels.shape[1])
-    drawn = draw_findings(pixels, inspection.findings, scale, first, _KEPT_TEXT_PX)
+    drawn = draw_findings(pixels, inspection.findings, scale, first, _KEPT_TEXT_PX, kinds)
     return to_jpeg(drawn.image, _JPEG_QUALITY), drawn.n_numbered
 
 

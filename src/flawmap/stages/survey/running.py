@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,9 +34,11 @@ def run_survey(
     """Look at every photo (name → file or address) that the journal does not hold yet, and add it there.
 
     Photos that could not be read last time are tried again, as are those whose bytes have changed. A photo
-    that cannot be read is a row with an error. Raises FlawmapError for what concerns all photos.
+    that cannot be read is a row with an error. Pictures that this survey drew of photos that are given no
+    longer are removed. Raises FlawmapError for what concerns all photos.
     """
     pictures.clear_unfinished()
+    _remove_pictures_of_others(photos, journal, pictures)
     known = journal.stamps()
     known = {name: stamp for name, stamp in known.items() if pictures.has_heat(name)}
     todo = [
@@ -46,13 +48,29 @@ def run_survey(
     ]
     n_done = len(photos) - len(todo)
     progress("inspecting photos", n_done, len(photos))
-    work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps)
+    work = _PhotoWork(look, options.max_close_ups, pictures.heatmaps, pictures.kinds)
     for done in map_unordered(work, todo, options.execution):
         if done is not None:
-            pictures.write(done.finished.name, done.drawn)
+            name = done.finished.name
+            journal.note_files(name, pictures.names_of(name, done.drawn))
+            pictures.write(name, done.drawn)
             journal.add(done.finished)
         n_done += 1
         progress("inspecting photos", n_done, len(photos))
+
+
+def _remove_pictures_of_others(photos: Iterable[str], journal: Journal, pictures: PictureFolder) -> None:
+    """Remove what this survey drew of photos that are given no longer, or that were named in another way, as
+    another one of the same stem was there. Stopped in between, the next call does it."""
+    given = set(photos)
+    others = {
+        path: name
+        for path, name in journal.files().items()
+        if name not in given or path not in pictures.names_of(name)
+    }
+    if others:
+        pictures.remove(others)
+        journal.forget(others)
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,7 @@ class _PhotoWork:
     look: Look
     max_close_ups: int
     heatmaps: bool
+    kinds: tuple[str, ...]
 
     def prepare(self, task: _Task) -> _Ready:
         """Fetch and digest it: the looking then finds the file in memory."""
@@ -114,7 +133,7 @@ class _PhotoWork:
         inspection = replace(seen.inspection, path=str(ready.task.place), findings=findings)
         kept = to_kept_pictures(seen, self.max_close_ups)
         finished = Finished(ready.task.name, ready.stamp, inspection, kept, position)
-        return _Done(finished, draw_pictures(seen, heatmaps=self.heatmaps))
+        return _Done(finished, draw_pictures(seen, heatmaps=self.heatmaps, kinds=self.kinds))
 
 
 def _look_at(look: Look, path: Path) -> InspectedPhoto:

@@ -15,6 +15,7 @@ from typing import Any
 
 from flawmap.errors import require_extra
 from flawmap.records import Finding, Survey
+from flawmap.stages.survey.coco import to_coco
 from flawmap.stages.survey.parts import to_parts
 from flawmap.stages.survey.plain import name_flaws, to_document, to_finding
 from flawmap.tools.files import write_file
@@ -43,7 +44,7 @@ def write_findings(survey: Survey, folder: Path) -> None:
     rows = to_rows(survey)
     write_file(folder / "findings.csv", _csv(_columns(survey), rows))
     write_file(folder / "findings.geojson", _json(to_geojson(survey, rows)))
-    write_file(folder / "findings.coco.json", _json(to_coco(document)))
+    write_file(folder / "findings.coco.json", _json(to_coco(survey, document)))
     parts = [{**to_plain(part), "photos": ";".join(part.photos)} for part in to_parts(survey)]
     if parts:
         write_file(folder / "parts.csv", _csv(tuple(parts[0]), parts))
@@ -78,39 +79,6 @@ def to_geojson(survey: Survey, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
         point = {"type": "Point", "coordinates": [row["lon"], row["lat"]]} if is_known else None
         features.append({"type": "Feature", "geometry": point, "properties": dict(row)})
     return {"type": "FeatureCollection", "features": features}
-
-
-def to_coco(document: Mapping[str, Any]) -> dict[str, Any]:
-    """COCO's form of detections with outlines; all photos are listed, with or without findings."""
-    photos = [photo for photo in document["photos"] if photo["width_px"]]
-    found = [(i, finding) for i, photo in enumerate(photos, start=1) for finding in photo["findings"]]
-    labels = sorted({finding["label"] for _, finding in found} | set(_flaws(document["model"])))
-    annotations = []
-    for number, (image_id, finding) in enumerate(found, start=1):
-        left, top, right, bottom = finding["box_xyxy"]
-        corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
-        polygon = finding["polygon"] if len(finding["polygon"]) >= 3 else corners
-        annotations.append(
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": labels.index(finding["label"]) + 1,
-                "bbox": [left, top, round(right - left, 1), round(bottom - top, 1)],
-                "area": finding["area_px"],
-                "segmentation": [[value for point in polygon for value in point]],
-                "iscrowd": 0,
-                "score": finding["score"],
-            }
-        )
-    return {
-        "info": {"description": "flawmap findings"},
-        "images": [
-            {"id": i, "file_name": p["name"], "width": p["width_px"], "height": p["height_px"]}
-            for i, p in enumerate(photos, start=1)
-        ],
-        "categories": [{"id": i, "name": label} for i, label in enumerate(labels, start=1)],
-        "annotations": annotations,
-    }
 
 
 def write_workbook(survey: Survey, path: Path) -> None:
@@ -171,10 +139,6 @@ def _add_sheet(book: Any, title: str, columns: Sequence[str], rows: Sequence[Map
 def _model_facts(survey: Survey) -> dict[str, str]:
     model = survey.model
     return {"model": model.name, "backbone": model.backbone, "model digest": model.digest}
-
-
-def _flaws(model: Mapping[str, Any]) -> list[str]:
-    return [label for label in model["labels"] if label not in model["good_labels"]]
 
 
 def _columns(survey: Survey) -> tuple[str, ...]:

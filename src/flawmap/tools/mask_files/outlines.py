@@ -13,16 +13,19 @@ Polygon = list[Ring]
 _RIGHT, _DOWN, _LEFT, _UP = (1, 0), (0, 1), (-1, 0), (0, -1)
 
 
-def trace_outlines(runs: np.ndarray, size_hw: tuple[int, int]) -> list[Polygon]:
+def trace_outlines(
+    runs: np.ndarray, size_hw: tuple[int, int], *, joins_corners: bool = False
+) -> list[Polygon]:
     """Polygons as GeoJSON has them: per piece of mask, its outline and then its holes, closed, as [x, y].
 
-    Pieces hang together by edges, not by corners. By the numbers, outlines run against the clock and holes
+    Pieces hang together by edges, not by corners; with `joins_corners` by both, and an outline then passes
+    twice through a corner where two pixels touch. By the numbers, outlines run against the clock and holes
     with it, as RFC 7946 wants; as seen in a photo, whose y points down, it is the other way round.
     """
     mask = np.pad(rle.decode(runs, size_hw), 1)
     pieces: dict[int, Polygon] = defaultdict(list)
-    piece_of = _label_pieces(mask)
-    for ring, (x, y) in _trace_rings(mask):
+    piece_of = _label_pieces(mask, 1 if joins_corners else 0)
+    for ring, (x, y) in _trace_rings(mask, joins_corners):
         own = pieces[int(piece_of[y + 1, x + 1])]
         if _area(ring) > 0:
             own.insert(0, ring)
@@ -31,11 +34,12 @@ def trace_outlines(runs: np.ndarray, size_hw: tuple[int, int]) -> list[Polygon]:
     return list(pieces.values())
 
 
-def _trace_rings(mask: np.ndarray) -> list[tuple[Ring, tuple[int, int]]]:
+def _trace_rings(mask: np.ndarray, joins_corners: bool) -> list[tuple[Ring, tuple[int, int]]]:
     """Every closed line of pixel edges, corners only, and a pixel (x, y) of the mask that lies along it.
 
     `mask` has a rim of one empty pixel. Edges run so that the mask is at their right, as seen in a photo;
-    where two pixels touch by a corner, the line turns right, towards its own pixel.
+    where two pixels touch by a corner, the line turns right, towards its own pixel, or left, towards the
+    other one, where corners join.
     """
     inside = mask[1:-1, 1:-1]
     steps: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
@@ -51,23 +55,23 @@ def _trace_rings(mask: np.ndarray) -> list[tuple[Ring, tuple[int, int]]]:
     rings = []
     for start in sorted(steps, key=lambda point: (point[1], point[0])):
         while steps[start]:
-            rings.append(_follow(start, steps))
+            rings.append(_follow(start, steps, -1 if joins_corners else 1))
     return rings
 
 
 def _follow(
-    start: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, int]]]
+    start: tuple[int, int], steps: dict[tuple[int, int], list[tuple[int, int]]], side: int
 ) -> tuple[Ring, tuple[int, int]]:
+    """`side`: 1 to turn right where there is a choice, -1 to turn left."""
     step = first = steps[start].pop()
     (x, y), ring = start, [list(start)]
     beside = {_RIGHT: (0, 0), _DOWN: (-1, 0), _LEFT: (-1, -1), _UP: (0, -1)}[step]
     while True:
         x, y = x + step[0], y + step[1]
-        if (x, y) == start and _is_round(step, first, steps[x, y]):
+        turned, choices = (-side * step[1], side * step[0]), steps[x, y]
+        if (x, y) == start and (not choices or first == turned):  # else it passes here and goes on
             break
-        choices = steps[x, y]
-        right = (-step[1], step[0])
-        following = right if right in choices else choices[0]
+        following = turned if turned in choices else choices[0]
         choices.remove(following)
         if following != step:
             ring.append([x, y])
@@ -77,20 +81,15 @@ def _follow(
     return [*ring, ring[0]], (start[0] + beside[0], start[1] + beside[1])
 
 
-def _is_round(step: tuple[int, int], first: tuple[int, int], others: list[tuple[int, int]]) -> bool:
-    """Whether a line that is back at its start goes on with its first step rather than with another."""
-    right = (-step[1], step[0])
-    return not others or first == right
-
-
 def _area(ring: Ring) -> int:
     """Twice the area; positive for outlines."""
     x, y = np.array(ring).T
     return int((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())
 
 
-def _label_pieces(mask: np.ndarray) -> np.ndarray:
-    """(H, W) int64: the number of each pixel's piece (pixels that share edges); 0 outside.
+def _label_pieces(mask: np.ndarray, reach: int) -> np.ndarray:
+    """(H, W) int64: the number of each pixel's piece; 0 outside. `reach`: 0 where pixels of a piece share
+    edges, 1 where they share edges or corners.
 
     Runs of each row are joined with those of the row above that they touch (union-find).
     """
@@ -110,7 +109,7 @@ def _label_pieces(mask: np.ndarray) -> np.ndarray:
     for y in range(1, height):
         i, j = int(first[y - 1]), int(first[y])
         while i < first[y] and j < first[y + 1]:
-            if begin[i] < end[j] and begin[j] < end[i]:
+            if begin[i] < end[j] + reach and begin[j] < end[i] + reach:
                 parent[root(j + 1)] = root(i + 1)
             if end[i] < end[j]:
                 i += 1

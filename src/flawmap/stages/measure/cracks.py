@@ -16,7 +16,7 @@ import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement, CrackPattern
-from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines
+from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, mean_direction
 from flawmap.stages.measure.lines import why_no_line
 from flawmap.stages.measure.located import LocatedCrack, MeasuredCracks, Patch
 from flawmap.stages.measure.parts import split_classes, split_regions
@@ -33,8 +33,6 @@ _EVERY_PX, _GLANCE = 2, 2
 """A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
 _RADIUS_STEP = 4
 """Branches whose half-widths are equal when rounded up to this are read together."""
-
-
 _STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
 """Readings in a local mean; what counts as noise is larger by this, since it is told from few readings."""
 _STEP_PX = (2 / 12) ** 0.5
@@ -213,6 +211,9 @@ def _read(
     normals = np.concatenate([across for _, across, _ in found])
     parts = [widths for _, _, widths in found]
     widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
+    if not from_photo:  # more than the mask is thick was read aslant, where its edge steps back
+        beyond = widths.width_px - lines.thickest_px
+        widths = replace(widths, u95_px=np.maximum(widths.u95_px, beyond))
     moved = replace(lines, branches=tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches))
     return _Readings(xy + origin_xy, normals, widths, from_photo, look, moved, scale, int(mask.sum()))
 
@@ -353,7 +354,7 @@ def _summarise(
         width_p95_px=float(np.percentile(widths, 95)),
         width_sd_px=float(widths.std()),
         width_max_u95_px=float(np.hypot(u95[widest], relative_u95 * widths[widest])),
-        direction_deg=_direction(lines),
+        direction_deg=mean_direction(lines),
         pattern=_pattern(readings, len(lines), options),
         n_branches=len(lines),
         is_resolved=_is_resolved(xy, widths, smallest),
@@ -383,14 +384,6 @@ def _smallest_width(readings: Sequence[_Readings], options: MeasureOptions) -> f
         narrow_px = _NARROW_BLURS * look.blur_px
         bounds += [narrow_px] if look.dark_u95 * narrow_px > _MOST_OPEN_PX else []
     return max(bounds)
-
-
-def _direction(lines: Sequence[CentreLine]) -> float:
-    """Mean of the tangents as directions without a sense: angles are doubled (Mardia and Jupp 2000, 1.3)."""
-    tangents = np.concatenate([line.tangents for line in lines])
-    x, y = tangents[:, 0], -tangents[:, 1]  # y counts downwards in photos
-    doubled = np.arctan2((2 * x * y).sum(), (x**2 - y**2).sum())
-    return float(np.degrees(doubled / 2) % 180) % 180
 
 
 def _pattern(readings: Sequence[_Readings], n_branches: int, options: MeasureOptions) -> CrackPattern:

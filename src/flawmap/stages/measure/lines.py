@@ -17,8 +17,9 @@ _MOST_SHARE, _RIM_PX = 1.25, 5.0
 """The area over the length may be larger than the width that was read by this factor, and by so much on
 either side: masks are drawn and learned wider than fine cracks are. Of masks drawn by hand around real cracks
 it is larger by up to 5 px in all, or by up to 1.3 where it is more than 20 px."""
-_LEAST_SHARE, _ROUGH_PX = 0.8, 2.0
-"""It may be smaller by this factor, and by so much in all, since masks are drawn too narrow as well."""
+_WIDER, _WIDER_PX = 1.15, 2.0
+"""The width may be larger than the area over the length by this factor and so much in all: around real cracks
+it is by up to 1.5 px, or by up to 1.1 where it is more than 8 px."""
 
 
 def why_no_line(lines: CentreLines, area_px: int, width_mean_px: float) -> str:
@@ -34,7 +35,7 @@ def why_no_line(lines: CentreLines, area_px: int, width_mean_px: float) -> str:
             f"{_LEAST_SLENDERNESS:.0f} times as long as thick"
         )
     is_too_narrow = own_px > _MOST_SHARE * width_mean_px + 2 * _RIM_PX
-    is_too_wide = width_mean_px * _LEAST_SHARE > own_px + _ROUGH_PX
+    is_too_wide = width_mean_px > _WIDER * own_px + _WIDER_PX
     if is_too_narrow or is_too_wide:
         return (
             f"the lines read across it are {width_mean_px:.0f} px wide, its area over its length is "

@@ -249,6 +249,28 @@ def test_a_net_of_cracks_is_as_wide_as_they_are_and_not_as_its_outline(tmp_path:
     assert found.measurement is not None and 5 < found.measurement.width_max_px < 10
 
 
+def test_a_band_with_dark_lines_in_it_is_no_crack(tmp_path: Path) -> None:
+    """Nor a blob: both have an area, but neither a width nor a grade."""
+    size_hw = (300, 400)
+    band, blob = np.zeros((2, *size_hw), bool)
+    band[40:100, 40:360] = blob[150:290, 40:360] = True
+    blob[120:150, 100:140] = blob[120:150, 240:280] = True
+    grey = np.full(size_hw, 170, np.uint8)
+    for top in (50, 68, 87, 200, 240):
+        grey[top : top + 4, 40:360] = 40
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    findings = []
+    for mask in (band, blob):
+        runs = MaskRuns()
+        runs.add(mask, mask.astype(np.float32))
+        findings += find_in_mask(runs, "scratched", size_hw, (0.5, 1))
+    seen = InspectedPhoto(Inspection("a.png", 400, 300, findings=tuple(findings)))
+    given = (MeasureOptions(), ScaleOptions(mm_per_px=0.1), PhotoOptions())
+    found = measure_findings(seen, tmp_path / "a.png", *given, is_coarse=False).inspection.findings
+    assert [one.measurement for one in found] == [None, None]
+    assert [one.area_px for one in found] == [band.sum(), blob.sum()]
+
+
 def test_a_photo_too_large_to_be_held_is_measured_where_its_findings_lie(tmp_path: Path) -> None:
     pytest.importorskip("pyvips")
     Image.fromarray(draw_crack(5)).save(tmp_path / "a.tif")

@@ -69,6 +69,35 @@ def test_without_a_photo_the_mask_is_taken_at_its_word(files: tuple[Path, Path])
     assert any("measured on the mask" in line for line in outcome.lines)
 
 
+def test_classes_are_told_apart_and_patches_have_no_width(tmp_path: Path) -> None:
+    numbers = np.zeros((120, 300), np.uint8)
+    numbers[40:44, 20:280] = 1
+    numbers[44:56, 20:280] = 2
+    numbers[70:110, 20:80] = 4
+    Image.fromarray(numbers).save(tmp_path / "mask.png")
+    found = flawmap.measure(tmp_path / "mask.png", json_file=tmp_path / "out.json")
+    assert found.lines[0].startswith("class 2: 12.0") and found.lines[1].startswith("class 1: 4.0")
+    no_width = "class 4: no width of the region of 60×40 px at (20, 70), area 2,400 px²: it is "
+    assert found.lines[3].startswith(no_width)
+    assert "the mask holds the classes 1, 2, 4: each is measured by itself" in found.lines
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert [crack["class_index"] for crack in told["cracks"]] == [2, 1]
+    assert (told["patches"][0]["class_index"], told["patches"][0]["area_px"]) == (4, 2400)
+    together = flawmap.measure(tmp_path / "mask.png", mask_threshold=1)
+    assert len(together.cracks) == 1 and not any("class" in line for line in together.lines)
+
+
+def test_a_mask_of_one_class_or_of_a_patch_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.pad(np.full((4, 200), 3, np.uint8), 20)).save(tmp_path / "one.png")
+    found = flawmap.measure(tmp_path / "one.png")
+    assert found.cracks[0].class_index == 3 and not any("class" in line for line in found.lines)
+    blob = write_grey(tmp_path / "blob.png", np.pad(np.ones((30, 40), bool), 9))
+    found = flawmap.measure(blob, scale=ScaleOptions(mm_per_px=1.0), grading=GradingOptions())
+    assert (found.cracks, found.total, found.grades, len(found.patches)) == ((), None, (), 1)
+    assert found.lines[0] == "no crack in this mask"
+    assert found.lines[1].startswith("no width of the region of 40×30 px at (9, 9)")
+
+
 def test_an_empty_mask_has_no_crack(tmp_path: Path) -> None:
     empty = write_grey(tmp_path / "mask.png", np.zeros((20, 30), bool))
     outcome = flawmap.measure(empty, scale=ScaleOptions(mm_per_px=1.0), grading=GradingOptions())

@@ -9,7 +9,14 @@ from scipy import ndimage
 from drawn_cracks import draw_crack
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement
-from flawmap.stages.measure import MeasureOptions, draw_cracks, measure_crack, measure_cracks, trace_crack
+from flawmap.stages.measure import (
+    MeasureOptions,
+    draw_cracks,
+    measure_crack,
+    measure_cracks,
+    measure_if_crack,
+    trace_crack,
+)
 from flawmap.tools.surface import Scale
 
 
@@ -165,6 +172,98 @@ def test_every_connected_crack_and_all_together() -> None:
     x, y = by_width[1].widest_xy
     assert 230 <= left <= x <= right <= 430 and top <= y <= bottom
     assert measure_cracks(np.zeros((20, 20), bool)).total is None
+
+
+def hatched_band() -> tuple[np.ndarray, np.ndarray]:
+    """(mask, grey): a band of 60 by 320 px, and dark lines of 4 px in it, far apart."""
+    mask = np.zeros((160, 400), bool)
+    mask[50:110, 40:360] = True
+    grey = np.full(mask.shape, 170.0)
+    grey[60:64, 40:360] = grey[78:82, 40:360] = grey[97:101, 40:360] = 40
+    return mask, ndimage.gaussian_filter(grey, 0.8).astype(np.float32)
+
+
+def test_a_blob_has_an_area_and_no_width() -> None:
+    """However many branches its uneven edge gives it: together they are long, but it reaches nowhere."""
+    mask = np.zeros((300, 700), bool)
+    mask[60:240, 60:640] = True
+    for left in range(80, 540, 120):
+        mask[10:60, left : left + 60] = mask[240:290, left + 40 : left + 100] = True
+    lines = measure_crack(mask)
+    assert lines.length_px > 4 * lines.width_mean_px
+    found = measure_cracks(mask)
+    assert (found.cracks, found.total) == ((), None)
+    (patch,) = found.patches
+    assert (patch.box_xyxy, patch.area_px) == ((60, 10, 640, 290), mask.sum())
+    assert "4 times as long" in patch.reason
+    assert measure_if_crack(mask) is None
+
+
+def test_lines_within_a_band_are_not_the_width_of_the_band() -> None:
+    mask, grey = hatched_band()
+    assert measure_crack(mask, grey).width_mean_px < 10
+    found = measure_cracks(mask, grey)
+    assert found.cracks == () and "area over its length is 60 px" in found.patches[0].reason
+    assert measure_if_crack(mask, grey) is None
+    without = measure_if_crack(mask)
+    assert without is not None and without.width_mean_px == pytest.approx(60, abs=1)
+
+
+def test_a_dark_band_is_not_the_width_of_a_thin_mask_in_it() -> None:
+    grey = np.full((160, 400), 170, np.float32)
+    grey[60:100] = 40
+    mask = np.zeros(grey.shape, bool)
+    mask[62:98, 40:360] = True
+    wide = measure_if_crack(mask, grey)
+    assert wide is not None and wide.width_mean_px == pytest.approx(40, abs=0.5)
+    mask[62:66] = mask[94:98] = False
+    assert measure_crack(mask, grey).width_source == "photo" and measure_if_crack(mask, grey) is None
+
+
+@pytest.mark.parametrize("width_px", [1.5, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize("grown_px", [0, 3])
+def test_lines_are_cracks_also_where_their_masks_are_too_wide(width_px: float, grown_px: int) -> None:
+    mask, grey = draw_crack(width_px, 33)
+    mask = ndimage.binary_dilation(mask, iterations=grown_px) if grown_px else mask
+    assert measure_if_crack(mask, grey) == measure_crack(mask, grey)
+    assert len(measure_cracks(mask, grey).cracks) == 1
+
+
+@pytest.mark.parametrize("step_px", [20, 60])
+def test_a_net_is_a_crack_however_dense(step_px: int) -> None:
+    mask = np.zeros((300, 300), bool)
+    for at in range(20, 280, step_px):
+        mask[at : at + 4, 20:264] = mask[20:264, at : at + 4] = True
+    grey = ndimage.gaussian_filter(np.where(mask, 40.0, 170.0), 0.8).astype(np.float32)
+    for photo in (None, grey):
+        (net,) = measure_cracks(mask, photo).cracks
+        assert net.measurement.pattern == "map"
+        assert net.measurement.width_mean_px == pytest.approx(4, abs=0.5)
+
+
+def test_no_width_of_a_mask_is_surely_more_than_the_mask_is_thick() -> None:
+    """A band of 40 px that steps aside by 30 px, where a line across it runs aslant."""
+    mask = np.zeros((200, 500), bool)
+    for i in range(8):
+        top, left = 60 + 30 * (i % 2), 10 + 60 * i
+        mask[top : top + 40, left : left + 60] = True
+    found = measure_crack(mask)
+    assert found.width_max_px > 45, "else the drawing shows nothing"
+    assert found.width_max_px - found.width_max_u95_px <= 40.5
+
+
+def test_each_class_of_a_mask_is_measured_by_itself() -> None:
+    numbers = np.zeros((120, 300), np.uint8)
+    numbers[40:44, 20:280] = 1
+    numbers[44:56, 20:280] = 2  # touches it
+    numbers[80:110, 20:50] = 4
+    found = measure_cracks(numbers)
+    assert [crack.class_index for crack in found.cracks] == [1, 2]
+    widths = [crack.measurement.width_mean_px for crack in found.cracks]
+    assert widths == pytest.approx([4, 12], abs=0.3)
+    assert [(patch.class_index, patch.area_px) for patch in found.patches] == [(4, 900)]
+    assert measure_cracks(numbers > 0).cracks[0].class_index is None
+    assert draw_cracks(found, numbers).shape[2] == 3
 
 
 def test_a_crop_gives_what_the_photo_gives() -> None:

@@ -16,6 +16,7 @@ from flawmap.errors import OptionError
 from flawmap.records import Finding, Inspection, Survey, SurveyRow
 from flawmap.stages.survey import LIMITS, CompareOptions, compare_surveys, read_survey, write_findings
 from flawmap.stages.survey.aligning import align_photos
+from flawmap.tools.regions import Region
 from quick_look import measure
 
 pytest.importorskip("cv2")
@@ -136,6 +137,71 @@ def test_what_the_earlier_photo_did_not_show_is_not_new(tmp_path: Path) -> None:
     assert [*compare(old, write_survey(tmp_path / "new", beyond))] == ["not comparable"]
     within = photograph(tmp_path / "in", wall, "a.png", (150, 100), [(200, 200, 4.0, 150.0)])
     assert [*compare(old, write_survey(tmp_path / "in", within))] == ["new"]
+
+
+def write_masks_survey(
+    folder: Path, wall: np.ndarray, patches: list[tuple[float, float, float]], region: Path | None = None
+) -> Path:
+    """A survey by masks: squares of (left, top, side) without a width, on one photo of the wall."""
+    row = photograph(folder, wall, "a.png", (60, 50), [])
+    squares = [(x, y, x + side, y + side) for x, y, side in patches]
+    findings = tuple(
+        Finding("spall", 0.9, (x, y, r, b), ((x, y), (r, y), (r, b), (x, b)), round((r - x) ** 2))
+        for x, y, r, b in squares
+    )
+    share = 1.0 if region is None else 0.5
+    seen = replace(row.inspection, findings=findings, share_seen=share)
+    options = {"inspection": {"region": None if region is None else str(region)}}
+    model = replace(quick_look.MODEL, task="segmentation")
+    write_findings(Survey((replace(row, inspection=seen),), model, options), folder)
+    return folder
+
+
+def test_findings_without_a_width_are_compared_by_their_area(tmp_path: Path) -> None:
+    wall = draw_wall(1)
+    before = [(50.0, 50.0, 60.0), (200.0, 50.0, 60.0), (350.0, 50.0, 60.0), (440.0, 200.0, 60.0)]
+    after = [(50.0, 50.0, 62.0), (200.0, 50.0, 80.0), (350.0, 50.0, 45.0), (440.0, 200.0, 60.0)]
+    old = write_masks_survey(tmp_path / "old", wall, before)
+    new = write_masks_survey(tmp_path / "new", wall, after)
+    found = compare(old, new)
+    (grown,) = found["grown"]
+    assert (grown.new_finding, grown.reason, grown.unit) == (2, "larger", "px")
+    assert (grown.old_area_px, grown.new_area_px) == (pytest.approx(3600, rel=0.01), 6400)
+    assert [one.new_finding for one in found["unchanged"]] == [1, 3]
+    (cut,) = found["not comparable"]
+    assert cut.new_finding == 4 and "without a width, and seen in part" in cut.reason
+    lines = flawmap.compare(old, new).lines
+    assert any("larger; area 3," in line and line.endswith("to 6,400 px²") for line in lines)
+
+
+def test_where_a_survey_did_not_look_nothing_is_new_or_gone(tmp_path: Path) -> None:
+    wall = draw_wall(1)
+    left = tmp_path / "left.json"
+    left.write_text("[[0, 0], [250, 0], [250, 400], [0, 400]]")
+    both = [(50.0, 50.0, 60.0), (50.0, 200.0, 60.0), (350.0, 50.0, 60.0)]
+    whole = write_masks_survey(tmp_path / "whole", wall, both)
+    part = write_masks_survey(tmp_path / "part", wall, both[:1], left)
+    later = compare(whole, part)
+    assert [one.old_finding for one in later["not found again"]] == [2]
+    assert [one.old_finding for one in later["not comparable"]] == [3]
+    assert "outside the region that the later survey looked at" in later["not comparable"][0].reason
+    earlier = compare(part, whole)
+    assert [one.new_finding for one in earlier["new"]] == [2]
+    assert "outside the region that the earlier survey" in earlier["not comparable"][0].reason
+    left.write_text("[[0, 0], [50, 0], [50, 400], [0, 400]]")  # another region than was looked at
+    told = compare(whole, part)
+    assert "not found again" not in told
+    assert all("which one cannot be told" in one.reason for one in told["not comparable"][1:])
+    left.unlink()
+    assert "not found again" not in compare(whole, part)
+
+
+def test_a_region_as_a_mask_is_drawn_as_its_polygon_is() -> None:
+    mask = np.zeros((300, 500), bool)
+    mask[60:180, 100:350] = True
+    corners = np.array([[100, 60], [350, 60], [350, 180], [100, 180]], float)
+    drawn = [one.shares((400, 400), mask.shape) for one in (Region(mask=mask), Region((corners,)))]
+    assert (drawn[0] == drawn[1]).all() and drawn[0].mean() == pytest.approx(mask.mean(), rel=0.02)
 
 
 def test_alignment_gives_points_of_the_other_photo() -> None:

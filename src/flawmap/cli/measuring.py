@@ -61,7 +61,8 @@ def measure(
     """Measure the cracks of a mask.
 
     Length along the centre line, width across it, direction, branches, density and pattern of each connected
-    crack. Every largest width has a 95 % half-interval. Millimetres need a scale.
+    crack. Every largest width has a 95 % half-interval. Millimetres need a scale. In a mask of class numbers
+    each class is measured by itself. Regions that are no lines have an area alone.
     """
     from flawmap.errors import OptionError, option
     from flawmap.stages.measure import MeasureOptions

@@ -70,7 +70,9 @@ def compare(
 
 def _line(change: Change) -> str:
     text = f"  {change.kind}: {change.new_photo}, finding {change.new_finding} ({change.label})"
-    if change.kind == "grown":
+    if change.kind == "grown" and change.new_area_px is not None:
+        text += f": {change.reason}; area {change.old_area_px:,} to {change.new_area_px:,} px²"
+    elif change.kind == "grown":
         widths = f"{change.old_width_max:.2f} to {change.new_width_max:.2f} {change.unit}"
         text += f": {change.reason}; largest width {widths}, "
         text += f"length {change.old_length:.1f} to {change.new_length:.1f} {change.unit}"

@@ -17,6 +17,7 @@ from flawmap.stages.measure import (
     LocatedCrack,
     MeasuredCracks,
     MeasureOptions,
+    Patch,
     ProfileOptions,
     draw_cracks,
     measure_cracks,
@@ -52,9 +53,11 @@ class Measured(Outcome):
     cracks: tuple[LocatedCrack, ...]
     """The widest first, those that are surely measured before all others; as printed and written."""
     total: CrackMeasurement | None
-    """All cracks together; None where the mask is empty."""
+    """All cracks together; None where there is none."""
     grades: tuple[Grade | None, ...] = ()
     """One per crack; empty where no table was asked for."""
+    patches: tuple[Patch, ...] = ()
+    """Regions that are no lines, and so have an area alone."""
 
 
 def measure(  # noqa: PLR0913 - what is read, how, and what is written
@@ -72,7 +75,8 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     """Length, width, direction and pattern of every crack in a mask image.
 
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
-    at their word. A grade needs a scale; `grading` may be the table's name alone. `overlay` is a PNG file to
+    at their word. In a mask of class numbers every class is measured by itself. A region that is no line has
+    an area alone. A grade needs a scale; `grading` may be the table's name alone. `overlay` is a PNG file to
     draw centre lines and largest widths in; one that is there already is replaced with `overwrite` only.
     """
     for module in ("skimage", "cv2"):
@@ -99,7 +103,7 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     if overlay is not None:
         _write_overlay(Path(overlay), draw_cracks(found, pixels, image))
     lines = (*_lines(found, grades), *_limits(found, table))
-    return Measured(lines=lines, cracks=found.cracks, total=found.total, grades=grades)
+    return Measured(lines=lines, cracks=found.cracks, total=found.total, grades=grades, patches=found.patches)
 
 
 def _check_overlay(overlay: Path | str | None) -> None:
@@ -116,9 +120,9 @@ def _write_overlay(path: Path, picture: np.ndarray) -> None:
 
 
 def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
-    """(H, W) bool, of the photo's size where there is one."""
+    """(H, W) bool, or uint8 where the mask holds class numbers; of the photo's size where there is one."""
     from flawmap.tools import rle
-    from flawmap.tools.mask_images import MaskImageOptions, read_value_runs
+    from flawmap.tools.mask_images import VOID, MaskImageOptions, read_value_runs
 
     shown = read_image(path)
     height, width = shown.shape[:2]
@@ -131,9 +135,10 @@ def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> n
     if image is not None and image.shape[:2] != (height, width):
         photo = f"{image.shape[1]}×{image.shape[0]}"
         raise MaskError(f"{path}: the mask is {width}×{height}, the photo {photo}; the same size was wanted")
-    pixels = np.zeros((height, width), bool)
-    for one in runs.values():
-        pixels |= rle.decode(one, (height, width))
+    has_classes = threshold is None and VOID not in runs
+    pixels = np.zeros((height, width), np.uint8 if has_classes else bool)
+    for class_index, one in runs.items():
+        pixels[rle.decode(one, (height, width))] = class_index
     return pixels
 
 
@@ -162,7 +167,8 @@ def _to_json(
         return to_plain(measurement) | measurement.to_mm()
 
     cracks = [
-        plain(crack.measurement) | {"box_xyxy": crack.box_xyxy, "widest_xy": crack.widest_xy}
+        plain(crack.measurement)
+        | {"box_xyxy": crack.box_xyxy, "widest_xy": crack.widest_xy, "class_index": crack.class_index}
         for crack in found.cracks
     ]
     if table is not None:
@@ -171,16 +177,18 @@ def _to_json(
         "cracks": cracks,
         "total": None if found.total is None else plain(found.total) | {"n_cracks": len(cracks)},
         "n_specks": found.n_specks,
+        "patches": found.patches,
         "grading": None if table is None else {"title": table[0].title, "source": table[0].source},
         "limits": _limits(found, table),
     }
 
 
 def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]:
+    classes = _classes(found)
     if found.total is None:
-        return ["no crack in this mask"]
+        return ["no crack in this mask", *_patch_lines(found, classes)]
     rows = list(zip(found.cracks, grades or (None,) * len(found.cracks), strict=True))
-    lines = [_crack_line(crack, grade) for crack, grade in rows[:_SHOWN]]
+    lines = [_class_words(crack, classes) + _crack_line(crack, grade) for crack, grade in rows[:_SHOWN]]
     if len(rows) > _SHOWN:
         lines.append(f"… and {len(rows) - _SHOWN} more, none of them surely wider")
     total = found.total
@@ -188,7 +196,31 @@ def _lines(found: MeasuredCracks, grades: tuple[Grade | None, ...]) -> list[str]
     if total.scale_mm_per_px is not None:
         told = total.to_mm()
         length, density = f"{told['length_mm']:,.0f} mm", f"{told['density_mm_per_mm2']:.2g} mm/mm²"
-    return [*lines, f"{counted(len(rows), 'crack')}, {length} in all, {density}"]
+    lines.append(f"{counted(len(rows), 'crack')}, {length} in all, {density}")
+    return [*lines, *_patch_lines(found, classes)]
+
+
+def _classes(found: MeasuredCracks) -> list[int]:
+    """The class numbers that the mask holds."""
+    return sorted({one.class_index for one in (*found.cracks, *found.patches) if one.class_index is not None})
+
+
+def _class_words(one: LocatedCrack | Patch, classes: list[int]) -> str:
+    """Of which class a line is, where the mask holds several."""
+    return f"class {one.class_index}: " if len(classes) > 1 else ""
+
+
+def _patch_lines(found: MeasuredCracks, classes: list[int]) -> list[str]:
+    """What is said of regions that are no lines: the largest ones."""
+    patches = sorted(found.patches, key=lambda patch: -patch.area_px)
+    lines = []
+    for patch in patches[:_SHOWN]:
+        left, top, right, bottom = patch.box_xyxy
+        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {patch.area_px:,} px²"
+        lines.append(f"{_class_words(patch, classes)}no width of the region of {where}: {patch.reason}")
+    if len(patches) > _SHOWN:
+        lines.append(f"… and {len(patches) - _SHOWN} more regions without a width, none of them larger")
+    return lines
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
@@ -215,6 +247,9 @@ def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:
 def _limits(found: MeasuredCracks, table: tuple[GradingTable, Exposure | None] | None) -> list[str]:
     """What the figures do not say, in words."""
     said = []
+    classes = _classes(found)
+    if len(classes) > 1:
+        said.append(f"the mask holds the classes {', '.join(map(str, classes))}: each is measured by itself")
     if found.total is not None:
         said.append(f"smallest width that can be told here: {_smallest(found)}")
         n_of_mask = sum(crack.measurement.width_source == "mask" for crack in found.cracks)

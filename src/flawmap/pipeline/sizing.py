@@ -10,7 +10,7 @@ import numpy as np
 
 from flawmap.errors import PhotoError
 from flawmap.records import CrackMeasurement, Finding, InspectedPhoto, Inspection, Survey, SurveyRow
-from flawmap.stages.measure import MeasureOptions, measure_crack, to_grey, trace_crack
+from flawmap.stages.measure import MeasureOptions, measure_crack, measure_if_crack, to_grey, trace_crack
 from flawmap.tools.fill import fill_finding
 from flawmap.tools.grading import Exposure, GradingTable, grade_width
 from flawmap.tools.photo_rows import ImageRows, PhotoRows, open_rows
@@ -24,7 +24,8 @@ _SURFACE_PX = 48
 _MOST_PX = 100_000_000
 """Of the rows that a finding on a photo too large to be held may span."""
 _LEAST_SLENDERNESS = 4.0
-"""A crack is at least this many times as long as it is wide; anything else has an area, but no width."""
+"""A crack that was traced in a classifier's region is at least this many times as long as it is wide. A mask
+tells by its own pixels whether it is a crack; anything else has an area, but no width."""
 
 
 def measure_findings(
@@ -174,13 +175,14 @@ def _measure(
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
-    moved = None if scale is None else scale.moved(left, top)
-    found = measure_crack(mask, grey, options, moved, height * width)
+    given = (options, None if scale is None else scale.moved(left, top), height * width)
+    if not is_coarse:
+        return measure_if_crack(mask, grey, *given)
+    found = measure_crack(mask, grey, *given)
     if found.length_px < _LEAST_SLENDERNESS * found.width_mean_px:
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.
-    area_px = round(found.length_px * found.width_mean_px)
-    return replace(found, area_px=area_px) if is_coarse else found
+    return replace(found, area_px=round(found.length_px * found.width_mean_px))
 
 
 def _find_scale(

@@ -39,6 +39,19 @@ class Region:
         )
         return self.mask[np.ix_(rows, columns)]
 
+    def shares(self, map_hw: tuple[int, int], size_hw: tuple[int, int]) -> np.ndarray:
+        """(h, w) bool: the region of a photo of `size_hw`, drawn as large as the map. Raises PhotoError as
+        cells()."""
+        (height, width), (tall, wide) = map_hw, size_hw
+        if self.mask is None:
+            drawn = [fill_polygon(points * (width / wide, height / tall), map_hw) for points in self.polygons]
+            return np.any(drawn, axis=0)
+        self._check_size(self.mask, size_hw)
+        rows, columns = (
+            ((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(map_hw, size_hw, strict=True)
+        )
+        return self.mask[np.ix_(rows, columns)]
+
     def rows(self, top: int, bottom: int, size_hw: tuple[int, int]) -> np.ndarray:
         """(bottom - top, W) bool: which pixels of these rows are inside. Raises PhotoError as cells()."""
         if self.mask is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,10 @@ class CentreLines:
     branches: tuple[CentreLine, ...]
     n_loops: int
     """Closed loops: how many cells of surface the cracks enclose."""
+    thick_px: float
+    """Of the mask as a whole: that of a band whose pixels are as far from its border in the mean."""
+    thickest_px: float
+    """Across the largest disc that the mask holds."""
 
 
 @dataclass
@@ -52,6 +57,14 @@ class _Edge:
     @property
     def length(self) -> float:
         return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
+
+
+def mean_direction(lines: Sequence[CentreLine]) -> float:
+    """Mean of the tangents as directions without a sense: angles are doubled (Mardia and Jupp 2000, 1.3)."""
+    tangents = np.concatenate([line.tangents for line in lines])
+    x, y = tangents[:, 0], -tangents[:, 1]  # y counts downwards in photos
+    doubled = np.arctan2((2 * x * y).sum(), (x**2 - y**2).sum())
+    return float(np.degrees(doubled / 2) % 180) % 180
 
 
 def label_pieces(mask: np.ndarray, corners_connect: bool = True) -> tuple[np.ndarray, int]:
@@ -77,7 +90,9 @@ def find_centre_lines(mask: np.ndarray) -> CentreLines:
     edges = _prune(edges, distance)
     n_nodes = len({node for edge in edges for node in edge.nodes})
     branches = tuple(_to_line(edge, distance) for edge in edges)
-    return CentreLines(branches, max(0, len(edges) - n_nodes + n_pieces))
+    # Pixels beside the border are 1 px from the next pixel's centre, half a pixel from the border itself.
+    thick_px = 4 * (float(distance[padded].mean()) - 0.5)
+    return CentreLines(branches, max(0, len(edges) - n_nodes + n_pieces), thick_px, 2 * float(distance.max()))
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:

@@ -16,7 +16,10 @@ import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement, CrackPattern
-from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, label_pieces
+from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, mean_direction
+from flawmap.stages.measure.lines import why_no_line
+from flawmap.stages.measure.located import LocatedCrack, MeasuredCracks, Patch
+from flawmap.stages.measure.parts import split_classes, split_regions
 from flawmap.stages.measure.pooling import learn_look
 from flawmap.stages.measure.profiles import CrackLook, ProfileOptions, Widths, measure_widths
 from flawmap.tools.options import Options
@@ -30,8 +33,6 @@ _EVERY_PX, _GLANCE = 2, 2
 """A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
 _RADIUS_STEP = 4
 """Branches whose half-widths are equal when rounded up to this are read together."""
-
-
 _STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
 """Readings in a local mean; what counts as noise is larger by this, since it is told from few readings."""
 _STEP_PX = (2 / 12) ** 0.5
@@ -68,29 +69,6 @@ class MeasureOptions(Options):
                 raise OptionError(f"{name} is {getattr(self, name)}; 1 or more was wanted")
 
 
-@dataclass(frozen=True)
-class LocatedCrack:
-    """One crack of a photo. Plain JSON values."""
-
-    box_xyxy: tuple[int, int, int, int]
-    """In pixels of the photo; right and bottom are exclusive."""
-    widest_xy: tuple[float, float]
-    """Where the largest width was read."""
-    measurement: CrackMeasurement
-
-
-@dataclass(frozen=True)
-class MeasuredCracks:
-    """All cracks of one mask, and what they are together. Plain JSON values."""
-
-    cracks: tuple[LocatedCrack, ...]
-    """From the top down."""
-    total: CrackMeasurement | None
-    """None where there is no crack."""
-    n_specks: int
-    """Specks of the mask that are too small for a crack."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Readings:
     """What one crack gave; positions in pixels of the whole photo."""
@@ -103,6 +81,10 @@ class _Readings:
     lines: CentreLines
     scale: Scale | None
     area_px: int
+
+    @property
+    def why_no_line(self) -> str:
+        return why_no_line(self.lines, self.area_px, float(self.widths.width_px.mean()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +118,39 @@ def measure_crack(
     """One crack: (H, W) bool mask of it alone, and (H, W) grey values of the same pixels, 0 black.
 
     A crop serves as well as a photo (`scale` then `moved` to it), if it holds 20 px of surface around the
-    mask. `looked_at_px` is the area that the density refers to; without it the crop's. Raises ValueError for
-    an empty mask or another shape.
+    mask. `looked_at_px` is the area that the density refers to; without it the crop's. The mask is taken for
+    a crack whatever its shape; `measure_if_crack` asks first. Raises ValueError for an empty mask or another
+    shape.
     """
+    return _measure_one(mask, grey, options, scale, looked_at_px)[0]
+
+
+def measure_if_crack(
+    mask: np.ndarray,
+    grey: np.ndarray | None = None,
+    options: MeasureOptions | None = None,
+    scale: Scale | None = None,
+    looked_at_px: int | None = None,
+) -> CrackMeasurement | None:
+    """As `measure_crack`; None for a mask that is no line, or whose area the widths do not explain."""
+    found, why_not = _measure_one(mask, grey, options, scale, looked_at_px)
+    return None if why_not else found
+
+
+def _measure_one(
+    mask: np.ndarray,
+    grey: np.ndarray | None,
+    options: MeasureOptions | None,
+    scale: Scale | None,
+    looked_at_px: int | None,
+) -> tuple[CrackMeasurement, str]:
+    """And why it is no line, "" where it is one."""
     _check_shapes(mask, grey)
     if not mask.any():
         raise ValueError("wanted a mask with a crack; got an empty one")
     options = options or MeasureOptions()
-    return _summarise([_read(mask, grey, options, scale)], options, looked_at_px or mask.size)[0]
+    read = _read(mask, grey, options, scale)
+    return _summarise([read], options, looked_at_px or mask.size)[0], read.why_no_line
 
 
 def measure_cracks(
@@ -152,31 +159,25 @@ def measure_cracks(
     options: MeasureOptions | None = None,
     scale: Scale | None = None,
 ) -> MeasuredCracks:
-    """Every connected crack (corners connect) of an (H, W) bool mask; `grey` (H, W) is its photo."""
-    from scipy import ndimage
-
-    _check_shapes(mask, grey)
+    """Every connected crack (corners connect) of an (H, W) bool mask, or of each class of (H, W) uint8 class
+    numbers, 0 where there is none; `grey` (H, W) is its photo."""
     options = options or MeasureOptions()
-    labels, _ = label_pieces(mask)
-    areas = np.bincount(labels.ravel())
-    cracks, readings, n_specks = [], [], 0
-    for i, place in enumerate(ndimage.find_objects(labels), start=1):
-        if areas[i] < options.least_area_px:
-            n_specks += 1
-            continue
-        rows, columns = place
-        # No profile reaches further than this: a radius is at most half the shorter side.
-        margin = 2 * _SURFACE_PX + min(rows.stop - rows.start, columns.stop - columns.start)
-        top, left = max(0, rows.start - margin), max(0, columns.start - margin)
-        window = np.s_[top : rows.stop + margin, left : columns.stop + margin]
-        crop = None if grey is None else grey[window]
-        read = _read(labels[window] == i, crop, options, scale, (left, top))
-        measurement, widest = _summarise([read], options, mask.size)
-        box = (columns.start, rows.start, columns.stop, rows.stop)
-        cracks.append(LocatedCrack(box, widest, measurement))
-        readings.append(read)
+    cracks, patches, readings, n_specks = [], [], [], 0
+    for class_index, pixels in split_classes(mask):
+        _check_shapes(pixels, grey)
+        for part in split_regions(pixels, 2 * _SURFACE_PX):
+            if part.area_px < options.least_area_px:
+                n_specks += 1
+                continue
+            read = _read(part.mask, part.crop(grey), options, scale, part.origin_xy)
+            if read.why_no_line:
+                patches.append(Patch(part.box_xyxy, part.area_px, read.why_no_line, class_index))
+                continue
+            measurement, widest = _summarise([read], options, mask.size)
+            cracks.append(LocatedCrack(part.box_xyxy, widest, measurement, class_index))
+            readings.append(read)
     total = _summarise(readings, options, mask.size)[0] if readings else None
-    return MeasuredCracks(tuple(cracks), total, n_specks)
+    return MeasuredCracks(tuple(cracks), total, n_specks, tuple(patches))
 
 
 def _check_shapes(mask: np.ndarray, grey: np.ndarray | None) -> None:
@@ -210,7 +211,10 @@ def _read(
     normals = np.concatenate([across for _, across, _ in found])
     parts = [widths for _, _, widths in found]
     widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
-    moved = CentreLines(tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches), lines.n_loops)
+    if not from_photo:  # more than the mask is thick was read aslant, where its edge steps back
+        beyond = widths.width_px - lines.thickest_px
+        widths = replace(widths, u95_px=np.maximum(widths.u95_px, beyond))
+    moved = replace(lines, branches=tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches))
     return _Readings(xy + origin_xy, normals, widths, from_photo, look, moved, scale, int(mask.sum()))
 
 
@@ -350,7 +354,7 @@ def _summarise(
         width_p95_px=float(np.percentile(widths, 95)),
         width_sd_px=float(widths.std()),
         width_max_u95_px=float(np.hypot(u95[widest], relative_u95 * widths[widest])),
-        direction_deg=_direction(lines),
+        direction_deg=mean_direction(lines),
         pattern=_pattern(readings, len(lines), options),
         n_branches=len(lines),
         is_resolved=_is_resolved(xy, widths, smallest),
@@ -380,14 +384,6 @@ def _smallest_width(readings: Sequence[_Readings], options: MeasureOptions) -> f
         narrow_px = _NARROW_BLURS * look.blur_px
         bounds += [narrow_px] if look.dark_u95 * narrow_px > _MOST_OPEN_PX else []
     return max(bounds)
-
-
-def _direction(lines: Sequence[CentreLine]) -> float:
-    """Mean of the tangents as directions without a sense: angles are doubled (Mardia and Jupp 2000, 1.3)."""
-    tangents = np.concatenate([line.tangents for line in lines])
-    x, y = tangents[:, 0], -tangents[:, 1]  # y counts downwards in photos
-    doubled = np.arctan2((2 * x * y).sum(), (x**2 - y**2).sum())
-    return float(np.degrees(doubled / 2) % 180) % 180
 
 
 def _pattern(readings: Sequence[_Readings], n_branches: int, options: MeasureOptions) -> CrackPattern:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.stages.measure.centre_lines import find_centre_lines, label_pieces
-from flawmap.stages.measure.cracks import LocatedCrack, MeasuredCracks
+from flawmap.stages.measure.centre_lines import find_centre_lines
+from flawmap.stages.measure.located import LocatedCrack, MeasuredCracks
+from flawmap.stages.measure.parts import split_classes, split_regions
 
 _LINE, _WIDEST, _PAPER = (0, 200, 255), (255, 60, 60), (255, 255, 255)
 _LEAST_SIDE_PX = 900
@@ -18,10 +19,11 @@ _MOST_LABELS = 12
 
 
 def draw_cracks(found: MeasuredCracks, mask: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
-    """(h, w, 3) uint8 RGB: what was found, drawn on the (H, W, 3) photo, else on the (H, W) bool mask."""
+    """(h, w, 3) uint8 RGB: what was found, drawn on the (H, W, 3) photo, else on the mask, which is as
+    `measure_cracks` takes it."""
     from PIL import Image, ImageDraw, ImageFont
 
-    base = _mask_picture(mask) if image is None else image
+    base = _mask_picture(mask > 0) if image is None else image
     height, width = base.shape[:2]
     grow = max(1, -(-_LEAST_SIDE_PX // max(height, width)))
     line = max(2, round(grow * max(height, width) / 900))
@@ -52,14 +54,12 @@ def draw_cracks(found: MeasuredCracks, mask: np.ndarray, image: np.ndarray | Non
 
 def _centre_lines(found: MeasuredCracks, mask: np.ndarray) -> Iterator[np.ndarray]:
     """(n, 2) points of every branch that was measured."""
-    from scipy import ndimage
-
-    labels, _ = label_pieces(mask)
-    measured = {crack.box_xyxy for crack in found.cracks}
-    for i, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
-        if (columns.start, rows.start, columns.stop, rows.stop) in measured:
-            for branch in find_centre_lines(labels[rows, columns] == i).branches:
-                yield branch.xy + np.array([columns.start, rows.start])
+    measured = {(crack.class_index, crack.box_xyxy) for crack in found.cracks}
+    for class_index, pixels in split_classes(mask):
+        for part in split_regions(pixels):
+            if (class_index, part.box_xyxy) in measured:
+                for branch in find_centre_lines(part.mask).branches:
+                    yield branch.xy + np.array(part.origin_xy)
 
 
 def _mask_picture(mask: np.ndarray) -> np.ndarray:

@@ -22,10 +22,13 @@ from flawmap.tools.options import Options
 from flawmap.tools.plain import different_options
 
 Kind = Literal["new", "grown", "unchanged", "not found again", "not comparable"]
+_LEAST_INSIDE = 0.9
+"""Of an outline, to count as seen."""
 LIMITS = (
     "Photos are paired by name or by the camera's position, and only where their pictures can be laid over "
     "one another as views of one plane; all others are not comparable. “Unchanged” means that no growth of "
-    "the width beyond both 95 % intervals, nor of width or length beyond the share given, could be told. "
+    "the width beyond both 95 % intervals, nor of width or length beyond the share given, could be told; "
+    "where a finding has no width in both surveys, nor of its area beyond the square of that share. "
     "Lengths are not compared where a crack leaves the photo or its outline is a classifier's. Look at both "
     "photos before you act on a growth."
 )
@@ -40,7 +43,8 @@ class CompareOptions(Options):
     least_overlap: float = 0.3
     """Of the smaller outline, for two findings to be the same."""
     least_growth: float = 0.15
-    """Of the width or the length, as a share: what another distance and tilt of the camera may feign."""
+    """Of the width or the length, as a share: what another distance and tilt of the camera may feign. Of an
+    area it is the square root that has to grow so much."""
     least_agreement: float = 0.6
     """Of two outlines of a classifier (intersection over union), for their sizes to be compared."""
 
@@ -68,6 +72,9 @@ class Change:
     new_length: float | None = None
     unit: str = ""
     """Of the sizes: mm, or px where a scale is missing."""
+    old_area_px: int | None = None
+    """Where areas are compared, since there is no width in both: in pixels of the new photo."""
+    new_area_px: int | None = None
 
 
 def compare_surveys(old: EarlierSurvey, new: EarlierSurvey, options: CompareOptions) -> tuple[Change, ...]:
@@ -80,14 +87,16 @@ def compare_surveys(old: EarlierSurvey, new: EarlierSurvey, options: CompareOpti
     for name, photo in sorted(new.photos.items()):
         if not photo["findings"] and name not in old.photos:
             continue
-        pair = _find_pair(old, new, name, paired, options)
-        if pair is None:
+        earlier = _find_pair(old, new, name, paired, options)
+        if earlier is None:
             changes += _alone(name, photo["findings"], "new", "no earlier photo of this place was found")
             continue
-        old_name, alignment = pair
+        old_name, alignment = earlier
         paired.add(old_name)
         is_coarse = old.is_coarse or new.is_coarse
-        changes += _compare_pair(old.photos[old_name], photo, alignment, options, is_coarse)
+        looked_at = (old.looked_at(old_name), new.looked_at(name))
+        pair = (old.photos[old_name], photo)
+        changes += _compare_pair(*pair, alignment, looked_at, options, is_coarse=is_coarse)
     for name, photo in sorted(old.photos.items()):
         if name not in paired:
             changes += _alone(name, photo["findings"], "old", "no later photo of this place was found")
@@ -134,10 +143,13 @@ def _compare_pair(
     old: dict[str, Any],
     new: dict[str, Any],
     alignment: Alignment,
+    looked_at: tuple[np.ndarray | None, np.ndarray | None],
     options: CompareOptions,
+    *,
     is_coarse: bool,
 ) -> Iterator[Change]:
-    """The findings of two photos of one place."""
+    """The findings of two photos of one place. `looked_at`: of each photo, as `EarlierSurvey.looked_at`."""
+    old_looked_at, new_looked_at = looked_at
     old_shapes = [alignment.to_second(_outline(finding, old)) for finding in old["findings"]]
     new_shapes = [_outline(finding, new) for finding in new["findings"]]
     old_masks, new_masks = (
@@ -145,23 +157,35 @@ def _compare_pair(
         [fill_outline(one) for one in new_shapes],
     )
     matches = _match(old_masks, new_masks, options.least_overlap)
+    back = [alignment.to_first(shape) for shape in new_shapes]
+    unseen_before = [_why_unseen(shape, old, old_looked_at, "earlier") for shape in back]
+    unseen_now = [_why_unseen(shape, new, new_looked_at, "later") for shape in old_shapes]
     for i, j in sorted(matches.items(), key=lambda pair: pair[1]):
         stretch = math.sqrt(_area(old_shapes[i]) / max(_area(_outline(old["findings"][i], old)), 1e-12))
-        change = _judge((old, i), (new, j), stretch * new["width_px"] / old["width_px"], options)
+        is_whole = not (unseen_before[j] or unseen_now[i])
+        pair = (old, i), (new, j)
+        change = _judge(*pair, stretch * new["width_px"] / old["width_px"], options, is_whole, is_coarse)
         a, b = old_masks[i], new_masks[j]
         if is_coarse and (a & b).sum() < options.least_agreement * (a | b).sum():
             why = "the classifier marked another part of it, so that sizes say nothing"
             change = replace(change, kind="not comparable", reason=why)
         yield change if not is_coarse else _without_length(change)
     for j in set(range(len(new_masks))) - set(matches.values()):
-        was_seen = _is_inside(alignment.to_first(new_shapes[j]))
-        was_judged = old["assessable"] and was_seen
-        reason = "" if was_judged else "the earlier photo shows only part of it, or could not be judged"
-        yield _one_sided("new" if was_judged else "not comparable", reason, new, j, "new")
+        yield _one_sided("not comparable" if unseen_before[j] else "new", unseen_before[j], new, j, "new")
     for i in set(range(len(old_masks))) - set(matches):
-        is_seen = new["assessable"] and _is_inside(old_shapes[i])
-        reason = "" if is_seen else "the later photo shows only part of it, or could not be judged"
-        yield _one_sided("not found again" if is_seen else "not comparable", reason, old, i, "old")
+        kind: Kind = "not comparable" if unseen_now[i] else "not found again"
+        yield _one_sided(kind, unseen_now[i], old, i, "old")
+
+
+def _why_unseen(shape: np.ndarray, photo: dict[str, Any], looked_at: np.ndarray | None, which: str) -> str:
+    """Why a photo tells nothing of an outline in shares of it; "" where it was looked at as a whole."""
+    if not photo["assessable"] or not _is_inside(shape):
+        return f"the {which} photo shows only part of it, or could not be judged"
+    if looked_at is None:
+        return f"the {which} survey looked at a part of the photo, and which one cannot be told any more"
+    if looked_at[fill_outline(shape)].mean() < _LEAST_INSIDE:
+        return f"it lies outside the region that the {which} survey looked at, or partly so"
+    return ""
 
 
 def _match(old: list[np.ndarray], new: list[np.ndarray], least_overlap: float) -> dict[int, int]:
@@ -179,14 +203,27 @@ def _match(old: list[np.ndarray], new: list[np.ndarray], least_overlap: float) -
 
 
 def _judge(
-    old: tuple[dict[str, Any], int], new: tuple[dict[str, Any], int], px_ratio: float, options: CompareOptions
+    old: tuple[dict[str, Any], int],
+    new: tuple[dict[str, Any], int],
+    px_ratio: float,
+    options: CompareOptions,
+    is_whole: bool,
+    is_coarse: bool,
 ) -> Change:
-    """`px_ratio`: pixels of the new photo per pixel of the old one, at this place."""
+    """`px_ratio`: pixels of the new photo per pixel of the old one, at this place. `is_whole`: both surveys
+    looked at all of it."""
     (old_photo, i), (new_photo, j) = old, new
     was, now = old_photo["findings"][i], new_photo["findings"][j]
     names = (old_photo["name"], i + 1, new_photo["name"], j + 1, now["label"])
+    is_whole = is_whole and not (_leaves(was, old_photo) or _leaves(now, new_photo))
     if was["width_max_px"] is None or now["width_max_px"] is None:
-        return Change("not comparable", "not measured in both", *names)
+        if is_coarse:
+            return Change(
+                "not comparable", "without a width, and areas of a classifier's findings vary", *names
+            )
+        if not is_whole:
+            return Change("not comparable", "without a width, and seen in part, so without its area", *names)
+        return _judge_area(was, now, px_ratio, options, names)
     unit = "mm" if was["width_max_mm"] is not None and now["width_max_mm"] is not None else "px"
     factor = 1.0 if unit == "mm" else px_ratio
     width, length, half = (f"{key}_{unit}" for key in ("width_max", "length", "width_max_u95"))
@@ -194,7 +231,6 @@ def _judge(
     is_sure = was["is_resolved"] and now["is_resolved"]
     least = max(math.hypot(was[half] * factor, now[half]), options.least_growth * was_width)
     is_wider = is_sure and now[width] - was_width > least
-    is_whole = not (_leaves(was, old_photo) or _leaves(now, new_photo))
     is_longer = is_whole and now[length] > was_length * (1 + options.least_growth)
     why = " and ".join(word for word, is_so in (("wider", is_wider), ("longer", is_longer)) if is_so)
     return Change(
@@ -207,6 +243,20 @@ def _judge(
         new_length=now[length],
         unit=unit,
     )
+
+
+def _judge_area(
+    was: dict[str, Any],
+    now: dict[str, Any],
+    px_ratio: float,
+    options: CompareOptions,
+    names: tuple[str, int, str, int, str],
+) -> Change:
+    """Two findings of which at least one has no width, but which both surveys show as a whole."""
+    was_px, now_px = was["area_px"] * px_ratio**2, now["area_px"]
+    is_larger = now_px > was_px * (1 + options.least_growth) ** 2
+    kind, why = ("grown", "larger") if is_larger else ("unchanged", "by its area, as it has no width in both")
+    return Change(kind, why, *names, unit="px", old_area_px=round(was_px), new_area_px=now_px)
 
 
 def _without_length(change: Change) -> Change:
@@ -245,7 +295,7 @@ def _area(shape: np.ndarray) -> float:
 
 def _is_inside(shape: np.ndarray) -> bool:
     """Whether nearly all corners lie within the photo."""
-    return bool(((shape >= 0) & (shape <= 1)).all(axis=1).mean() > 0.9)
+    return bool(((shape >= 0) & (shape <= 1)).all(axis=1).mean() > _LEAST_INSIDE)
 
 
 def _leaves(finding: dict[str, Any], photo: dict[str, Any]) -> bool:

@@ -11,9 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import OptionError, PhotoError
+from flawmap.errors import FlawmapError, OptionError, PhotoError
 from flawmap.stages.survey.journal import JOURNAL
+from flawmap.stages.survey.outlines import CANVAS_PX
 from flawmap.tools.photos import read_image
+from flawmap.tools.regions import find_region
+
+_WHOLE = 0.999
+"""Of a photo's pixels: all that a region leaves out of it is less."""
+_SAME_SHARE = 0.05
+"""A region's share of the photo may be off by this from what was seen, which is told by windows."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,23 @@ class EarlierSurvey:
             return read_image(kept if kept is not None else Path(self.photos[name]["path"]))
         except (PhotoError, OSError):
             return None
+
+    def looked_at(self, name: str) -> np.ndarray | None:
+        """(CANVAS_PX, CANVAS_PX) bool: which part of the photo was looked at; None where it was a part that
+        can no longer be told, since its region's file is gone or another now."""
+        photo = self.photos[name]
+        share_seen = photo.get("share_seen", 1.0)
+        whole = np.ones((CANVAS_PX, CANVAS_PX), bool)
+        if share_seen >= _WHOLE:
+            return whole
+        try:
+            region = find_region(Path(self.options["inspection"]["region"]), Path(photo["path"]))
+            if region is None:
+                return None
+            inside = region.shares(whole.shape, (photo["height_px"], photo["width_px"]))
+        except (FlawmapError, LookupError, TypeError):
+            return None
+        return inside if abs(float(inside.mean()) - share_seen) <= _SAME_SHARE else None
 
     def _kept(self, name: str) -> bytes | None:
         if not (self.folder / JOURNAL).is_file():

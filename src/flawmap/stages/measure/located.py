@@ -1,0 +1,47 @@
+"""What the regions of one mask are: cracks with their sizes, and patches, which have an area alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flawmap.records import CrackMeasurement
+
+
+@dataclass(frozen=True)
+class LocatedCrack:
+    """One crack of a photo. Plain JSON values."""
+
+    box_xyxy: tuple[int, int, int, int]
+    """In pixels of the photo; right and bottom are exclusive."""
+    widest_xy: tuple[float, float]
+    """Where the largest width was read."""
+    measurement: CrackMeasurement
+    class_index: int | None = None
+    """Its number in a mask of class numbers; None in a mask of 0 and 255."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A region of a mask that is no line, so that it has no width. Plain JSON values."""
+
+    box_xyxy: tuple[int, int, int, int]
+    """In pixels of the photo; right and bottom are exclusive."""
+    area_px: int
+    reason: str
+    """Why it is not measured as a crack."""
+    class_index: int | None = None
+    """As that of a crack."""
+
+
+@dataclass(frozen=True)
+class MeasuredCracks:
+    """All cracks of one mask, and what they are together. Plain JSON values."""
+
+    cracks: tuple[LocatedCrack, ...]
+    """From the top down, class by class."""
+    total: CrackMeasurement | None
+    """None where there is no crack."""
+    n_specks: int
+    """Specks of the mask that are too small for a crack."""
+    patches: tuple[Patch, ...] = ()
+    """In the order of the cracks."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from flawmap.pipeline.texts import evaluation_lines, mask_evaluation_lines, split_line
+from flawmap.pipeline.mask_texts import mask_evaluation_lines
+from flawmap.pipeline.texts import evaluation_lines, split_line
 from flawmap.tools.words import counted
 from mask_report_facts import make_mask_facts
 from report_facts import make_facts

@@ -307,5 +307,5 @@ def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 
 def test_epochs_follow_from_the_work_per_epoch() -> None:
     assert OPTIONS.n_epochs(10, 10**9) == 100 and OPTIONS.n_epochs(10**4, 10**9) == 15
-    assert OPTIONS.n_epochs(400, 10**9) == 30
+    assert OPTIONS.n_epochs(1000, 10**9) == 30
     assert replace(OPTIONS, epochs=3).n_epochs(1, 1) == 3

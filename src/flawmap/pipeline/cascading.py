@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.pipeline import texts
+from flawmap.pipeline import mask_texts
 from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.labelling import export_labels, learn_labels, refit_labels
 from flawmap.pipeline.mask_evaluating import evaluate_mask_model
@@ -75,8 +75,8 @@ def train_cascade(
         kept = keep_held_back(judged.bundle, prepared, options, progress)
         judged = replace(judged, bundle=kept)
     metrics = write_mask_results(model, judged, run, options, timings, command)
-    lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
-    chain_lines = texts.cascade_lines(judged.cascade or {})
+    lines = mask_texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
+    chain_lines = mask_texts.cascade_lines(judged.cascade or {})
     return Masked((*lines[:-2], *chain_lines, *lines[-2:]), judged.bundle, metrics)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.errors import BackboneError, option
-from flawmap.pipeline import texts
+from flawmap.pipeline import mask_texts
 from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.mask_judging import JudgedMasks, choose_masks, judge_masks
 from flawmap.pipeline.mask_results import write_mask_results
@@ -54,7 +54,7 @@ def train_masks(
         kept = keep_held_back(judged.bundle, prepared, options, progress)
         judged = replace(judged, bundle=kept)
     metrics = write_mask_results(model, judged, run, options, timings, command)
-    lines = texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
+    lines = mask_texts.mask_training_lines(prepared, model, judged.test, judged.bundle, run.path)
     return Masked(lines, judged.bundle, metrics)
 
 

@@ -13,7 +13,6 @@ from flawmap.records import (
     Candidate,
     Dataset,
     Evaluation,
-    MaskEvaluation,
     ModelSpec,
     Ranking,
     Split,
@@ -54,13 +53,13 @@ def evaluation_lines(evaluation: Evaluation, title: str, origin: str) -> tuple[s
         if m.get(key) is not None:
             trivial = m["trivial"].get(key)
             beside = f"   trivial answer {trivial:.3f}" if trivial is not None else ""
-            lines.append(f"  {title:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
+            lines.append(f"  {title:<18}{m[key]:.3f}{interval_words(m, key)}{beside}")
     lines += [f"  {claim['text']}" for claim in m.get("claims", ())]
     lines += [f"  note: {note}" for note in m.get("notes", ())]
     return tuple(lines)
 
 
-def _interval(metrics: dict[str, Any], key: str) -> str:
+def interval_words(metrics: dict[str, Any], key: str) -> str:
     low_high = metrics.get("interval95", {}).get(key)
     if not low_high or low_high[0] is None:
         return ""
@@ -69,93 +68,7 @@ def _interval(metrics: dict[str, Any], key: str) -> str:
     return f"  {why or f'[{low:.3f}, {high:.3f}]'}"
 
 
-_MASK_FIGURES = (
-    ("F1", "f1"),
-    ("mean IoU", "mean_iou"),
-    ("IoU", "iou"),
-    ("precision", "precision"),
-    ("recall", "recall"),
-    ("clDice", "cldice"),
-    ("flaw Dice", "flaw_dice"),
-    ("Severstal score", "severstal_score"),
-    ("escape rate", "escape_rate"),
-    ("overkill rate", "overkill_rate"),
-)
-
-
-def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -> tuple[str, ...]:
-    """The main figures of masks with their intervals, the ceiling named so, and every note."""
-    m = evaluation.metrics
-    tolerant = (f"F1 within {m['tolerance_px']:g} px", "f1_tolerant")
-    lines = [f"{title}: {counted(m['n'], 'photo')} {origin}, {m['n_with_flaw']:,} with a flaw"]
-    empty = {"severstal_score": m.get("severstal_score_empty")}
-    for name, key in (tolerant, *_MASK_FIGURES):
-        if m.get(key) is not None:
-            beside = f"   without any mask {empty[key]:.3f}" if empty.get(key) is not None else ""
-            lines.append(f"  {name:<18}{m[key]:.3f}{_interval(m, key)}{beside}")
-    lines += _ceiling_lines(m)
-    for label, figures in m["per_class"].items() if len(m["per_class"]) > 1 else ():
-        dice = figures["flaw_dice"]
-        said = "no photo shows it" if dice is None else f"flaw Dice {dice:.3f}"
-        lines.append(f"  {label}: {said} ({counted(figures['n_photos_with'], 'photo')})")
-    lines += [f"  note: {note}" for note in m.get("notes", ())]
-    return tuple(lines)
-
-
-def _ceiling_lines(metrics: dict[str, Any]) -> list[str]:
-    """What the best single threshold would get, were the truth known; no line where that was not counted."""
-    lines = []
-    for name, key in (("F1", "f1"), (f"F1 within {metrics['tolerance_px']:g} px", "f1_tolerant")):
-        ods, ois = metrics.get(f"ods_{key}"), metrics.get(f"ois_{key}")
-        if ods is not None and ois is not None:
-            lines.append(
-                f"  ceiling of {name}: {ods:.3f} at the best threshold for all photos (ODS), {ois:.3f} at "
-                "the best for each (OIS)"
-            )
-    return lines
-
-
-def cascade_lines(facts: dict[str, Any]) -> tuple[str, ...]:
-    """What the chain does beside the mask network alone."""
-    alone, chain = (row["figures"] for row in facts["table"])
-    lines = [
-        f"chain: masks from a flaw score of {facts['skip_threshold']:.3g} on "
-        f"({100 * facts['skipped_share']:.1f} % of the flawed validation photos lie below; of the flaws of "
-        f"{100 * facts['lost_share']:.1f} % the masks would mark some); rule {facts['rule']}"
-    ]
-    for name, key in (("flaw Dice", "flaw_dice"), ("Severstal score", "severstal_score")):
-        if chain[key] is not None and alone[key] is not None:
-            lines.append(f"  {name:<18}{chain[key]:.3f}   mask network alone {alone[key]:.3f}")
-    for name, key in (("good photos", "ms_good"), ("flawed photos", "ms_flawed")):
-        times = facts[key]
-        if times["chain"]:
-            lines.append(
-                f"  {name:<18}{times['chain']:.0f} ms   mask network alone {times['alone']:.0f} ms "
-                f"({times['alone'] / times['chain']:.1f} times as long)"
-            )
-    return tuple(lines)
-
-
-def mask_training_lines(
-    prepared: Prepared, model: TrainedSegmenter, test: MaskEvaluation, bundle: Bundle, run: Path
-) -> tuple[str, ...]:
-    """The run in a screen: data, split, network, the honest figures, where everything is."""
-    size_mb = bundle.masks_path.stat().st_size / 1e6
-    agreement = bundle.spec.agreement
-    changed = max(agreement["pixels_changed"].values())
-    return (
-        *dataset_lines(prepared.dataset, prepared.audit),
-        split_line(prepared.split),
-        f"trained: {model.decoder} on {model.backbone_id} cut at depth {model.depth}; {model.note}"
-        f"{_refit_words(model)}",
-        *mask_evaluation_lines(test, "test", "of sources never seen"),
-        f"model: {bundle.folder} ({size_mb:.1f} MB; {changed:.1g} of the pixels change sides against the "
-        f"network, on {counted(agreement['n_photos'], 'photo')})",
-        f"report: {run / 'report.html'}",
-    )
-
-
-def _refit_words(model: TrainedModel | TrainedSegmenter) -> str:
+def refit_words(model: TrainedModel | TrainedSegmenter) -> str:
     return f"; then it learnt the validation photos too, {model.refit}" if model.refit else ""
 
 
@@ -311,7 +224,7 @@ def training_lines(
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
-        f"shipped: {model.winner} (validation F1: {contenders}){_refit_words(model)}",
+        f"shipped: {model.winner} (validation F1: {contenders}){refit_words(model)}",
         *evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
         f"report: {run / 'report.html'}",

@@ -180,14 +180,14 @@ def _evaluate_masks(
     json_file: Path | str | None,
     progress: Progress,
 ) -> Evaluated:
-    from flawmap.pipeline import texts
+    from flawmap.pipeline import mask_texts
     from flawmap.pipeline.mask_evaluating import evaluate_mask_model
     from flawmap.stages.evaluate_masks import write_mask_evaluation_json
 
     evaluation = evaluate_mask_model(model, told.dataset, told.rows, told.groups, options, progress)
     if json_file is not None:
         write_mask_evaluation_json(evaluation, Path(json_file))
-    lines = texts.mask_evaluation_lines(evaluation, "evaluated", told.where)
+    lines = mask_texts.mask_evaluation_lines(evaluation, "evaluated", told.where)
     return Evaluated(lines=lines, left_out=told.dataset.unreadable, evaluation=evaluation)
 
 

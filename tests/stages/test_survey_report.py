@@ -181,6 +181,14 @@ def test_it_is_told_where_a_scale_was_not_found(scale: dict, which: tuple, said:
     assert len(told) == (None in which) and all(said[1:] in one["text"] for one in told)
 
 
+def test_what_is_no_crack_is_not_said_to_lack_a_scale() -> None:
+    told = survey_lines(
+        survey_of(replace(CRACKED, findings=(finding(severity=None, measurement=None),))), "out"
+    )
+    (line,) = [line for line in told if "not graded" in line]
+    assert "too broad for a crack" in line and "scale" not in line
+
+
 def test_the_limits_are_said() -> None:
     facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
     told = {one["title"]: one["text"] for one in caveats(facts)}

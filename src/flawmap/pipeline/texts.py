@@ -269,10 +269,9 @@ def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -
 
 
 def _why_ungraded(survey: Survey) -> str:
-    if any(survey.which_have_scale):
-        return ", too short or too broad for a crack" + (
-            ", or without a scale" * (not all(survey.which_have_scale))
-        )
+    have_scale = survey.which_have_scale  # of what was measured
+    if any(have_scale) or not have_scale:
+        return ", too short or too broad for a crack" + ", or without a scale" * (not all(have_scale))
     return f": a grade needs widths in mm, and no photo has a scale; give {option('--mm-per-px')}"
 
 

@@ -174,7 +174,8 @@ def curve_f1(curves: np.ndarray) -> np.ndarray:
 def balanced(flaw_dice: np.ndarray | float, quiet: np.ndarray | float) -> np.ndarray:
     """Harmonic mean of the mean Dice of photos with a flaw and of the share of others in which nothing is
     found: neither makes up for the other, and to find nothing anywhere is worth 0."""
-    return 2 * flaw_dice * quiet / np.maximum(flaw_dice + quiet, 1e-12)
+    one = np.ones(())
+    return harmonic(np.asarray(flaw_dice), one, np.asarray(quiet), one)
 
 
 def harmonic(right: np.ndarray, said: np.ndarray, found: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -29,26 +29,23 @@ class Region:
     def cells(self, map_hw: tuple[int, int], cell_px: float, size_hw: tuple[int, int]) -> np.ndarray:
         """(h, w) bool: which cells of `cell_px` have their middle inside. Raises PhotoError for a mask of
         another size than the photo's."""
-        if self.mask is None:
-            inside = [fill_polygon(points / cell_px, map_hw) for points in self.polygons]
-            return np.any(inside, axis=0)
-        self._check_size(self.mask, size_hw)
-        rows, columns = (
-            np.minimum(((np.arange(n) + 0.5) * cell_px).astype(int), side - 1)
-            for n, side in zip(map_hw, size_hw, strict=True)
-        )
-        return self.mask[np.ix_(rows, columns)]
+        return self._sample(map_hw, (cell_px, cell_px), size_hw)
 
     def shares(self, map_hw: tuple[int, int], size_hw: tuple[int, int]) -> np.ndarray:
         """(h, w) bool: the region of a photo of `size_hw`, drawn as large as the map. Raises PhotoError as
         cells()."""
-        (height, width), (tall, wide) = map_hw, size_hw
+        return self._sample(map_hw, (size_hw[0] / map_hw[0], size_hw[1] / map_hw[1]), size_hw)
+
+    def _sample(
+        self, map_hw: tuple[int, int], cell_hw: tuple[float, float], size_hw: tuple[int, int]
+    ) -> np.ndarray:
+        """(h, w) bool: which cells of a map have their middle inside; a cell is `cell_hw` pixels."""
         if self.mask is None:
-            drawn = [fill_polygon(points * (width / wide, height / tall), map_hw) for points in self.polygons]
-            return np.any(drawn, axis=0)
+            return np.any([fill_polygon(points / cell_hw[::-1], map_hw) for points in self.polygons], axis=0)
         self._check_size(self.mask, size_hw)
         rows, columns = (
-            ((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(map_hw, size_hw, strict=True)
+            np.minimum(((np.arange(n) + 0.5) * cell).astype(int), side - 1)
+            for n, cell, side in zip(map_hw, cell_hw, size_hw, strict=True)
         )
         return self.mask[np.ix_(rows, columns)]
 

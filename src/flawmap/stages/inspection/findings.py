@@ -12,7 +12,7 @@ from flawmap.records.inspection import Box
 from flawmap.tools import rle
 from flawmap.tools.classifier_maps import ScoreMaps, window_size_cells
 from flawmap.tools.mask_cleaning import label_components
-from flawmap.tools.mask_files.outlines import trace_outlines
+from flawmap.tools.mask_files.outlines import signed_area, trace_outlines
 from flawmap.tools.row_regions import MaskRuns
 
 FINER = 4
@@ -191,14 +191,9 @@ def _simplify(closed: Sequence[Sequence[float]]) -> np.ndarray:
     while len(line) > MOST_CORNERS:
         tolerance *= 2
         line = approximate_polygon(ring, tolerance)
-    lost = abs(_area(ring) - _area(line)) > MOST_LOST * _area(ring)
+    before, after = abs(signed_area(ring)), abs(signed_area(line))
+    lost = abs(before - after) > MOST_LOST * before
     return ring[:-1] if len(line) <= 4 or (lost and len(ring) <= MOST_CORNERS) else line[:-1]
-
-
-def _area(closed: np.ndarray) -> float:
-    """What a closed line, (n, 2), encloses."""
-    x, y = closed.T
-    return abs(float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())) / 2
 
 
 def _divide(cells: np.ndarray, finer: int) -> np.ndarray:

@@ -170,8 +170,8 @@ def measure_cracks(
                 n_specks += 1
                 continue
             read = _read(part.mask, part.crop(grey), options, scale, part.origin_xy)
-            if read.why_no_line:
-                patches.append(Patch(part.box_xyxy, part.area_px, read.why_no_line, class_index))
+            if why_not := read.why_no_line:
+                patches.append(Patch(part.box_xyxy, part.area_px, why_not, class_index))
                 continue
             measurement, widest = _summarise([read], options, mask.size)
             cracks.append(LocatedCrack(part.box_xyxy, widest, measurement, class_index))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flawmap.tools import rle
 
@@ -27,7 +28,7 @@ def trace_outlines(
     piece_of = _label_pieces(mask, 1 if joins_corners else 0)
     for ring, (x, y) in _trace_rings(mask, joins_corners):
         own = pieces[int(piece_of[y + 1, x + 1])]
-        if _area(ring) > 0:
+        if signed_area(ring) > 0:
             own.insert(0, ring)
         else:
             own.append(ring)
@@ -81,10 +82,10 @@ def _follow(
     return [*ring, ring[0]], (start[0] + beside[0], start[1] + beside[1])
 
 
-def _area(ring: Ring) -> int:
-    """Twice the area; positive for outlines."""
-    x, y = np.array(ring).T
-    return int((x[:-1] * y[1:] - x[1:] * y[:-1]).sum())
+def signed_area(closed: ArrayLike) -> float:
+    """What a closed line, (n, 2), encloses; positive for outlines, negative for holes."""
+    x, y = np.asarray(closed).T
+    return float((x[:-1] * y[1:] - x[1:] * y[:-1]).sum()) / 2
 
 
 def _label_pieces(mask: np.ndarray, reach: int) -> np.ndarray:

@@ -131,12 +131,22 @@ def test_masks_that_somebody_drew_are_not_replaced(trained, masked: Path) -> Non
 
 
 def test_evaluating_what_was_seen_says_so(trained, masked: Path, cache: Path, tmp_path: Path) -> None:
-    done = flawmap.evaluate(trained.run, masked, quick_options(cache), json_file=tmp_path / "f.json")
+    files = {"json_file": tmp_path / "f.json", "table": tmp_path / "t.csv"}
+    done = flawmap.evaluate(trained.run, masked, quick_options(cache), **files)
     found = json.loads((tmp_path / "f.json").read_text())
     assert found["n"] == 36 and found["n_seen_in_training"] > 20
     assert found["dice"] == pytest.approx(done.evaluation.metrics["dice"])
     assert any("flatter" in note for note in found["notes"])
     assert set(found["ceiling"]) >= {"ods_f1", "ois_f1"} and found["ods_f1"] > 0.5
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [one.name for one in done.evaluation.rows]
+    true, said = (np.array([int(row[name]) for row in rows]) for name in ("true_px", "found_px"))
+    right = np.array([float(row["dice"]) for row in rows]) * (true + said) / 2
+    assert 2 * right.sum() / (true + said).sum() == pytest.approx(found["dice"], abs=1e-5)
+    assert all(bool(row["label"]) == bool(n) for row, n in zip(rows, true, strict=True))
+    assert all(bool(row["predicted"]) == bool(n) for row, n in zip(rows, said, strict=True))
+    assert all((row["f1_tolerant"] == "") == (n == 0) for row, n in zip(rows, true, strict=True))
 
 
 def test_what_masks_cannot_do_is_said(trained, masked: Path, tmp_path: Path, cache: Path) -> None:

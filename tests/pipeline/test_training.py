@@ -126,7 +126,9 @@ def test_the_shipped_file_gives_the_stored_figures(trained, sample: Path, tmp_pa
         encoding="utf-8",
     )
     try:
-        evaluated = flawmap.evaluate(trained.run, manifest, json_file=tmp_path / "figures.json")
+        evaluated = flawmap.evaluate(
+            trained.run, manifest, json_file=tmp_path / "figures.json", table=tmp_path / "photos.csv"
+        )
     finally:
         manifest.unlink()
     found = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
@@ -136,6 +138,23 @@ def test_the_shipped_file_gives_the_stored_figures(trained, sample: Path, tmp_pa
         assert found[key] == pytest.approx(stored[key], abs=1e-9)
     assert found["interval95"] == stored["interval95"] and found["n_groups"] == stored["n_groups"]
     assert evaluated.lines
+    with (tmp_path / "photos.csv").open(newline="", encoding="utf-8") as file:
+        outcomes = list(csv.DictReader(file))
+    assert [(row["path"], row["label"]) for row in outcomes] == [(r["path"], r["label"]) for r in test_rows]
+    assert {row["group"] for row in outcomes} == {row["group"] for row in test_rows}
+    is_right = [row["is_right"] == "true" for row in outcomes]
+    assert is_right == [row["label"] == row["predicted"] for row in outcomes]
+    assert np.mean(is_right) == pytest.approx(stored["accuracy"])
+
+
+def test_a_table_of_photos_that_cannot_be_written_is_refused_before_any_work(
+    trained, sample: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=r"Name it \.csv"):
+        flawmap.evaluate(trained.run, sample, table=tmp_path / "photos.txt")
+    (tmp_path / "mine.csv").write_text("path,label\na.png,good\n", encoding="utf-8")
+    with pytest.raises(OptionError, match="not what this command writes"):
+        flawmap.evaluate(trained.run, sample, table=tmp_path / "mine.csv")
 
 
 def test_seen_photos_are_counted(trained, sample: Path) -> None:

@@ -238,6 +238,9 @@ def evaluate(
     model: ModelArgument,
     dataset: DatasetArgument,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Write a row per photo, true and predicted, to this .csv file.")
+    ] = None,
     good: Good = None,
     mask_threshold: MaskThreshold = None,
     resize_masks: ResizeMasks = None,
@@ -262,8 +265,10 @@ def evaluate(
         embed__n_threads=threads,
     )
     with shown_progress(quiet) as progress:
-        result = flawmap.evaluate(model, dataset, options, json_file=json_file, progress=progress)
-    finish(result, json_file)
+        result = flawmap.evaluate(
+            model, dataset, options, json_file=json_file, table=table, progress=progress
+        )
+    finish(result, json_file, table)
 
 
 @app.command()

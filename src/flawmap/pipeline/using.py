@@ -36,7 +36,7 @@ from flawmap.tools.bundle import read_bundle
 from flawmap.tools.files import check_files, check_new_folder, new_folder
 from flawmap.tools.mask_files import NAMES, Form, open_mask_writer
 from flawmap.tools.photos import PhotoOptions, read_image
-from flawmap.tools.runtime import Classifier, RuntimeOptions
+from flawmap.tools.runtime import Classifier, RuntimeOptions, to_predictions
 
 if TYPE_CHECKING:
     from flawmap.pipeline.settings import RunOptions
@@ -110,19 +110,23 @@ def evaluate(
     options: RunOptions | None = None,
     *,
     json_file: Path | str | None = None,
+    table: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> Evaluated:
     """Measure a model on labelled photos: the test part where parts are given, otherwise all of them.
 
+    `json_file` gets every figure, `table` (.csv) a row per photo: what it is, and what the model says.
     Intervals are over sources: those of `options.audit.group_by` or of a manifest's column, else those that
     the model's run found for these photos (its splits.csv), else every photo is one by itself.
     """
+    from flawmap.pipeline.outcomes import check_outcomes
     from flawmap.pipeline.preparing import read_labelled
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.sources import find_groups
 
     options = (options or RunOptions()).resolved()
     check_files(json_file, inputs=[dataset], holds=['"interval95"', '"n"'])
+    check_outcomes(table)
     loaded = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
     found = read_labelled(Path(dataset), options, progress)
     test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
@@ -131,8 +135,8 @@ def evaluate(
     where = f"in {dataset}" + (" (its test part)" if test_rows else "")
     told = _Told(found, rows, groups, origin, where)
     if isinstance(loaded, Classifier):
-        return _evaluate_labels(loaded, told, options, json_file, progress)
-    return _evaluate_masks(loaded, told, options, json_file, progress)
+        return _evaluate_labels(loaded, told, options, json_file, table, progress)
+    return _evaluate_masks(loaded, told, options, json_file, table, progress)
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,11 @@ def _evaluate_labels(
     told: _Told,
     options: RunOptions,
     json_file: Path | str | None,
+    table: Path | str | None,
     progress: Progress,
 ) -> Evaluated:
     from flawmap.pipeline import texts
+    from flawmap.pipeline.outcomes import write_label_outcomes
     from flawmap.pipeline.tasks import to_labels
     from flawmap.stages.evaluate import Truth, write_evaluation_json
     from flawmap.stages.evaluate import evaluate as judge
@@ -164,11 +170,12 @@ def _evaluate_labels(
     truth = Truth.from_dataset(found, spec.labels, np.asarray(told.rows), told.groups)
     truth = replace(truth, group_origin=told.group_origin)
     photos = [found.photos[row] for row in told.rows]
-    evaluation = judge(
-        run_logits(classifier, photos, options.photos, progress), truth, spec, options.evaluate
-    )
+    logits = run_logits(classifier, photos, options.photos, progress)
+    evaluation = judge(logits, truth, spec, options.evaluate)
     if json_file is not None:
         write_evaluation_json(evaluation, Path(json_file))
+    if table is not None:
+        write_label_outcomes(Path(table), truth, to_predictions(logits, spec))
     lines = texts.evaluation_lines(evaluation, "evaluated", told.where)
     return Evaluated(lines=lines, left_out=found.unreadable, evaluation=evaluation)
 
@@ -178,15 +185,20 @@ def _evaluate_masks(
     told: _Told,
     options: RunOptions,
     json_file: Path | str | None,
+    table: Path | str | None,
     progress: Progress,
 ) -> Evaluated:
     from flawmap.pipeline import mask_texts
     from flawmap.pipeline.mask_evaluating import evaluate_mask_model
+    from flawmap.pipeline.outcomes import write_mask_outcomes
     from flawmap.stages.evaluate_masks import write_mask_evaluation_json
 
     evaluation = evaluate_mask_model(model, told.dataset, told.rows, told.groups, options, progress)
     if json_file is not None:
         write_mask_evaluation_json(evaluation, Path(json_file))
+    if table is not None:
+        groups = None if told.groups is None else [told.groups[row] for row in told.rows]
+        write_mask_outcomes(Path(table), evaluation.rows, groups)
     lines = mask_texts.mask_evaluation_lines(evaluation, "evaluated", told.where)
     return Evaluated(lines=lines, left_out=told.dataset.unreadable, evaluation=evaluation)
 

@@ -150,6 +150,9 @@ class MaskRow:
     f1_tolerant: float | None
     true_px: int
     found_px: int
+    true_labels: tuple[str, ...] = ()
+    """Those of which a pixel is marked."""
+    found_labels: tuple[str, ...] = ()
 
     @property
     def lies_elsewhere(self) -> bool:

@@ -135,7 +135,7 @@ def evaluate_counts(
     metrics = _metrics(stacked, resamples, labels, groups)
     metrics["tolerance_px"] = options.tolerance_px
     metrics["cleaning"] = cleaning
-    rows = tuple(_row(name, stacked, i) for i, name in enumerate(names))
+    rows = tuple(_row(name, labels, stacked, i) for i, name in enumerate(names))
     metrics["masks_to_check"] = _masks_to_check(rows)
     metrics["notes"] = _notes(metrics)
     best, typical, worst = _examples(stacked, options.n_examples)
@@ -232,8 +232,9 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _row(name: str, stacked: Mapping[str, np.ndarray], index: int) -> MaskRow:
+def _row(name: str, labels: Sequence[str], stacked: Mapping[str, np.ndarray], index: int) -> MaskRow:
     right, false, missed = stacked["hits"][index, :, 0]
+    rights, falses, misses = stacked["hits"][index, :, 1:]
     near_said, near_true = stacked["near"][index, :, 0]
     f1_tolerant = float(harmonic(near_said, right + false, near_true, right + missed))
     return MaskRow(
@@ -242,6 +243,8 @@ def _row(name: str, stacked: Mapping[str, np.ndarray], index: int) -> MaskRow:
         f1_tolerant=f1_tolerant if right + missed > 0 else None,
         true_px=int(right + missed),
         found_px=int(right + false),
+        true_labels=tuple(label for label, n in zip(labels, rights + misses, strict=True) if n),
+        found_labels=tuple(label for label, n in zip(labels, rights + falses, strict=True) if n),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import json
 import os
@@ -21,9 +20,9 @@ from flawmap.tools.mask_files import MaskWriter
 from flawmap.tools.options import Options
 from flawmap.tools.photos import Found, PhotoOptions, find_photos, read_images
 from flawmap.tools.runtime import Model, map_ordered
+from flawmap.tools.tables import csv_line, to_cells
 
 COLUMNS = ("path", "label", "score", "flaw_score", "review", "error")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 SUFFIXES = (".csv", ".jsonl")
 _WANTED = "Give photos, folders of photos, or patterns such as 'a/*.jpg'."
 LARGE_TIMES = 3
@@ -252,19 +251,9 @@ def _writer(file: NewFile, suffix: str) -> Callable[[PredictionRow], None]:
             file.write(json.dumps(to_record(row), ensure_ascii=False, allow_nan=False) + "\n")
 
         return write_json
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(COLUMNS)
+    file.write(csv_line(COLUMNS))
 
     def write_csv(row: PredictionRow) -> None:
-        record = to_record(row)
-        if row.path.startswith(FORMULA_STARTS):
-            record["path"] = f"./{row.path}"
-        table.writerow([_to_cell(record[name]) for name in COLUMNS])
+        file.write(csv_line(to_cells(COLUMNS, to_record(row), n_decimals=6)))
 
     return write_csv
-
-
-def _to_cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)

@@ -1,12 +1,10 @@
 """The files of findings, each written whole or not at all, all from one Survey.
 
-In every table a text that a spreadsheet would run as a formula stays a text: CSV writes an apostrophe before
-it ("./" before a path, which names the same file), the workbook marks it as text.
+In every table a text that a spreadsheet would run as a formula stays a text; the workbook marks it as such.
 """
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -20,8 +18,8 @@ from flawmap.stages.survey.parts import to_parts
 from flawmap.stages.survey.plain import name_flaws, to_document, to_finding
 from flawmap.tools.files import write_file
 from flawmap.tools.plain import to_plain
+from flawmap.tools.tables import to_csv
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _PHOTO_COLUMNS = (
     "path",
     "name",
@@ -42,12 +40,12 @@ def write_findings(survey: Survey, folder: Path) -> None:
     document = to_document(survey)
     write_file(folder / "findings.json", _json(document))
     rows = to_rows(survey)
-    write_file(folder / "findings.csv", _csv(_columns(survey), rows))
+    write_file(folder / "findings.csv", to_csv(_columns(survey), rows))
     write_file(folder / "findings.geojson", _json(to_geojson(survey, rows)))
     write_file(folder / "findings.coco.json", _json(to_coco(survey, document)))
     parts = [{**to_plain(part), "photos": ";".join(part.photos)} for part in to_parts(survey)]
     if parts:
-        write_file(folder / "parts.csv", _csv(tuple(parts[0]), parts))
+        write_file(folder / "parts.csv", to_csv(tuple(parts[0]), parts))
     else:
         (folder / "parts.csv").unlink(missing_ok=True)
 
@@ -148,23 +146,6 @@ def _columns(survey: Survey) -> tuple[str, ...]:
     part = ["part"] if any(row.part for row in survey.rows) else []
     box = ("left_px", "top_px", "right_px", "bottom_px")
     return ("path", "finding", *part, *inner, *box, "flaw_id", "same_as")
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    stream = io.StringIO(newline="")
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(columns)
-    for row in rows:
-        table.writerow([_to_cell(name, row.get(name)) for name in columns])
-    return stream.getvalue()
-
-
-def _to_cell(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"./{value}" if name == "path" else f"'{value}"
-    return "" if value is None else str(value)
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -108,6 +108,15 @@ def test_the_file_gives_the_masks_that_were_evaluated(trained, masked: Path) -> 
     assert hits / total == pytest.approx(trained.metrics["test"]["dice"], abs=0.002)
 
 
+def test_lines_of_json_say_how_large_each_kind_is(trained, masked: Path, tmp_path: Path) -> None:
+    photo = masked / "images" / "00.png"
+    flawmap.predict(trained.run, photo, out=tmp_path / "rows.jsonl")
+    row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8"))
+    model = flawmap.load(trained.run)
+    areas = to_pixels(model.find(flawmap.read_image(photo)).mask).sum(axis=(1, 2)).tolist()
+    assert row["area_px"] == dict(zip(model.spec.labels, areas, strict=True)) and sum(areas) > 0
+
+
 @pytest.mark.parametrize(
     ("form", "files"),
     [("png", {"masks/00.png"}), ("rle", {"submission.csv"}), ("coco", {"annotations.json"})],

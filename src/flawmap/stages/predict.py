@@ -204,12 +204,14 @@ def check_output(path: Path) -> None:
 
 
 def to_record(row: PredictionRow) -> dict[str, Any]:
-    """Plain JSON values: the columns of the CSV, and `probabilities` by label."""
+    """Plain JSON values: the columns of the CSV, `probabilities` by label, of masks `area_px` by label too."""
     record: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
     for name in ("score", "flaw_score"):
         record[name] = None if record[name] is None else round(record[name], 6)
     given = row.probabilities
     record["probabilities"] = None if given is None else {k: round(v, 6) for k, v in given.items()}
+    if row.mask is not None and given is not None:
+        record["area_px"] = dict(zip(given, row.mask.areas_px, strict=True))
     return record
 
 

@@ -195,17 +195,26 @@ def zoo(
     weights: tuple[str, ...] = (),
     max_parameters_millions: float | None = None,
     licences: tuple[str, ...] | None = None,
+    cache: Path | None = None,
     json_file: Path | str | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[str, ...]:
-    """The backbones that patterns and limits leave, and those passed over with the reason."""
+    """The backbones that patterns and limits leave, and those passed over with the reason.
+
+    Networks that were never asked for before are built once to be counted, without weights; of all of timm
+    that takes minutes. The counts are kept in `cache`.
+    """
+    from flawmap.stages.embed import EmbedOptions
+
     options = RunOptions(
         backbones=backbones,
         weights=weights,
         max_parameters_millions=max_parameters_millions,
         licences=licences,
+        embed=EmbedOptions(cache=cache),
     ).resolved()
     check_files(json_file, holds=['"backbones"', '"id"'])
-    entries, skipped = select_entries(options)
+    entries, skipped = select_entries(options, progress)
     if json_file is not None:
         table = {"backbones": [texts.entry_record(e) for e in entries]}
         table["skipped"] = [{"id": item.path, "reason": item.reason} for item in skipped]

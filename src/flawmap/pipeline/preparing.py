@@ -212,7 +212,7 @@ def choose(
             with timings.measure("embed"):
                 by_id[entry.id] = (entry, embed(prepared.dataset.photos, entry, options.embed, progress))
         except BackboneError as error:
-            left_out.append(Unreadable(entry.id, str(error)))
+            left_out.append(Unreadable(entry.id, str(error).removeprefix(f"{entry.id}: ")))
     if not by_id:
         raise BackboneError(_none_left(options, left_out))
     with timings.measure("rank"):

@@ -159,7 +159,7 @@ def ranking_lines(ranking: Ranking, top: int) -> tuple[str, ...]:
         f"chosen (*): {ranking.why}",
         *_deeper_lines(ranking),
         f"control, last layer with average pooling: {control.backbone_id}, F1 {control.f1:.3f}",
-        *(f"skipped {item.path}: {item.reason}" for item in ranking.skipped),
+        *skipped_lines(ranking.skipped),
     ]
     return tuple(lines)
 
@@ -224,6 +224,7 @@ def training_lines(
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
+        *skipped_lines(ranking.skipped),
         f"shipped: {model.winner} (validation F1: {contenders}){refit_words(model)}",
         *evaluation_lines(test, "test", "of sources never seen"),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
@@ -253,19 +254,31 @@ def entry_record(entry: BackboneEntry) -> dict[str, Any]:
     }
 
 
+def _of_rgb(values: Sequence[float]) -> str:
+    """Of the three colours in 0..1; one figure where they share it."""
+    return "/".join(f"{value:.2g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def skipped_lines(skipped: Sequence[Unreadable]) -> tuple[str, ...]:
+    """Backbones that could not be had, each with the reason."""
+    return tuple(f"skipped {item.path}: {item.reason}" for item in skipped)
+
+
 def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -> tuple[str, ...]:
     """One line per backbone, then those passed over."""
     width = max((len(e.id) for e in entries), default=8)
-    lines = [f"{'id':<{width}}  {'M param.':>8}  {'depths':>6}  {'input':>9}  {'weights':<9}  licence"]
+    heads = f"{'M param.':>8}  {'depths':>6}  {'input':>9}  {'resized':<8}  {'mean, std':<30}  {'weights':<9}"
+    lines = [f"{'id':<{width}}  {heads}  licence"]
     for e in entries:
         parameters = "?" if e.n_parameters is None else f"{e.n_parameters / 1e6:.2f}"
         height, width_px = e.preprocessing.input_hw
         here = "here" if e.is_available else "to fetch"
         depths = "?" if e.n_depths is None else str(e.n_depths)
         size = f"{height}x{width_px}"
-        lines.append(f"{e.id:<{width}}  {parameters:>8}  {depths:>6}  {size:>9}  {here:<9}  {e.licence}")
-    lines += [f"skipped {item.path}: {item.reason}" for item in skipped]
-    return tuple(lines)
+        norm = f"{_of_rgb(e.preprocessing.mean)}, {_of_rgb(e.preprocessing.std)}"
+        facts = f"{parameters:>8}  {depths:>6}  {size:>9}  {e.preprocessing.interpolation:<8}  {norm:<30}"
+        lines.append(f"{e.id:<{width}}  {facts}  {here:<9}  {e.licence}")
+    return tuple(lines) + skipped_lines(skipped)
 
 
 def _why_ungraded(survey: Survey) -> str:

@@ -204,7 +204,7 @@ def check_output(path: Path) -> None:
 
 
 def to_record(row: PredictionRow) -> dict[str, Any]:
-    """Plain JSON values: the columns of the CSV, `probabilities` by label, of masks `area_px` by label too."""
+    """Plain JSON values: the columns of the CSV, and by label `probabilities` and, of masks, `area_px`."""
     record: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
     for name in ("score", "flaw_score"):
         record[name] = None if record[name] is None else round(record[name], 6)

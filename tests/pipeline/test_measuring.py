@@ -95,7 +95,9 @@ def test_a_mask_of_one_class_or_of_a_patch_alone(tmp_path: Path) -> None:
     found = flawmap.measure(blob, scale=ScaleOptions(mm_per_px=1.0), grading=GradingOptions())
     assert (found.cracks, found.total, found.grades, len(found.patches)) == ((), None, (), 1)
     assert found.lines[0] == "no crack in this mask"
-    assert found.lines[1].startswith("no width of the region of 40×30 px at (9, 9)")
+    assert found.lines[1].startswith("no width of the region of 40×30 px at (9, 9), area 1,200 mm²: ")
+    found = flawmap.measure(blob, scale=ScaleOptions(mm_per_px=0.02))
+    assert "area 0.48 mm²: " in found.lines[1]
 
 
 def test_an_empty_mask_has_no_crack(tmp_path: Path) -> None:

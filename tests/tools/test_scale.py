@@ -77,6 +77,18 @@ def test_a_homography_is_moved_and_stretched() -> None:
     assert Scale.uniform(0.5).relative_u95(xy, ALONG_X)[0] == 0
 
 
+def test_areas_add_up_to_that_of_the_outline() -> None:
+    """By the shoelace formula, of the corners on the surface."""
+    tilted = Scale(np.array([[0.2, 0.01, 3], [0, 0.2, 1], [2e-4, 1e-4, 1]]))
+    corners = np.array([[10, 20], [90, 20], [90, 60], [10, 60]]) - 0.5
+    points = np.column_stack([corners, np.ones(4)]) @ tilted.to_surface.T
+    x, y = (points[:, :2] / points[:, 2:]).T
+    outline = abs((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
+    inside = np.stack(np.meshgrid(np.arange(10, 90), np.arange(20, 60)), axis=-1).reshape(-1, 2)
+    assert tilted.area_mm2(inside) == pytest.approx(outline, rel=1e-5)
+    assert Scale.uniform(0.5).area_mm2(inside) == pytest.approx(len(inside) / 4)
+
+
 def photographed(size_mm: float, to_photo: np.ndarray) -> np.ndarray:
     """A 900 × 1200 photo of a white wall with a printed marker; `to_photo` maps the wall's mm to pixels."""
     import cv2

@@ -216,11 +216,17 @@ def _patch_lines(found: MeasuredCracks, classes: list[int]) -> list[str]:
     lines = []
     for patch in patches[:_SHOWN]:
         left, top, right, bottom = patch.box_xyxy
-        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {patch.area_px:,} px²"
+        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {_area(patch)}"
         lines.append(f"{_class_words(patch, classes)}no width of the region of {where}: {patch.reason}")
     if len(patches) > _SHOWN:
         lines.append(f"… and {len(patches) - _SHOWN} more regions without a width, none of them larger")
     return lines
+
+
+def _area(patch: Patch) -> str:
+    if patch.area_mm2 is None:
+        return f"{patch.area_px:,} px²"
+    return f"{patch.area_mm2:,.0f} mm²" if patch.area_mm2 >= 100 else f"{patch.area_mm2:.3g} mm²"
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:

@@ -31,6 +31,8 @@ class Patch:
     """Why it is not measured as a crack."""
     class_index: int | None = None
     """As that of a crack."""
+    area_mm2: float | None = None
+    """With a scale."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,10 @@ def test_classes_are_told_apart_and_patches_have_no_width(tmp_path: Path) -> Non
     told = json.loads((tmp_path / "out.json").read_text())
     assert [crack["class_index"] for crack in told["cracks"]] == [2, 1]
     assert (told["patches"][0]["class_index"], told["patches"][0]["area_px"]) == (4, 2400)
+    (tmp_path / "classes.txt").write_text("scratch\nrust\n", encoding="utf-8")
+    found = flawmap.measure(tmp_path / "mask.png")
+    assert [line.split(": ")[0] for line in found.lines[:2]] == ["rust", "scratch"]
+    assert found.lines[3].startswith("class 4: ") and found.cracks[0].label == "rust"
     together = flawmap.measure(tmp_path / "mask.png", mask_threshold=1)
     assert len(together.cracks) == 1 and not any("class" in line for line in together.lines)
 

@@ -374,6 +374,89 @@ def test_broken_rows_leave_the_photo_out_with_file_line_and_reason(tmp_path: Pat
     assert "the class '' is not among" in reasons["train_images/3.png"]
 
 
+@pytest.mark.parametrize("cell", ["abc", "-5 3", "12.0 3", "5"])
+@pytest.mark.parametrize("header", ["fname,1,2,3,4,defects", "image,crack,hole", "fname,crack"])
+def test_a_broken_cell_hides_no_class(header: str, cell: str, tmp_path: Path) -> None:
+    for i in range(4):
+        draw(f"{i}.png", np.zeros(HW), tmp_path / "train_images" / f"{i}.png")
+    n_columns = header.count(",")
+    filled = [f"{i}.png" + f",{i + 2} 3" * n_columns for i in range(4)]
+    filled[2] = f"2.png,{cell}" + ",1 2" * (n_columns - 1)
+    (tmp_path / "train.csv").write_text("\n".join([header, *filled]))
+    dataset = read_dataset(tmp_path)
+    assert [photo.name[-5:] for photo in dataset.photos] == ["0.png", "1.png", "3.png"]
+    assert left_out(dataset)["train_images/2.png"].startswith("line 4 of train.csv: ")
+    assert dataset.targets[:, dataset.labels.index(header.split(",")[1])].all()
+
+
+@pytest.mark.parametrize("head", ["2", "crack"])
+def test_a_column_headed_by_a_class_is_one_whatever_it_holds(head: str, tmp_path: Path) -> None:
+    for i in range(5):
+        draw(f"{i}.png", np.zeros(HW), tmp_path / "train_images" / f"{i}.png")
+    rows = ["0.png,abc,1 2", "1.png,,3 4", "2.png,,", "3.png,,8 2"]
+    (tmp_path / "classes.txt").write_text("spot\ncrack\n")
+    (tmp_path / "train.csv").write_text("\n".join([f"fname,{head},1", *rows]))
+    dataset = read_dataset(tmp_path)
+    assert dataset.labels == ("spot", "crack") and len(dataset) == 4
+    assert "'abc' in its runs" in left_out(dataset)["train_images/0.png"]
+    rows = ["0.png,abc", "1.png,x", "2.png,y", "3.png,8 2"]  # the only column, hardly any of it right
+    (tmp_path / "train.csv").write_text("\n".join([f"fname,{head}", *rows]))
+    assert set(left_out(read_dataset(tmp_path))) == {f"train_images/{i}.png" for i in range(3)}
+
+
+@pytest.mark.parametrize(
+    "name", ["0.jpg", "0", "train_images/0.png", "/elsewhere/set/train_images/0.png", "train_images\\0.jpg"]
+)
+def test_a_row_finds_its_photo_by_other_names(name: str, tmp_path: Path) -> None:
+    truth = make_truth()
+    write_severstal(tmp_path, truth, "long")
+    table = tmp_path / "train.csv"
+    table.write_text(table.read_text().replace("0.png", name))
+    check(read_dataset(tmp_path), truth, ("1",))
+
+
+def test_a_name_that_could_be_two_photos_leaves_both_out(tmp_path: Path) -> None:
+    truth = make_truth()
+    write_severstal(tmp_path, truth, "long")
+    for name in ("0.jpg", "1.jpg"):
+        draw(name, truth["0.png"], tmp_path / "train_images" / name)
+    table = tmp_path / "train.csv"
+    table.write_text(table.read_text().replace("0.png", "0.bmp") + "2.jpg,1,1 1\n")
+    dataset = read_dataset(tmp_path)
+    assert [photo.name.split("/")[1] for photo in dataset.photos] == ["1.jpg", "1.png", "2.png", "3.png"]
+    reasons = left_out(dataset)
+    assert set(reasons) == {"train_images/0.jpg", "train_images/0.png", "2.jpg"}  # 2.png has rows of its own
+    assert reasons["train_images/0.png"] == (
+        "line 2 of train.csv: '0.bmp' could be train_images/0.jpg or train_images/0.png; write the name with "
+        "its extension"
+    )
+
+
+def test_a_row_without_all_cells_leaves_its_photo_out(tmp_path: Path) -> None:
+    truth = make_truth(6)
+    write_severstal(tmp_path, truth, "long")
+    table = tmp_path / "train.csv"
+    lines = [line for line in table.read_text().splitlines() if not line.startswith(("2.", "3."))]
+    table.write_text("\n".join([*lines, "2.png,1", "3.png,1,", "5.png,,"]))
+    dataset = read_dataset(tmp_path)
+    wanted = {name: pixels & (name != "3.png") for name, pixels in truth.items() if name != "2.png"}
+    check(dataset, wanted, ("1",))
+    assert left_out(dataset) == {"train_images/2.png": "line 5 of train.csv: 2 cells, where the header has 3"}
+    table.write_text("ImageId_ClassId,EncodedPixels,\n0.png_1,1 1\n1.png,2 2\n")  # a comma too many
+    assert left_out(read_dataset(tmp_path)) == {
+        "train_images/1.png": "line 3 of train.csv: no class behind the photo's name (a.jpg_1)"
+    }
+
+
+def test_class_ids_as_pandas_writes_them_are_the_same_classes(tmp_path: Path) -> None:
+    truth = make_truth(n_labels=2)
+    write_severstal(tmp_path, truth, "long")
+    table = tmp_path / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:3], *(line.replace(",2,", ",2.0,") for line in lines[3:])]))
+    check(read_dataset(tmp_path), truth, ("1", "2"))
+
+
 def test_several_rows_of_a_class_are_joined(tmp_path: Path) -> None:
     truth = {"0.png": np.zeros((1, *HW), bool)}
     truth["0.png"][0, :3, 0] = True

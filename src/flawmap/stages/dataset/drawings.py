@@ -11,8 +11,6 @@ line, a point) leaves its photo out, because the rest would be half a mask.
 
 from __future__ import annotations
 
-import posixpath
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +23,7 @@ from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Photo, Unreadable
 from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, named, without_files
 from flawmap.stages.dataset.options import DatasetOptions
+from flawmap.stages.dataset.photo_names import PhotoNames
 from flawmap.tools import rle
 from flawmap.tools.mask_images import fit_to_photo
 from flawmap.tools.masks import fill_polygon
@@ -66,27 +65,12 @@ class Drawings:
 
     def __post_init__(self) -> None:
         self._paths = {name: path for path, name in self.found.files}
-        self._names: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for name in self._paths:
-            self._names[posixpath.basename(name)].append(name)
-            self._by_stem[posixpath.splitext(name)[0]].append(name)
+        self._names = PhotoNames(self._paths)
 
     def find(self, wanted: str, file: Path, folder: str = "") -> Entry | None:
-        """The photo that `file` calls `wanted`, as seen from `folder`: of that path, or of one that ends like
-        it (there, if any does), or the longer way round. What is not found, or could be two, is listed as
-        unreadable."""
-        path = wanted.replace("\\", "/")
-        beside = posixpath.normpath(posixpath.join(folder, path))
-        plain = posixpath.normpath(path).replace("../", "").lstrip("/")
-        alike = [
-            name
-            for name in self._names.get(posixpath.basename(path), [])
-            if f"/{name}".endswith(f"/{plain}") or f"/{plain}".endswith(f"/{name}")
-        ]
-        exact = [name for name in (beside, plain) if name in self._paths]
-        near = [name for name in alike if f"/{name}".endswith(f"/{beside}")]
-        names = exact[:1] or near or alike
+        """The photo that `file` calls `wanted`, as seen from `folder`. What is not found, or could be two, is
+        listed as unreadable."""
+        names = self._names.find(wanted, folder)
         if len(names) == 1:
             return Entry(self._paths[names[0]], names[0], ())
         why = f"could be {' or '.join(names[:2])}" if names else f"no such photo below {self.root.name}/"
@@ -116,7 +100,7 @@ class Drawings:
 
     def beside(self, file: str) -> list[str]:
         """Photos in the folder of a file, and of its name but for the extension."""
-        return self._by_stem.get(posixpath.splitext(file)[0], [])
+        return self._names.beside(file)
 
     def listing(
         self, tool: str, files: Sequence[Path], labels: Sequence[str], options: DatasetOptions

@@ -203,7 +203,16 @@ BAD_MASKS: dict[str, tuple[np.ndarray, str, str]] = {
     "smaller": (np.zeros((6, 8)), "png", "its mask is 8×6, the photo 17×12; .*--resize-masks"),
     "rotated": (np.zeros(HW[::-1]), "png", "its mask is 12×17, the photo 17×12; the mask is rotated"),
     "coloured": (np.dstack([_ramp(), np.zeros(HW), np.zeros(HW)]), "png", "17 colours"),
-    "transparent": (np.zeros((*HW, 4)), "png", "transparent"),
+    "transparent": (
+        np.zeros((*HW, 4)),
+        "png",
+        "transparent pixels; --mask-threshold .* takes them as no flaw",
+    ),
+    "coloured, transparent": (
+        np.dstack([np.full(HW, 200), np.zeros((*HW, 2)), _ramp()]),
+        "png",
+        r"transparent pixels; wanted a labelmap\.txt",
+    ),
 }
 
 
@@ -269,6 +278,35 @@ def test_a_palette_counts_by_its_numbers_unless_it_is_grey(tmp_path: Path) -> No
         image.putpalette([255, 255, 255, 0, 0, 0])
         image.save(tmp_path / "masks" / name)
     check(read_dataset(tmp_path), {name: pixels[:1] for name, pixels in truth.items()}, ("flaw",))
+
+
+def test_colours_are_read_by_a_labelmap_opaque_or_transparent(tmp_path: Path) -> None:
+    truth = make_truth(n_labels=2)
+    write_images(tmp_path, truth)
+    (tmp_path / "labelmap.txt").write_text("crack:255,0,0\nstain:0,0,255\n")
+    for i, (name, (crack, stain)) in enumerate(truth.items()):
+        alpha = np.where(crack | stain, 200, 90) if i % 2 else np.full(HW, 255)
+        white = 255 * (~crack & ~stain) if i % 2 else np.zeros(HW)  # hidden below what is transparent
+        write_mask(
+            tmp_path / "masks" / name, np.dstack([crack * 255 + white, white, stain * 255 + white, alpha])
+        )
+    check(read_dataset(tmp_path), truth, ("crack", "stain"))
+    check(read_dataset(tmp_path, DatasetOptions(mask_threshold=128)), truth, ("crack", "stain"))
+
+
+@pytest.mark.parametrize("n_colours", [1, 3])
+def test_with_a_threshold_transparent_pixels_are_no_flaw(n_colours: int, tmp_path: Path) -> None:
+    truth = make_truth()
+    write_images(tmp_path, truth)
+    for name, (flaw,) in truth.items():
+        soft = np.where(flaw, 200, 90)  # of white: as dark as it is transparent
+        write_mask(tmp_path / "masks" / name, np.dstack([np.full(HW, 255)] * n_colours + [soft]))
+    with pytest.raises(DatasetError, match=r"transparent pixels; --mask-threshold"):
+        read_dataset(tmp_path)
+    check(read_dataset(tmp_path, DatasetOptions(mask_threshold=128)), truth, ("flaw",))
+    write_mask(tmp_path / "masks" / "0.png", np.dstack([np.zeros(HW)] * n_colours + [soft]))
+    reasons = left_out(read_dataset(tmp_path, DatasetOptions(mask_threshold=128)))
+    assert "its mask is black on transparent" in reasons["images/0.png"]
 
 
 def test_labels_go_before_masks(tmp_path: Path) -> None:

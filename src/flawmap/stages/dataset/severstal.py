@@ -65,8 +65,8 @@ def find_mask_tables(root: Path) -> tuple[Path, ...]:
 
 
 def is_mask_table(path: Path) -> bool:
-    """Whether a table holds runs: by a column's name, or a column that holds hardly anything else.
-    Beside a column of classes that column is taken only where photos lie as Severstal's do (train_images/)."""
+    """Whether a table holds runs: by a column's name, or a column that holds hardly anything else. Beside a
+    column of classes that column is taken only where photos lie as Severstal's do (train_images/)."""
     columns = [_normal(column) for column in read_columns(path)]
     if "encodedpixels" in columns:
         return bool({*columns} & {*_IMAGE, "imageidclassid"})

@@ -224,8 +224,9 @@ def test_shapes_drawn_on_another_size_are_refused_or_resized(tool: str, tmp_path
     for path in tmp_path.rglob("a.png"):
         with Image.open(path) as image:
             image.resize((HW[1] * 2, HW[0] * 2)).save(path)
-    reason = "its mask is 60×40, the photo 120×80; the same size was wanted, or --resize-masks"
-    assert left_out(read_dataset(tmp_path))["a.png"].startswith(reason)
+    reason = " is 60×40, the photo 120×80; the same size was wanted, or --resize-masks"
+    file = "a.json" if tool == "labelme" else "annotations.xml"
+    assert left_out(read_dataset(tmp_path))["a.png"].startswith(f"the size listed in {file}{reason}")
     again = read_dataset(tmp_path, DatasetOptions(resize_masks=True))
     wanted = np.kron(inside(SLANTED) | inside(SMALL), np.ones((2, 2), bool))
     assert np.array_equal(pixels_of(again)["a.png"][0], wanted)

@@ -253,16 +253,91 @@ def test_options_accept_soft_edges_other_sizes_and_missing_masks(tmp_path: Path)
         replace(options, mask_threshold=0)
 
 
-def test_a_mask_drawn_on_the_photo_as_stored_is_told_from_one_as_seen(tmp_path: Path) -> None:
+def _store_as(path: Path, orientation: int) -> None:
+    """Store a photo so that this EXIF orientation turns it to what it was."""
+    ways = Image.Transpose
+    way = {
+        2: ways.FLIP_LEFT_RIGHT,
+        3: ways.ROTATE_180,
+        4: ways.FLIP_TOP_BOTTOM,
+        5: ways.TRANSPOSE,
+        6: ways.ROTATE_90,
+        7: ways.TRANSVERSE,
+        8: ways.ROTATE_270,
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).transpose(way).save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_masks_drawn_on_photos_as_stored_are_turned_with_them(orientation: int, tmp_path: Path) -> None:
+    truth = make_truth()
+    as_stored = DatasetOptions(turn_masks="exif")
+    write_images(tmp_path / "images", truth)
+    write_severstal(tmp_path / "runs", truth, "long")
+    write_coco(tmp_path / "coco", truth, _polygons)
+    for form, folder in (("images", "images"), ("runs", "train_images"), ("coco", "images")):
+        _store_as(tmp_path / form / folder / "0.png", orientation)
+        check(
+            read_dataset(tmp_path / form),
+            truth,
+            ("crack" if form == "coco" else "1" if form == "runs" else "flaw",),
+        )
+    _store_as(tmp_path / "images" / "masks" / "0.png", orientation)
+    with Image.open(tmp_path / "images" / "masks" / "0.png") as image:
+        stored = np.asarray(image)
+    check(read_dataset(tmp_path / "images", as_stored), truth, ("flaw",))  # by its own orientation, once
+    write_mask(tmp_path / "images" / "masks" / "0.png", stored)
+    check(read_dataset(tmp_path / "images", as_stored), truth, ("flaw",))
+    table = tmp_path / "runs" / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], f"0.png,1,{rle.to_text(rle.encode(stored > 0))}", *lines[2:]]))
+    check(read_dataset(tmp_path / "runs", as_stored), truth, ("1",))
+    file = tmp_path / "coco" / "annotations.json"
+    data = json.loads(file.read_text())
+    data["images"][0] |= {"height": stored.shape[0], "width": stored.shape[1]}
+    data["annotations"][0]["segmentation"] = _polygons(stored > 0)
+    file.write_text(json.dumps(data))
+    check(read_dataset(tmp_path / "coco", as_stored), truth, ("crack",))
+    if orientation >= 5:
+        reason = (
+            f"the photo 17×12 once its EXIF orientation ({orientation}) has turned it upright; the mask is "
+            "rotated against it: --turn-masks (Python: options.dataset.turn_masks) exif turns masks as their "
+            "photos"
+        )
+        mask, listed = "0.png: its mask is 12×17, ", "the size listed in annotations.json is 12×17, "
+        assert left_out(read_dataset(tmp_path / "images"))["images/0.png"] == mask + reason
+        assert left_out(read_dataset(tmp_path / "coco"))["images/0.png"] == listed + reason
+
+
+@pytest.mark.parametrize("turn", ["left", "right"])
+def test_rotated_masks_are_turned_on_demand_and_others_are_not(turn: Any, tmp_path: Path) -> None:
     truth = make_truth()
     write_images(tmp_path, truth)
-    image = Image.open(tmp_path / "images" / "0.png").transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90° clockwise
-    image.save(tmp_path / "images" / "0.png", exif=exif)
-    check(read_dataset(tmp_path), truth, ("flaw",))
-    write_mask(tmp_path / "masks" / "0.png", np.zeros(HW[::-1]))
-    assert r"EXIF orientation (6)" in left_out(read_dataset(tmp_path))["images/0.png"]
+    for name in ("0.png", "1.png"):
+        drawn = np.rot90(truth[name][0], -1 if turn == "left" else 1)
+        if name == "1.png":
+            drawn = drawn.repeat(2, axis=0).repeat(2, axis=1)
+        write_mask(tmp_path / "masks" / name, drawn * 255)
+    reason = left_out(read_dataset(tmp_path))["images/0.png"]
+    assert "the mask is rotated against it: --turn-masks" in reason and "left or right turns such" in reason
+    assert (
+        "--resize-masks" in left_out(read_dataset(tmp_path, DatasetOptions(turn_masks=turn)))["images/1.png"]
+    )
+    check(read_dataset(tmp_path, DatasetOptions(turn_masks=turn, resize_masks=True)), truth, ("flaw",))
+    assert (
+        "left or right" in left_out(read_dataset(tmp_path, DatasetOptions(turn_masks="exif")))["images/0.png"]
+    )
+
+
+def test_an_upright_mask_among_those_as_stored_is_told(tmp_path: Path) -> None:
+    write_images(tmp_path, make_truth())
+    _store_as(tmp_path / "images" / "0.png", 6)
+    reason = left_out(read_dataset(tmp_path, DatasetOptions(turn_masks="exif")))["images/0.png"]
+    assert reason.startswith(
+        "0.png: its mask is 12×17 once turned as the photo, the photo 17×12; masks as the"
+    )
 
 
 def test_a_palette_counts_by_its_numbers_unless_it_is_grey(tmp_path: Path) -> None:
@@ -738,6 +813,6 @@ def test_the_command_converts_and_lists_what_was_left_out(tmp_path: Path) -> Non
         done.exit_code == 1 and "3 photos (2 flawed: flaw) from photos and masks to severstal" in done.output
     )
     assert "images/0.png: no mask; --unmasked-good" in done.output
-    done = CliRunner().invoke(app, [*words, "--overwrite", "--unmasked-good"])
+    done = CliRunner().invoke(app, [*words, "--overwrite", "--unmasked-good", "--turn-masks", "exif"])
     assert done.exit_code == 0, done.output
     assert len(read_dataset(tmp_path / "out")) == 4

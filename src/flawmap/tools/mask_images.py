@@ -4,13 +4,13 @@ Grey values count as stored. A palette counts by its indices, unless all its col
 Colours count where red, green and blue agree, or where it is told what they mean. Transparent pixels are
 no flaw, once it is told what the others mean: by their colours (then pixels less than half opaque are
 transparent) or by a threshold (then a pixel is as dark as it is transparent). A mask is turned upright by its
-own orientation, if it has one.
+own orientation, if it has one, and by nothing else then but a quarter turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,9 @@ from PIL import Image
 from flawmap.errors import MaskError, OptionError, PhotoError, option
 from flawmap.records import Photo
 from flawmap.tools import rle
+from flawmap.tools.mask_fit import MaskFit, Turn
 from flawmap.tools.options import Options
-from flawmap.tools.photos import PhotoOptions, read_orientation_of, read_stored
+from flawmap.tools.photos import PhotoOptions, read_stored
 from flawmap.tools.photos.pixels import turn_upright
 
 MAX_CLASS_INDEX = 63
@@ -36,10 +37,12 @@ _LOSSY = {"JPEG", "JPEG 2000", "WebP", "AVIF", "HEIC"}
 class MaskImageOptions(Options):
     """`threshold`: pixels at or above it are flaw, whatever values there are (but for colours that are told);
     None: only exact values count.
-    `resize`: a mask of another size than its photo is resized, each pixel taking its nearest."""
+    `resize`: a mask of another size than its photo is resized, each pixel taking its nearest. `turn` as in
+    MaskFit."""
 
     threshold: int | None = None
     resize: bool = False
+    turn: Turn | None = None
     colours: Mapping[tuple[int, int, int], int] = field(default_factory=dict)
     """Class numbers (0: no flaw) by red, green and blue, where masks are coloured."""
     has_void: bool = False
@@ -49,6 +52,10 @@ class MaskImageOptions(Options):
         super().__post_init__()
         if self.threshold is not None and not 1 <= self.threshold <= 65535:
             raise OptionError(f"mask_threshold is {self.threshold}; 1 to 65535 was wanted, or none")
+
+    def fit(self, photo: Photo, photos: PhotoOptions) -> MaskFit:
+        """How masks come to lie on the photo."""
+        return MaskFit(photo, photos, self.resize, self.turn)
 
 
 def read_value_runs(
@@ -62,7 +69,10 @@ def read_value_runs(
         raise MaskError(f"its mask cannot be read: {error}") from None
     is_by_colour = bool(options.colours) and image.mode in _COLOURED
     values = _numbers_of_colours(image, options.colours) if is_by_colour else _to_values(image, options)
-    values = fit_to_photo(turn_upright(values, orientation), photo, options, photos)
+    fit = options.fit(photo, photos)
+    if orientation != 1 and fit.turn == "exif":
+        fit = replace(fit, turn=None)
+    values = fit.apply(turn_upright(values, orientation))
     if options.threshold is not None and not is_by_colour:
         flaw = rle.encode(values >= options.threshold)
         return {1: flaw} if len(flaw) else {}
@@ -70,26 +80,6 @@ def read_value_runs(
     labelled = found[found != VOID] if options.has_void else found
     _refuse_values(labelled, kind, max_index)
     return {int(value): rle.encode(values == value) for value in found if value}
-
-
-def fit_to_photo(
-    values: np.ndarray, photo: Photo, options: MaskImageOptions, photos: PhotoOptions
-) -> np.ndarray:
-    """(h, w) of a mask at the photo's size. Raises MaskError for another size, where it is not to be resized,
-    and for one that is rotated against the photo."""
-    (height, width), (tall, wide) = values.shape, photo.size_hw
-    if (height, width) == (tall, wide):
-        return values
-    sizes = f"its mask is {width}×{height}, the photo {wide}×{tall}"
-    if (height > width) != (tall > wide) and height * tall == width * wide:
-        orientation = read_orientation_of(photo.path, photos)
-        why = f" once its EXIF orientation ({orientation}) has turned it upright" if orientation >= 5 else ""
-        raise MaskError(f"{sizes}{why}; the mask is rotated against it: turn the mask as the photo is seen")
-    if not options.resize:
-        raise MaskError(f"{sizes}; the same size was wanted, or {option('--resize-masks')}")
-    rows = ((np.arange(tall) + 0.5) * height / tall).astype(np.int64)
-    columns = ((np.arange(wide) + 0.5) * width / wide).astype(np.int64)
-    return values[rows[:, None], columns]
 
 
 def _to_values(image: Image.Image, options: MaskImageOptions) -> np.ndarray:

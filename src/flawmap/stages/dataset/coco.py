@@ -73,9 +73,8 @@ def list_coco(files: Sequence[Path], root: Path, options: DatasetOptions) -> Mas
         has_masks += marked
         for one in data["images"]:
             if entry := own.get(one["id"]):
-                drawings[entry.name] = Drawing(
-                    entry, tuple(shapes[one["id"]]), told_size(one.get("height"), one.get("width"))
-                )
+                size_hw = told_size(one.get("height"), one.get("width"))
+                drawings[entry.name] = Drawing(entry, tuple(shapes[one["id"]]), size_hw, path.name)
     if not drawings:
         first = f", such as {unreadable[0].path}" if unreadable else ""
         raise DatasetError(f"{files[0]} names no photo that is there{first}; wanted its photos below {root}")
@@ -200,7 +199,7 @@ def _paint_runs(segmentation: dict[str, Any], layer: np.ndarray, value: bool) ->
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != list(layer.shape):
         raise MaskError(
-            f"its mask is {size} (height, width), the photo {list(layer.shape)}, upright; the same was wanted"
+            f"its mask is {size} (height, width), its picture {list(layer.shape)}; the same was wanted"
         )
     if isinstance(counts, str):
         counts = rle.unpack_counts(counts)

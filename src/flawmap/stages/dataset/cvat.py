@@ -70,7 +70,7 @@ def list_cvat(files: Sequence[Path], found: Found, options: DatasetOptions) -> M
                 continue
             entry = Entry(entry.path, entry.name, (), PART_OF_NAME.get(subset.lower()))
             size_hw = told_size(image.get("height"), image.get("width"))
-            drawings.add(Drawing(entry, _shapes(image, path), size_hw), path)
+            drawings.add(Drawing(entry, _shapes(image, path), size_hw, path.name), path)
     names = read_class_names([root]) or tuple(labels) or labels_of(drawings.of_photo.values())
     return drawings.listing("shapes of CVAT", files, names, options)
 

@@ -25,7 +25,6 @@ from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, n
 from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.stages.dataset.photo_names import PhotoNames
 from flawmap.tools import rle
-from flawmap.tools.mask_images import fit_to_photo
 from flawmap.tools.masks import fill_polygon
 from flawmap.tools.photos import Found
 
@@ -52,6 +51,8 @@ class Drawing:
     shapes: tuple[Shape, ...]
     size_hw: tuple[int, int] | None = None
     """Of the picture as the tool showed it; None where its file does not tell."""
+    file: str = ""
+    """That tells the size."""
 
 
 @dataclass
@@ -130,18 +131,20 @@ def labels_of(drawings: Iterable[Drawing]) -> tuple[str, ...]:
 def read_drawing(drawings: Mapping[str, Drawing], options: DatasetOptions, photo: Photo) -> Marks:
     """Raises MaskError for a shape that marks no pixels, and where the shapes were drawn on another size."""
     drawing = drawings[photo.name]
+    fit = options.mask_images().fit(photo, options.photos)
+    if drawing.size_hw is not None:
+        fit.check(drawing.size_hw, f"the size listed in {drawing.file}")
     layers: dict[str, np.ndarray] = {}
     for shape in drawing.shapes:
         if shape.label is not None and shape.label not in layers:
-            layers[shape.label] = np.zeros(drawing.size_hw or photo.size_hw, bool)
+            layers[shape.label] = np.zeros(drawing.size_hw or fit.drawn_hw, bool)
         painted = [layers[shape.label]] if shape.label is not None else layers.values()
         for layer in painted:
             try:
                 shape.paint(layer, shape.label is not None)
             except MaskError as error:
                 raise MaskError(f"{shape.where}: {error}") from None
-    fitted = partial(fit_to_photo, photo=photo, options=options.mask_images(), photos=options.photos)
-    return {label: rle.encode(fitted(layer)) for label, layer in layers.items()}
+    return {label: rle.encode(fit.apply(layer)) for label, layer in layers.items()}
 
 
 def told_size(height: Any, width: Any) -> tuple[int, int] | None:

@@ -73,7 +73,7 @@ def list_labelme(files: Sequence[Path], root: Path, found: Found, options: Datas
             continue
         file_of[entry.name] = path
         size_hw = told_size(data.get("imageHeight"), data.get("imageWidth"))
-        drawings.add(Drawing(entry, _shapes(data, path), size_hw), path)
+        drawings.add(Drawing(entry, _shapes(data, path), size_hw, path.name), path)
     paths = {name: path for path, name in found.files}
     for name in drawings.unlisted():
         if options.unmasked_good and (entry := drawings.entry_of(name)):

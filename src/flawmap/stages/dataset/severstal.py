@@ -21,6 +21,7 @@ from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Part, Photo, Unreadable
 from flawmap.stages.dataset.class_names import read_class_names
 from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, named, without_files
+from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.stages.dataset.photo_names import PhotoNames
 from flawmap.stages.dataset.tables import TABLE_SUFFIXES, Table, read_columns, read_table
 from flawmap.tools import rle
@@ -82,7 +83,7 @@ def is_mask_table(path: Path) -> bool:
         return False
 
 
-def list_mask_tables(tables: Sequence[Path], found: Found) -> MaskListing:
+def list_mask_tables(tables: Sequence[Path], found: Found, options: DatasetOptions) -> MaskListing:
     """Rows whose photo is missing and photos whose rows cannot be understood are listed as unreadable.
 
     Raises DatasetError where the tables cannot be understood, or name no photo that is there.
@@ -115,7 +116,7 @@ def list_mask_tables(tables: Sequence[Path], found: Found) -> MaskListing:
         unreadable=tuple(unreadable),
         ignored=(*without_files(found.ignored, tables, root), *_other_folders(found, folders)),
     )
-    return MaskListing(listing, partial(_read, labels, bool(names), rows_of), named(labels))
+    return MaskListing(listing, partial(_read, labels, bool(names), rows_of, options), named(labels))
 
 
 def _normal(column: str) -> str:
@@ -235,8 +236,13 @@ def _other_folders(found: Found, folders: Sequence[str]) -> list[Unreadable]:
 
 
 def _read(
-    labels: tuple[str, ...], is_named: bool, rows_of: dict[str, list[tuple[Path, _Row]]], photo: Photo
+    labels: tuple[str, ...],
+    is_named: bool,
+    rows_of: dict[str, list[tuple[Path, _Row]]],
+    options: DatasetOptions,
+    photo: Photo,
 ) -> Marks:
+    fit = options.mask_images().fit(photo, options.photos)
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for table, row in rows_of.get(photo.name, []):
         if not (row.label or row.text or row.problem):
@@ -245,10 +251,13 @@ def _read(
             if row.problem:
                 raise MaskError(row.problem)
             label = _label(row, labels, is_named)
-            parts[label].append(rle.parse_runs(row.text, photo.size_hw))
+            parts[label].append(rle.parse_runs(row.text, fit.drawn_hw))
         except MaskError as error:
             raise MaskError(f"line {row.line} of {table.name}: {error}") from None
-    return {label: rle.union(runs) for label, runs in parts.items()}
+    joined = {label: rle.union(runs) for label, runs in parts.items()}
+    if fit.orientation == 1:
+        return joined
+    return {label: rle.encode(fit.apply(rle.decode(runs, fit.drawn_hw))) for label, runs in joined.items()}
 
 
 def _label(row: _Row, labels: tuple[str, ...], is_named: bool) -> str:

@@ -77,6 +77,18 @@ def check(dataset: Dataset, truth: Truth, labels: tuple[str, ...]) -> None:
 # Mask images
 
 
+def test_files_that_were_read_are_not_listed_as_ignored(tmp_path: Path) -> None:
+    truth = make_truth(n_labels=2)
+    write_images(tmp_path / "images", truth)
+    write_severstal(tmp_path / "runs", truth, "long")
+    for name in ("images", "runs"):
+        (tmp_path / name / "classes.txt").write_text("crack\nstain\n")
+        (tmp_path / name / "notes.txt").write_text("of May\n")
+        assert [one.path for one in read_dataset(tmp_path / name).ignored] == ["notes.txt"]
+    (tmp_path / "images" / "masks" / "labelmap.txt").write_text("a:1,1,1\nb:2,2,2\n")
+    assert [one.path for one in read_dataset(tmp_path / "images").ignored] == ["classes.txt", "notes.txt"]
+
+
 @pytest.mark.parametrize("high", [1, 255])
 def test_binary_masks_are_one_label(high: int, tmp_path: Path) -> None:
     dataset = read_dataset(write_images(tmp_path, make_truth(), high=high))
@@ -665,6 +677,24 @@ def test_broken_annotations_leave_the_photo_out(segmentation: Any, reason: str, 
     assert reason in found["images/0.png"] and found["images/0.png"].startswith(
         "annotation 0 of annotations.json"
     )
+
+
+def test_a_size_that_is_not_the_photos_leaves_it_out_even_where_nothing_is_drawn(tmp_path: Path) -> None:
+    truth = make_truth()
+    write_coco(tmp_path, truth, _polygons)
+    file = tmp_path / "annotations.json"
+    data = json.loads(file.read_text())
+    data["images"][0] |= {"height": HW[1], "width": HW[0]}
+    data["images"][3] |= {"height": 24, "width": 34}  # a good photo
+    file.write_text(json.dumps(data))
+    dataset = read_dataset(tmp_path)
+    check(dataset, {name: truth[name] for name in ("1.png", "2.png")}, ("crack",))
+    reasons = left_out(dataset)
+    for name, size in (("0", "12×17"), ("3", "34×24")):
+        told = f"the size listed in annotations.json is {size}, the photo 17×12; the "
+        assert reasons[f"images/{name}.png"].startswith(told)
+    resized = read_dataset(tmp_path, DatasetOptions(resize_masks=True))
+    check(resized, {name: truth[name] for name in ("1.png", "2.png", "3.png")}, ("crack",))
 
 
 def test_coco_that_cannot_be_understood_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Part, Unreadable
-from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing, told_size
+from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing, refuse, told_size
 from flawmap.stages.dataset.entries import Entry, Listing, MaskListing, named, without_files
 from flawmap.stages.dataset.json_files import has_keys, read_json
 from flawmap.stages.dataset.options import DatasetOptions
@@ -182,17 +182,13 @@ def _shapes(
 
 def _paint(segmentation: Any) -> Paint:
     if not segmentation:
-        return partial(_refuse, "a box without a mask")
+        return refuse("a box without a mask")
     if isinstance(segmentation, dict):
         return partial(_paint_runs, segmentation)
     if not isinstance(segmentation, list):
-        return partial(_refuse, "its mask is neither polygons nor runs")
+        return refuse("its mask is neither polygons nor runs")
     polygons = [segmentation] if isinstance(segmentation[0], int | float) else segmentation
     return partial(_paint_all, [polygon(_pairs(one)) for one in polygons])
-
-
-def _refuse(message: str, layer: np.ndarray, value: bool) -> None:
-    raise MaskError(message)
 
 
 def _paint_runs(segmentation: dict[str, Any], layer: np.ndarray, value: bool) -> None:

@@ -104,9 +104,15 @@ class Drawings:
         return self._names.beside(file)
 
     def listing(
-        self, tool: str, files: Sequence[Path], labels: Sequence[str], options: DatasetOptions
+        self,
+        tool: str,
+        files: Sequence[Path],
+        labels: Sequence[str],
+        options: DatasetOptions,
+        others_read: Sequence[Path] = (),
     ) -> MaskListing:
-        """Raises DatasetError where no photo is there, or a shape's label is not among `labels`."""
+        """`others_read` are files that were read besides. Raises DatasetError where no photo is there, or a
+        shape's label is not among `labels`."""
         if not self.of_photo:
             first = f": {self.unreadable[0].path}: {self.unreadable[0].reason}" if self.unreadable else ""
             raise DatasetError(f"{files[0]} names no photo that can be used{first}")
@@ -118,7 +124,7 @@ class Drawings:
             tuple(self.of_photo[name].entry for name in sorted(self.of_photo)),
             is_multilabel=True,
             unreadable=tuple(self.unreadable),
-            ignored=(*without_files(self.found.ignored, files, self.root), *others),
+            ignored=(*without_files(self.found.ignored, [*files, *others_read], self.root), *others),
         )
         return MaskListing(listing, partial(read_drawing, self.of_photo, options), named(tuple(labels)))
 
@@ -173,7 +179,12 @@ def stamp(pixels: np.ndarray, left: int, top: int) -> Paint:
 
 def no_area(what: str) -> Paint:
     """Says that `what` marks no pixels."""
-    return partial(_refuse, f"{what}, which is no mask; draw a polygon or a mask, or remove it")
+    return refuse(f"{what}, which is no mask; draw a polygon or a mask, or remove it")
+
+
+def refuse(reason: str) -> Paint:
+    """Leaves the photo out for this reason."""
+    return partial(_refuse, reason)
 
 
 def _refuse(message: str, layer: np.ndarray, value: bool) -> None:

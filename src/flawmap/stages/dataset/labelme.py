@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from flawmap.errors import DatasetError, MaskError, option
-from flawmap.stages.dataset.class_names import is_nothing, read_class_names
+from flawmap.stages.dataset.class_names import find_class_names, is_nothing, read_class_names
 from flawmap.stages.dataset.drawings import (
     Drawing,
     Drawings,
@@ -81,9 +81,9 @@ def list_labelme(files: Sequence[Path], root: Path, found: Found, options: Datas
         else:
             undrawn = f"no file of Labelme; {option('--unmasked-good')} takes such photos as good"
             drawings.left_out(name, why_no_photo(paths[name]) or undrawn)
-    labels = read_class_names([root, *(path.parent for path in used)])
-    labels = labels or labels_of(drawings.of_photo.values())
-    return drawings.listing("shapes of Labelme", used, labels, options)
+    folders = [root, *(path.parent for path in used)]
+    labels = read_class_names(folders) or labels_of(drawings.of_photo.values())
+    return drawings.listing("shapes of Labelme", used, labels, options, find_class_names(folders))
 
 
 def _leave_out(drawings: Drawings, name: str, reason: str) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Part, Photo, Unreadable
-from flawmap.stages.dataset.class_names import read_class_names
+from flawmap.stages.dataset.class_names import find_class_names, read_class_names
 from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, named, without_files
 from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.stages.dataset.photo_names import PhotoNames
@@ -114,7 +114,10 @@ def list_mask_tables(tables: Sequence[Path], found: Found, options: DatasetOptio
         tuple(sorted(entries, key=lambda entry: entry.name)),
         is_multilabel=True,
         unreadable=tuple(unreadable),
-        ignored=(*without_files(found.ignored, tables, root), *_other_folders(found, folders)),
+        ignored=(
+            *without_files(found.ignored, [*tables, *find_class_names([root])], root),
+            *_other_folders(found, folders),
+        ),
     )
     return MaskListing(listing, partial(_read, labels, bool(names), rows_of, options), named(labels))
 

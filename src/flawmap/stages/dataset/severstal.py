@@ -257,7 +257,7 @@ def _read(
             parts[label].append(rle.parse_runs(row.text, fit.drawn_hw))
         except MaskError as error:
             raise MaskError(f"line {row.line} of {table.name}: {error}") from None
-    joined = {label: rle.union(runs) for label, runs in parts.items()}
+    joined: Marks = {label: rle.union(runs) for label, runs in parts.items()}
     if fit.orientation == 1:
         return joined
     return {label: rle.encode(fit.apply(rle.decode(runs, fit.drawn_hw))) for label, runs in joined.items()}

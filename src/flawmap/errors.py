@@ -82,6 +82,7 @@ _IN_PYTHON = {
     "--photo": "photo=…",
     "--resize-masks": "options.dataset.resize_masks",
     "--resume": "resume=True",
+    "--turn-masks": "options.dataset.turn_masks",
     "--task": "options.task",
     "--to": "to=…",
     "--sensor-width-mm": "scale=ScaleOptions(sensor_width_mm=…)",

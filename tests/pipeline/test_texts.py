@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from flawmap.pipeline.mask_texts import mask_evaluation_lines
-from flawmap.pipeline.texts import evaluation_lines, split_line
+from flawmap.pipeline.texts import dataset_lines, evaluation_lines, split_line
+from flawmap.records import Audit
 from flawmap.tools.words import counted
 from mask_report_facts import make_mask_facts
 from report_facts import make_facts
@@ -30,6 +31,16 @@ def test_a_figure_that_is_all_wrong_is_not_said_to_have_met_no_error(tmp_path: P
     wrong = {"macro_f1": 0.0, "n_groups": 3, "claims": [], "interval95": {"macro_f1": [0.0, 0.0]}}
     lines = evaluation_lines(replace(test, metrics=test.metrics | wrong), "test", "here")
     assert any("0.000  no interval: too few sources" in line for line in lines)
+
+
+def test_good_photos_are_counted_where_no_label_is_good(tmp_path: Path) -> None:
+    masked = make_mask_facts(tmp_path, "one kind").dataset
+    n_good = sum(not any(len(runs) for runs in mask.runs) for mask in masked.masks)
+    names = tuple(photo.name for photo in masked.photos)
+    audit = Audit(groups=names, group_origin="photos", class_counts={"crack": 7})
+    assert n_good and f" (7 crack); {n_good} good; " in dataset_lines(masked, audit)[0]
+    named = replace(masked, labels=("ok",), good_labels=("ok",), masks=())
+    assert "; good: ok; " in dataset_lines(named, audit)[0]
 
 
 def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:

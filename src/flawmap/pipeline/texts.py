@@ -114,10 +114,12 @@ def large_photos_lines(n_large: int, spec: ModelSpec) -> tuple[str, ...]:
 def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     """What is in the folder and what is wrong with it."""
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
-    good = ", ".join(dataset.good_labels) or "none"
+    good = f"good: {', '.join(dataset.good_labels) or 'none'}"
+    if dataset.is_multilabel and not dataset.good_labels:
+        good = f"{int((~dataset.is_flawed).sum()):,} good"
     remedy = f"; if you know them, give {option('--group-by')}" if audit.are_groups_found else ""
     lines = [
-        f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); good: {good}; {dataset.layout}",
+        f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); {good}; {dataset.layout}",
         f"  {counted(len(set(audit.groups)), 'source')} ({audit.group_origin}){remedy}",
     ]
     problems = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -125,6 +126,37 @@ def test_a_folder_is_named_where_all_photos_share_one(tmp_path: Path) -> None:
     assert name_folder(["s3://bucket/pier/1.jpg", tmp_path / "1.jpg"]) == name_folder([]) == ""
 
 
+def test_a_survey_among_its_photos_is_not_looked_at(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it change what the photos are called."""
+    monkeypatch.chdir(tmp_path)
+    options = flawmap.InspectOptions(survey=SurveyOptions(heatmaps=True))
+    others = tmp_path / "others" / "overlays" / "a"
+    others.mkdir(parents=True)
+    Image.fromarray(draw_crack(9)).save(others / "0.jpg")
+    files = sorted(photo_folder.rglob("*.png"))
+    out = photo_folder / "survey"
+    for given, n_photos in ((["photos"], 7), (["photos", "others"], 8), (["photos/**/*.png"], 7), (files, 7)):
+        texts, lines = [], ()
+        for target in (out, out, tmp_path / "elsewhere"):
+            done = flawmap.inspect(tiny_bundle.folder, given, target, options, overwrite=target != out)
+            assert len(done.survey.rows) == n_photos
+            texts.append((target / "findings.json").read_bytes())
+            lines += done.lines
+        assert texts[0] == texts[1] == texts[2]
+        drawn = [path for path in out.rglob("*") if path.suffix in (".jpg", ".png")]
+        said = f"left out {len(drawn)} pictures of surveys among the photos: {out}"
+        assert lines.count(said) == (2 if "photos" in given else 0)
+        shutil.rmtree(out)
+    flawmap.inspect(tiny_bundle.folder, photo_folder, "survey")
+    for given in ("survey", "survey/overlays"):
+        with pytest.raises(OptionError, match=r"lie in folders of surveys \(.*survey\); give the folder"):
+            flawmap.inspect(tiny_bundle.folder, given, "survey")
+    with pytest.raises(OptionError, match="not a flawmap survey"):
+        flawmap.inspect(tiny_bundle.folder, photo_folder, photo_folder)
+
+
 def test_other_peoples_folders_are_left_alone(
     tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +204,13 @@ def test_a_survey_goes_from_and_to_an_object_store(
         assert not [*(tmp_path / "cache" / "surveys").iterdir()]
         assert files.exists("/survey/report.pdf") and len(done.left_out) == 1
     assert looked[0] == 0 and looked[len(looked) // 3 + 1] > 0  # what was finished there was fetched
+    inside = "memory://bridge/pier/survey"
+    for out in (inside, inside, "memory://other survey"):
+        again = flawmap.inspect(tiny_bundle.folder, "memory://bridge", out, options)
+        assert len(again.survey.rows) == len(done.survey.rows)
+    assert any(line.endswith(f"of surveys among the photos: {inside}") for line in again.lines)
+    with pytest.raises(OptionError, match="lie in folders of surveys"):
+        flawmap.inspect(tiny_bundle.folder, f"{inside}/overlays", inside)
     drawn = {path for path in files.find("/survey") if path.startswith(("/survey/overlays", "/survey/heat"))}
     files.pipe_file("/survey/overlays/mine.jpg", b"mine")
     name = next(row.name for row in done.survey.rows if row.inspection.findings)

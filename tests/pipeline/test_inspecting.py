@@ -351,15 +351,17 @@ def test_a_scale_comes_from_the_lens_or_not_at_all(tmp_path: Path) -> None:
     exif[0x8769] = {0x920A: 50.0, 0xA405: 75}
     image.save(tmp_path / "told.png", exif=exif)
     image.save(tmp_path / "bare.png")
+    exif[0x8769] = {0x920A: 1000.0, 0xA405: 1500}
+    image.save(tmp_path / "odd.png", exif=exif)
     finding = Finding("crack", 0.9, (40.0, 90.0, 360.0, 210.0), (), 38_400)
     scales = []
-    for name in ("told.png", "bare.png"):
+    for name in ("told.png", "bare.png", "odd.png"):
         seen = InspectedPhoto(Inspection(name, 400, 300, findings=(finding,)))
         given = (MeasureOptions(), ScaleOptions(distance_m=2.0), PhotoOptions())
         found = measure_findings(seen, tmp_path / name, *given, is_coarse=True).inspection.findings[0]
         assert found.measurement is not None
         scales.append(found.measurement.scale_mm_per_px)
-    assert scales[1] is None and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
+    assert scales[1:] == [None, None] and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
 
 
 def test_cracks_are_graded_by_their_width_in_millimetres() -> None:

@@ -165,7 +165,7 @@ def test_the_scale_that_was_given_is_printed() -> None:
         (
             {"distance_m": 5.0},
             (None, None),
-            "the lens is known of none of 2 photos with sizes; their sizes are",
+            "lens and distance give a scale for none of 2 photos with sizes; their sizes are",
         ),
         ({"mm_per_px": 0.1}, (0.1,), ""),
     ],

@@ -130,7 +130,7 @@ def scale_findings(
 
     Such a scale changes no pixel of a measurement, so this says the same as measuring with it; a marker's
     does, and is not for here. `keeps_known`: sizes that are in millimetres already stay as they are. Of the
-    photo's file at most the EXIF is read. Raises OptionError for a distance that cannot be.
+    photo's file at most the EXIF is read.
     """
     if not any(_wants_scale(one, keeps_known) for one in seen.findings):
         return seen
@@ -189,7 +189,8 @@ def _find_scale(
     options: ScaleOptions, path: Path, size_hw: tuple[int, int], image: np.ndarray | None = None
 ) -> Scale | None:
     """Of one photo; None where it shows no marker, is too large for one to be sought (no `image`), or its
-    EXIF does not say what is missing: its sizes then stay in pixels, which the reports tell."""
+    EXIF does not say what is missing or names a lens that cannot be: its sizes then stay in pixels, which the
+    reports tell."""
     if options.marker_mm is not None and image is None:
         return None
     try:

@@ -251,7 +251,7 @@ def scale_note(survey: Survey) -> str:
     found = f"{count(n_found) if n_found else 'none'} of {count(n)} photos"
     if n == 1:
         found = "the one photo" if n_found else "no photo"
-    what = "the marker was found in" if asked.get("marker_mm") else "the lens is known of"
+    what = "the marker was found in" if asked.get("marker_mm") else "lens and distance give a scale for"
     text = f"{what} {found} with sizes"
     if n_found == n:
         return text

@@ -381,4 +381,6 @@ def test_cracks_are_graded_by_their_width_in_millimetres() -> None:
     assert bands.grade(bare).severity is None
     limit = Grading(*read_grading(GradingOptions("eurocode-2", "XC3")))
     assert limit.grade(wider).severity == limit.grades[1] and "above" in limit.grades[1]
+    ratios = [one.grade(wider).severity_ratio for one in (bands, limit)]
+    assert ratios == [None, pytest.approx(40 * 0.5 / 0.3)] and limit.grade(bare).severity_ratio is None
     assert "Source" in bands.note

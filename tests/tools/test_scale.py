@@ -39,9 +39,9 @@ def test_exif_tells_the_lens(tmp_path: Path) -> None:
     assert found is not None
     expected = float(lens.sensor_width_mm or 0) / 400 * (1000 - 4.2) / 4.2
     assert found.at(np.zeros((1, 2)), ALONG_X)[0] == pytest.approx(expected)
-    with pytest.raises(PhotoError, match="EXIF gives a focal length of 4.2 mm, and .* is 0.008"):
+    with pytest.raises(PhotoError, match=r"EXIF gives a focal length of 4\.2 mm, and .* is 0\.008"):
         find_scale(ScaleOptions(distance_m=0.008), image, photo)
-    with pytest.raises(OptionError, match="--sensor-width-mm.* is missing"):
+    with pytest.raises(OptionError, match=r"--sensor-width-mm.* is missing"):
         find_scale(ScaleOptions(distance_m=1.0, focal_mm=5.0), image)
     plain = tmp_path / "plain.png"
     Image.new("RGB", (40, 30)).save(plain)

@@ -102,14 +102,16 @@ class Grading:
         return f"{self.table.title}. {self.table.limits} Source: {self.table.source}"
 
     def grade(self, finding: Finding) -> Finding:
-        """With its severity and how sure that is, where its width is known in millimetres."""
+        """With its severity, how sure that is and the ratio to the limit, where its width in mm is known."""
         sizes = finding.measurement
         if sizes is None or sizes.scale_mm_per_px is None:
             return finding
         told = sizes.to_mm()
         widths = (told["width_max_mm"], told["width_max_u95_mm"])
         grade = grade_width(*widths, self.table, self.exposure, sizes.is_resolved)
-        return replace(finding, severity=grade.name, severity_is_certain=grade.is_certain)
+        return replace(
+            finding, severity=grade.name, severity_is_certain=grade.is_certain, severity_ratio=grade.ratio
+        )
 
 
 def grade_survey(survey: Survey, grading: Grading) -> Survey:

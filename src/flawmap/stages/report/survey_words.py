@@ -168,8 +168,10 @@ def _sizes_of(finding: Finding) -> list[tuple[str, str]]:
         extent = f"{right - left:.0f}\N{MULTIPLICATION SIGN}{bottom - top:.0f}{NARROW_SPACE}px"
         return [("extent", extent), ("area", f"{count(finding.area_px)}{NARROW_SPACE}px")]
     branches = f", {count(sizes.n_branches)} branches" if sizes.n_branches > 1 else ""
+    is_told = finding.severity_ratio is not None and sizes.is_resolved and not sizes.is_vague
     return [
         ("largest width", width_text(sizes)),
+        *([("of the limit", f"{finding.severity_ratio:.2f} times")] if is_told else []),
         ("mean width", length_text(sizes.width_mean_px, sizes.scale_mm_per_px)),
         ("length", length_text(sizes.length_px, sizes.scale_mm_per_px)),
         ("direction", f"{sizes.direction_deg:.0f}°"),

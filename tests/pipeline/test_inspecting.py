@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 import flawmap
 import quick_look
+from commands import run_here
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspecting import Inspected
 from flawmap.pipeline.sizing import Grading, measure_findings
@@ -31,6 +32,7 @@ from flawmap.tools.grading import GradingOptions, read_grading
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.row_regions import MaskRuns
 from flawmap.tools.scale import ScaleOptions
+from tiny_masks import make_bundle
 
 for module in ("jinja2", "openpyxl", "typst", "skimage"):
     pytest.importorskip(module)
@@ -254,6 +256,27 @@ def test_the_command_says_what_was_left_out_and_what_a_key_is_called(
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1 and "broken.png" in done.stderr, done.stderr
     assert "2026-11-20" in (tmp_path / "survey" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("least_score = 2.0", "least_score is 2; above 0 and below 1 was wanted"),
+        ("least_score = 0", "least_score is 0; above 0"),
+        ("least_area_px = -5", "least_area_px is -5; 0 or more was wanted"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["classifier", "masks"])
+def test_limits_of_findings_that_cannot_be_are_one_line(
+    kind: str, line: str, said: str, tiny_bundle: Bundle, tiny: SimpleNamespace, tmp_path: Path
+) -> None:
+    model = tiny_bundle if kind == "classifier" else make_bundle(tmp_path / "masks", tiny, "segmentation")
+    Image.fromarray(draw_crack(9)).save(tmp_path / "a.png")
+    (tmp_path / "options.toml").write_text(f"[inspection]\n{line}\n")
+    words = (tmp_path / "a.png", "--out", tmp_path / "out", "--config", tmp_path / "options.toml")
+    done = run_here("inspect", model.folder, *words)
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None:

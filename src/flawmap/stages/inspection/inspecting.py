@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.errors import BundleError, PhotoError
+from flawmap.errors import BundleError, OptionError, PhotoError
 from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable, why_not_clean
 from flawmap.stages.inspection.choosing import default_findings
@@ -41,6 +41,13 @@ class InspectOptions(Options):
     photos: PhotoOptions = field(default_factory=PhotoOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     """`n_threads` are those within one photo; 1 where many photos are inspected side by side."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.least_score is not None and not 0 < self.least_score < 1:
+            raise OptionError(f"least_score is {self.least_score:g}; above 0 and below 1 was wanted, or none")
+        if self.least_area_px is not None and self.least_area_px < 0:
+            raise OptionError(f"least_area_px is {self.least_area_px}; 0 or more was wanted, or none")
 
 
 DEFAULT_OPTIONS = InspectOptions()

@@ -292,6 +292,12 @@ def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None
     assert abs(crack.width_mean_px - 5) < 0.5 and abs(crack.length_px - 326) < 20
     assert found.inspection.findings[1].measurement is None
     assert abs(crack.area_px - 5 * 326) < 250
+    assert crack.density_px_per_px2 == pytest.approx(crack.length_px / (300 * 400))
+    for share, looked_at in ((0.5, 0.5), (0.0, 1.0)):  # 0: people marked it outside the region of interest
+        in_region = InspectedPhoto(replace(seen.inspection, share_seen=share))
+        found_there = measure_findings(in_region, tmp_path / "a.png", *given, is_coarse=True).inspection
+        expected = replace(crack, density_px_per_px2=crack.density_px_per_px2 / looked_at)
+        assert found_there.findings[0].measurement == expected
     assert measure_findings(seen, tmp_path / "gone.png", *given, is_coarse=True) is seen
 
 

@@ -72,9 +72,12 @@ def _measure_some(
         rows = open_rows(path, photos)
         image = rows.image if isinstance(rows, ImageRows) else None
         found_scale = _find_scale(scale, path, rows.size_hw, image)
+        # What people marked on a photo outside the region of interest they looked for in all of it.
+        looked_at_px = max(1, round((seen.share_seen or 1.0) * rows.size_hw[0] * rows.size_hw[1]))
         # From top to bottom, as rows of large photos can be read.
         for i in sorted(which, key=lambda i: findings[i].box_xyxy[1]):
-            measurement = _measure(findings[i], rows, options, found_scale, is_coarse=is_coarse)
+            where = (rows, looked_at_px, found_scale)
+            measurement = _measure(findings[i], *where, options, is_coarse=is_coarse)
             findings[i] = replace(findings[i], measurement=measurement)
     except PhotoError:  # also where it was damaged since it was looked at
         return seen
@@ -155,9 +158,16 @@ def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
 
 
 def _measure(
-    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, *, is_coarse: bool
+    finding: Finding,
+    rows: PhotoRows,
+    looked_at_px: int,
+    scale: Scale | None,
+    options: MeasureOptions,
+    *,
+    is_coarse: bool,
 ) -> CrackMeasurement | None:
-    """The sizes of one finding, by its runs where it has some; None where it is no crack."""
+    """The sizes of one finding, by its runs where it has some; None where it is no crack. `looked_at_px`: the
+    area that its density refers to."""
     height, width = rows.size_hw
     left, top, right, bottom = (round(value) for value in finding.box_xyxy)
     left, top = max(0, left - _SURFACE_PX), max(0, top - _SURFACE_PX)
@@ -177,7 +187,7 @@ def _measure(
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
-    given = (options, None if scale is None else scale.moved(left, top), height * width)
+    given = (options, None if scale is None else scale.moved(left, top), looked_at_px)
     if not is_coarse:
         return measure_if_crack(mask, grey, *given)
     found = measure_crack(mask, grey, *given)

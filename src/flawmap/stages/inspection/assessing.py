@@ -86,9 +86,9 @@ def cut_parts(image: np.ndarray, tile_hw: tuple[int, int], inside: np.ndarray | 
     (top, bottom), (left, right) = (np.flatnonzero(inside.any(axis=axis))[[0, -1]] for axis in (1, 0))
     box = slice(top, bottom + 1), slice(left, right + 1)
     image, inside = image[box], inside[box]
-    parts = [Part(image[cut], inside[cut]) for cut in _lay_cuts(inside.shape, tile_hw)]
-    n_inside = [np.count_nonzero(part.inside) for part in parts]
-    return _spread([part for part, n in zip(parts, n_inside, strict=True) if 2 * n >= max(n_inside)])
+    cuts = [(np.count_nonzero(inside[cut]), cut) for cut in _lay_cuts(inside.shape, tile_hw)]
+    most, _ = max(cuts, key=lambda one: one[0])
+    return _spread([Part(image[cut], inside[cut]) for n, cut in cuts if 2 * n >= most])
 
 
 def _lay_cuts(size_hw: tuple[int, ...], tile_hw: tuple[int, int]) -> list[tuple[slice, slice]]:

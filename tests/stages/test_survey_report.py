@@ -71,11 +71,11 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
     assert words.width_text(replace(plain, scale_mm_per_px=None)).replace("\u202f", " ") == "4.0 ± 0.4 px"
     thin = replace(plain, is_resolved=False)
     assert words.width_text(thin).replace("\u202f", " ").startswith("under 0.15 mm")
-    assert [one for one in words.size_lines(finding(severity_ratio=1.25)) if one[0] == "of the limit"] == [
-        ("of the limit", "1.25 times")
-    ]
+    assert [
+        one for one in words.size_lines(finding(severity_ratio=1.25)) if one[0] == "ratio to the limit"
+    ] == [("ratio to the limit", "1.25")]
     for hidden in (finding(), finding(severity_ratio=1.25, measurement=thin)):
-        assert "of the limit" not in dict(words.size_lines(hidden))
+        assert "ratio to the limit" not in dict(words.size_lines(hidden))
     noisy = finding(measurement=replace(thin, width_max_px=9.0))
     survey = survey_of(replace(CRACKED, findings=(noisy, finding())))
     assert "measures 0.40" in words.widest_sentence(survey).replace("\u202f", " ")

@@ -171,7 +171,7 @@ def _sizes_of(finding: Finding) -> list[tuple[str, str]]:
     is_told = finding.severity_ratio is not None and sizes.is_resolved and not sizes.is_vague
     return [
         ("largest width", width_text(sizes)),
-        *([("of the limit", f"{finding.severity_ratio:.2f} times")] if is_told else []),
+        *([("ratio to the limit", f"{finding.severity_ratio:.2f}")] if is_told else []),
         ("mean width", length_text(sizes.width_mean_px, sizes.scale_mm_per_px)),
         ("length", length_text(sizes.length_px, sizes.scale_mm_per_px)),
         ("direction", f"{sizes.direction_deg:.0f}°"),

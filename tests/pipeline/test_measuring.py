@@ -132,6 +132,19 @@ def test_mistakes_are_one_line(words: tuple[str, ...], said: str, files: tuple[P
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_lens_that_cannot_be_is_told_with_its_photo(files: tuple[Path, Path]) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x920A: 600.0, 0xA405: 900}
+    with Image.open(files[1]) as photo:
+        photo.save(files[1], exif=exif)
+    words = ("measure", files[0], "--photo", files[1], "--distance-m", "1")
+    done = run_here(*words)
+    assert done.returncode == 2, done.stderr
+    assert f"{files[1]}: its EXIF gives a focal length of 600 mm" in done.stderr
+    done = run_here(*words, "--focal-mm", "50")
+    assert done.returncode == 0, done.stderr
+
+
 def test_profiles_from_file_to_file(tmp_path: Path) -> None:
     file = tmp_path / "profiles.csv"
     rows = draw_profiles([0.4, 3.0])

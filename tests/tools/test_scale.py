@@ -39,6 +39,10 @@ def test_exif_tells_the_lens(tmp_path: Path) -> None:
     assert found is not None
     expected = float(lens.sensor_width_mm or 0) / 400 * (1000 - 4.2) / 4.2
     assert found.at(np.zeros((1, 2)), ALONG_X)[0] == pytest.approx(expected)
+    with pytest.raises(PhotoError, match=r"EXIF gives a focal length of 4\.2 mm, and .* is 0\.008"):
+        find_scale(ScaleOptions(distance_m=0.008), image, photo)
+    with pytest.raises(OptionError, match=r"--sensor-width-mm.* is missing"):
+        find_scale(ScaleOptions(distance_m=1.0, focal_mm=5.0), image)
     plain = tmp_path / "plain.png"
     Image.new("RGB", (40, 30)).save(plain)
     assert read_lens(plain, (30, 40)) == Lens()
@@ -49,6 +53,7 @@ def test_exif_tells_the_lens(tmp_path: Path) -> None:
     [
         ({"mm_per_px": 0.0}, "number above 0"),
         ({"focal_mm": 50.0}, "a lens gives no scale by itself; give --distance-m"),
+        ({"focal_mm": 50.0, "distance_m": 0.1}, "is 0.1, not twice the focal length of 50 mm"),
     ],
     ids=str,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -295,15 +295,24 @@ def survey_file(out: Path | str, name: str) -> str:
     return f"{str(out).rstrip('/')}/{name}"
 
 
-def survey_lines(survey: Survey, out: Path | str, without_region: Sequence[str] = ()) -> tuple[str, ...]:
+def survey_lines(
+    survey: Survey,
+    out: Path | str,
+    without_region: Sequence[str] = (),
+    passed_over: Mapping[str, int] | None = None,
+) -> tuple[str, ...]:
     """What `inspect` prints: how much was found, what was not judged, where the reports lie.
 
-    `without_region` are folders of photos for which none was given, where others had one."""
+    `without_region` are folders of photos for which none was given, where others had one; `passed_over` are
+    folders of surveys, with the number of their pictures."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
     unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
     photos = counted(len(survey.rows), "photo")
     same = f", {counted(survey.n_flaws, 'flaw')}" if survey.n_flaws < survey.n_findings else ""
     lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all{same}){unread}"]
+    if passed_over:
+        pictures = counted(sum(passed_over.values()), "picture")
+        lines.append(f"left out {pictures} of surveys among the photos: {some_of(sorted(passed_over), 3)}")
     if survey.overlaps is not None and survey.overlaps.n_pairs:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
         lines.append(f"{matched} of {counted(compared, 'pair')} of neighbouring photos could be matched")

@@ -75,6 +75,8 @@ def test_ceilings_stand_apart_from_the_figures(page: tuple[MaskReportFacts, str]
 
 def test_the_table_of_kinds_breaks_its_lines_instead_of_running_off_the_page(tmp_path: Path) -> None:
     text = write(make_mask_facts(tmp_path, "several kinds"), tmp_path)
+    table = text[text.index("Figures per kind of flaw on the test part") :]
+    assert all(f'data-name="{name}"' in table for name in ("Flaw Dice", "Escape rate", "Overkill rate"))
     assert '<table class="stacked kinds">' in text and ".kinds .n { white-space: normal; }" in text
 
 

@@ -89,6 +89,12 @@ def test_a_run_learns_masks_by_itself(trained) -> None:
     assert metrics["test"]["dice"] > 0.6 and metrics["test"]["n"] == metrics["split"]["test"]["n"]
     assert set(metrics["test"]["per_class"]) == set(KINDS)
     assert metrics["cleaning"]["chosen"]["is_exclusive"] is True
+    test, before = metrics["test"], metrics["before_training"]
+    assert (before["n"], before["n_with_flaw"]) == (test["n"], test["n_with_flaw"])
+    assert before["recall"] == before["flaw_dice"] == before["cldice"] == 0 and before["escape_rate"] == 1
+    assert before["severstal_score"] == test["severstal_score_empty"] < 1
+    assert set(before) == set(test) - {"photos", "best", "typical", "worst"}
+    assert before["per_class"]["dark"]["overkill_rate"] == 0
     assert "<svg" in (trained.run / "report.html").read_text()
     assert [one.path for one in trained.left_out] == ["images/broken.png"] or trained.left_out
 
@@ -202,7 +208,13 @@ def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path)
     assert 0 < facts["skip_threshold"] < 1 and facts["lost_share"] <= 0.005
     assert facts["lost_share"] <= facts["skipped_share"] <= 1
     assert [row["name"] for row in facts["table"]] == ["mask network alone", "chain"]
-    assert sum(row["is_chosen"] for row in facts["compared"]) == 1
+    (taken,) = [row for row in facts["compared"] if row["is_chosen"]]
+    for key in ("flaw_dice", "overkill_rate"):
+        assert (
+            trained.metrics["validation"][key] == trained.bundle.spec.metrics["validation"][key] == taken[key]
+        )
+    assert trained.metrics["validation"]["ods_f1"] > 0 and trained.metrics["test"]["ods_f1"] > 0
+    assert trained.metrics["before_training"]["recall"] == 0
     model = flawmap.load(trained.run)
     clean = np.full((80, 100, 3), 128, np.uint8)
     skipping = replace(model.cascade, skip_threshold=1.0)

@@ -122,10 +122,8 @@ def test_every_parameter_learns(decoder: str) -> None:
 def test_a_backbone_without_a_pyramid_is_refused() -> None:
     with pytest.raises(BackboneError, match="choose another"):
         SegmenterNetwork(ENTRIES["vit_small_14"], 3, "unet", 1, pretrained=False)
-    for depth in (0, 1):
-        words = (
-            f"cut at depth {depth} gives {depth + 1} maps; a decoder wants 3 or more: cut it at depth 2 or"
-        )
+    for depth, maps in enumerate(("1 map", "2 maps")):
+        words = f"cut at depth {depth} gives {maps}; a decoder wants 3 or more: cut it at depth 2 or later"
         with pytest.raises(BackboneError, match=words):
             make("unet", depth=depth)
     make("unet", depth=2)

@@ -16,6 +16,7 @@ from flawmap.tools.backbones.decoders import mend_decoder
 from flawmap.tools.backbones.networks import INPUT_MULTIPLE, Backbone, cut_backbone, load_backbone
 from flawmap.tools.backbones.padding import PaddedConv2d
 from flawmap.tools.backbones.weights import build_network
+from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry
 
 _WIDTHS = (128, 64, 32, 32, 16)
@@ -188,7 +189,7 @@ def _assemble(decoder: Decoder, encoder: _Encoder, n_labels: int, entry: Backbon
         )
     if n_levels < _MIN_LEVELS:
         raise BackboneError(
-            f"{name} cut at depth {encoder.backbone.last} gives {n_levels} maps; a decoder wants "
+            f"{name} cut at depth {encoder.backbone.last} gives {counted(n_levels, 'map')}; a decoder wants "
             f"{_MIN_LEVELS} or more: {_deeper_words(entry)}"
         )
     options: dict[str, Any] = {"decoder_channels": _WIDTHS[-n_levels:]} if decoder in _BY_BLOCK else {}

@@ -70,6 +70,7 @@ _IN_PYTHON = {
     "--json": "json_file=…",
     "--mask-threshold": "options.dataset.mask_threshold",
     "--marker-mm": "scale=ScaleOptions(marker_mm=…)",
+    "--max-depth": "options.rank.max_depth",
     "--max-megapixels": "max_megapixels=…",
     "--mm-per-px": "scale=ScaleOptions(mm_per_px=…)",
     "--model": "model=…",

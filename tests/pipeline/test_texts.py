@@ -52,6 +52,20 @@ def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
     assert evaluation_lines(one, "test", "here")[0] == "test: 1 photo here"
 
 
+def test_each_kind_of_flaw_has_its_dice_with_an_interval(tmp_path: Path) -> None:
+    test = make_mask_facts(tmp_path, "several kinds").test
+    figures = {"n_photos_with": 9, "n_groups_with": 4, "flaw_dice": 0.7}
+    per_class = {
+        "crack": figures | {"interval95": {"flaw_dice": [0.61, 0.8]}},
+        "dent": figures | {"interval95": {"flaw_dice": [0.7, 0.7]}},
+        "stain": figures | {"flaw_dice": None, "n_photos_with": 0},
+    }
+    lines = mask_evaluation_lines(replace(test, metrics=test.metrics | {"per_class": per_class}), "test", "")
+    assert "  crack: flaw Dice 0.700  [0.610, 0.800] (9 photos)" in lines
+    assert "  dent: flaw Dice 0.700  no interval: too few sources (9 photos)" in lines
+    assert "  stain: no photo shows it (0 photos)" in lines
+
+
 def test_ceilings_are_printed_in_words(tmp_path: Path) -> None:
     test = make_mask_facts(tmp_path, "one kind").test
     ceilings = {"ods_f1": 0.7, "ois_f1": 0.8, "ods_f1_tolerant": 0.71, "ois_f1_tolerant": 0.81}

@@ -20,7 +20,7 @@ import quick_look
 from commands import run_here
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspecting import Inspected
-from flawmap.pipeline.sizing import Grading, measure_findings
+from flawmap.pipeline.sizing import Grading, measure_findings, scale_findings
 from flawmap.pipeline.survey_places import name_folder
 from flawmap.records import Finding, InspectedPhoto, Inspection, SurveyMeta
 from flawmap.stages.inspection import InspectOptions as LookOptions
@@ -291,6 +291,7 @@ def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None
     assert crack is not None and crack.scale_mm_per_px is not None
     assert abs(crack.width_mean_px - 5) < 0.5 and abs(crack.length_px - 326) < 20
     assert found.inspection.findings[1].measurement is None
+    assert [one.region_area_mm2 for one in found.inspection.findings] == pytest.approx([384.0, 9.0])
     assert abs(crack.area_px - 5 * 326) < 250
     assert crack.density_px_per_px2 == pytest.approx(crack.length_px / (300 * 400))
     for share, looked_at in ((0.5, 0.5), (0.0, 1.0)):  # 0: people marked it outside the region of interest
@@ -337,6 +338,14 @@ def test_a_band_with_dark_lines_in_it_is_no_crack(tmp_path: Path) -> None:
     found = measure_findings(seen, tmp_path / "a.png", *given, is_coarse=False).inspection.findings
     assert [one.measurement for one in found] == [None, None]
     assert [one.area_px for one in found] == [band.sum(), blob.sum()]
+    assert [one.region_area_mm2 for one in found] == pytest.approx([band.sum() / 100, blob.sum() / 100])
+    unscaled = measure_findings(seen, tmp_path / "a.png", given[0], ScaleOptions(), given[2], is_coarse=False)
+    assert {one.region_area_mm2 for one in unscaled.inspection.findings} == {None}
+    later = scale_findings(unscaled.inspection, tmp_path / "a.png", given[1]).findings
+    assert [one.region_area_mm2 for one in later] == pytest.approx([one.region_area_mm2 for one in found])
+    kept = replace(seen.inspection, findings=found)
+    other = ScaleOptions(mm_per_px=3.0)
+    assert scale_findings(kept, tmp_path / "a.png", other, keeps_known=True).findings == found
 
 
 def test_a_photo_too_large_to_be_held_is_measured_where_its_findings_lie(tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def test_what_a_person_painted_is_measured(tmp_path: Path) -> None:
     sizes = found.findings[1].measurement
     assert sizes is not None and abs(sizes.width_mean_px - 5) < 0.3 and sizes.scale_mm_per_px == 0.1
     assert sizes.width_source == "photo" and sizes.area_px == line.sum()
-    assert found.findings[0] == other and found.findings[2] == outlined
+    assert found.findings[0] == replace(other, region_area_mm2=pytest.approx(9.0))
+    assert found.findings[2] == outlined
     assert measure_painted(seen, tmp_path / "gone.png", *given) is seen
 
 

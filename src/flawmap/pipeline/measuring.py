@@ -33,7 +33,7 @@ from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
 from flawmap.tools.scale import ScaleOptions, find_scale
 from flawmap.tools.surface import check_scale
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, square_mm
 
 _SHOWN = 10
 """Cracks that are printed; the file holds all."""
@@ -225,9 +225,7 @@ def _patch_lines(found: MeasuredCracks, classes: list[int]) -> list[str]:
 
 
 def _area(patch: Patch) -> str:
-    if patch.area_mm2 is None:
-        return f"{patch.area_px:,} px²"
-    return f"{patch.area_mm2:,.0f} mm²" if patch.area_mm2 >= 100 else f"{patch.area_mm2:.3g} mm²"
+    return f"{patch.area_px:,} px²" if patch.area_mm2 is None else square_mm(patch.area_mm2)
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:

@@ -1,4 +1,4 @@
-"""Findings of a photo → the same with sizes, where they are cracks."""
+"""Findings of a photo → the same with sizes: areas in mm², and what cracks have besides."""
 
 from __future__ import annotations
 
@@ -77,8 +77,7 @@ def _measure_some(
         # From top to bottom, as rows of large photos can be read.
         for i in sorted(which, key=lambda i: findings[i].box_xyxy[1]):
             where = (rows, looked_at_px, found_scale)
-            measurement = _measure(findings[i], *where, options, is_coarse=is_coarse)
-            findings[i] = replace(findings[i], measurement=measurement)
+            findings[i] = _size(findings[i], *where, options, is_coarse=is_coarse)
     except PhotoError:  # also where it was damaged since it was looked at
         return seen
     return replace(seen, findings=tuple(findings))
@@ -144,20 +143,25 @@ def scale_findings(
         return seen
     mm_per_px = float(found.at(np.zeros((1, 2)), np.array([[1.0, 0.0]]))[0])
     findings = tuple(
-        replace(one, measurement=replace(one.measurement, scale_mm_per_px=mm_per_px))
-        if one.measurement is not None and _wants_scale(one, keeps_known)
-        else one
-        for one in seen.findings
+        _scale(one, mm_per_px) if _wants_scale(one, keeps_known) else one for one in seen.findings
     )
     return replace(seen, findings=findings)
 
 
 def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
     sizes = finding.measurement
-    return sizes is not None and not (keeps_known and sizes.scale_mm_per_px is not None)
+    known_mm = finding.region_area_mm2 if sizes is None else sizes.scale_mm_per_px
+    return not (keeps_known and known_mm is not None)
 
 
-def _measure(
+def _scale(finding: Finding, mm_per_px: float) -> Finding:
+    sizes = finding.measurement
+    if sizes is not None:
+        sizes = replace(sizes, scale_mm_per_px=mm_per_px)
+    return replace(finding, measurement=sizes, region_area_mm2=mm_per_px**2 * finding.area_px)
+
+
+def _size(
     finding: Finding,
     rows: PhotoRows,
     looked_at_px: int,
@@ -165,29 +169,47 @@ def _measure(
     options: MeasureOptions,
     *,
     is_coarse: bool,
-) -> CrackMeasurement | None:
-    """The sizes of one finding, by its runs where it has some; None where it is no crack. `looked_at_px`: the
-    area that its density refers to."""
+) -> Finding:
+    """One finding with its sizes, by its runs where it has some; without a measurement where it is no crack.
+    `looked_at_px`: the area that its density refers to."""
     height, width = rows.size_hw
     left, top, right, bottom = (round(value) for value in finding.box_xyxy)
     left, top = max(0, left - _SURFACE_PX), max(0, top - _SURFACE_PX)
     bottom = min(bottom + _SURFACE_PX, height)
     if not isinstance(rows, ImageRows) and (bottom - top) * width > _MOST_PX:
-        return None
+        return finding
     crop = rows.read(top, bottom)[:, left : right + _SURFACE_PX]
     if not crop.size:
-        return None
+        return finding
     grey = to_grey(crop)
     if finding.runs is not None:
         runs = parse_runs(finding.runs, (height, width))
         mask = decode_columns(runs, height, left, left + grey.shape[1])[top:bottom]
     else:
         mask = fill_finding(finding, grey.shape, corner_xy=(left, top))
+    here = None if scale is None else scale.moved(left, top)
+    measurement = _measure(mask, grey, options, here, looked_at_px, is_coarse=is_coarse)
+    area_mm2 = None
+    if here is not None and mask.any():  # outlines are filled a little wider than what they outline
+        area_mm2 = here.area_mm2(np.argwhere(mask)[:, ::-1]) * finding.area_px / int(mask.sum())
+    return replace(finding, measurement=measurement, region_area_mm2=area_mm2)
+
+
+def _measure(
+    mask: np.ndarray,
+    grey: np.ndarray,
+    options: MeasureOptions,
+    scale: Scale | None,
+    looked_at_px: int,
+    *,
+    is_coarse: bool,
+) -> CrackMeasurement | None:
+    """None for a region that is no crack."""
     if is_coarse:
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
-    given = (options, None if scale is None else scale.moved(left, top), looked_at_px)
+    given = (options, scale, looked_at_px)
     if not is_coarse:
         return measure_if_crack(mask, grey, *given)
     found = measure_crack(mask, grey, *given)

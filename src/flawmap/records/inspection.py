@@ -179,6 +179,8 @@ class Finding:
     holes: tuple[tuple[tuple[float, float], ...], ...] = ()
     """Corners of the larger holes in the outline, as those of `polygon`. Pictures leave them out; tables and
     findings.json do not hold them."""
+    region_area_mm2: float | None = None
+    """`area_px` on the surface, where the photo has a scale."""
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.box_xyxy

@@ -18,8 +18,8 @@ _IN_MM = (
     "density_mm_per_mm2",
     "area_mm2",
 )
-"""Names of CrackMeasurement.to_mm(); `area_mm2` is the crack's own, as `crack_area_px` is, not that of a
-classifier's region."""
+"""Names of CrackMeasurement.to_mm(); `area_mm2` is the crack's own, as `crack_area_px` is, `region_area_mm2`
+that of the region, which a classifier draws wider."""
 
 
 def to_document(survey: Survey) -> dict[str, Any]:
@@ -91,6 +91,7 @@ def to_finding(finding: Finding) -> dict[str, Any]:
         "box_xyxy": list(finding.box_xyxy),
         "polygon": [list(point) for point in finding.polygon],
         "area_px": finding.area_px,
+        "region_area_mm2": finding.region_area_mm2,
     }
     values |= _measured(finding.measurement)
     values |= {

@@ -87,7 +87,7 @@ def test_metrics_hold_what_was_promised(trained) -> None:
         for key in ("n", "accuracy", "precision", "recall", "specificity", "f1", "macro_f1", "loss", "auroc"):
             assert stored[part][key] is not None, (part, key)
         assert 0 <= stored[part]["f1"] <= 1 and "trivial" in stored[part] and "interval95" in stored[part]
-    assert stored["test"]["n_seen_in_training"] == 0
+    assert stored["test"]["n_seen_in_training"] == stored["test"]["n_source_seen_in_training"] == 0
     assert set(stored["training"]["contenders"]) == {"untrained", "probe", "head", "fine-tuned"}
     best = max(figures["f1"] for figures in stored["training"]["contenders"].values())
     assert stored["training"]["contenders"][stored["training"]["winner"]]["f1"] == best

@@ -201,6 +201,7 @@ def _join(
     loaded = Cascade(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
     rows = [int(row) for row in split.test]
     chained = evaluate_mask_model(loaded, prepared.dataset, rows, split.groups, options, progress)
+    chained = prepared.with_seen_sources(chained, split.test)
     bundle = write_spec(
         bundle, replace(bundle.spec, metrics={**judged.bundle.spec.metrics, "test": chained.metrics})
     )

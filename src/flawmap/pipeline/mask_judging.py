@@ -132,6 +132,7 @@ def judge_masks(
     told = within(progress, "evaluating")
     looked = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", told)
     test = evaluate_masks(looked.masked(), labels, cleaning, looked.groups(), options.evaluate_masks)
+    test = prepared.with_seen_sources(test, split.test)
     metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
     return JudgedMasks(prepared, write_spec(bundle, replace(bundle.spec, metrics=metrics)), chosen, test)
 

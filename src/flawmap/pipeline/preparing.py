@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from flawmap.errors import BackboneError, DatasetError, option, require_extra
 from flawmap.pipeline.auditing import audit_once
+from flawmap.pipeline.seen_sources import E, with_seen_sources
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import resolve_task
 from flawmap.records import (
@@ -69,6 +72,17 @@ class Prepared:
     def training_digests(self) -> tuple[str, ...]:
         """Of the training and validation photos, sorted."""
         return tuple(sorted({self.dataset.photos[row].digest for row in self.split.development}))
+
+    def with_seen_sources(self, evaluation: E, rows: np.ndarray) -> E:
+        """An evaluation of these rows, with what it owes to photos of the same sources that were learnt."""
+        return with_seen_sources(
+            evaluation,
+            self.dataset,
+            rows.tolist(),
+            self.split.groups,
+            self.training_digests,
+            are_found=self.audit.are_groups_found,
+        )
 
     @property
     def validation_photos(self) -> list[Photo]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flawmap.errors import option, some_of
+from flawmap.pipeline.seen_sources import rows_of_seen_sources
 from flawmap.records import (
     Audit,
     Candidate,
@@ -25,7 +26,7 @@ from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
 from flawmap.stages.report import scale_note
 from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, held_back_words, kin_words, shared_words
 from flawmap.tools.zoo import BackboneEntry
 
 if TYPE_CHECKING:
@@ -126,11 +127,33 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
         (len(audit.conflicting_duplicates), "set", "of duplicates with conflicting labels"),
         (len(audit.near_duplicates), "pair", "of near duplicates"),
         (len(audit.leaks), "photo", "in two given parts"),
+        (len(audit.shared_groups), "source", "in several given parts"),
         (len(audit.label_suspects), "label", "to look at again"),
     ]
     found = [f"{counted(n, what)} {more}" for n, what, more in problems if n]
     lines.append("  " + ("; ".join(found) if found else "no problems found"))
     return tuple(lines)
+
+
+def split_lines(prepared: Prepared) -> tuple[str, ...]:
+    """Photos and sources of each part, and how far given parts are kin."""
+    return (split_line(prepared.split), *_shared_lines(prepared))
+
+
+def _shared_lines(prepared: Prepared) -> tuple[str, ...]:
+    """Given parts are kept as they are; that they share sources has to be said."""
+    audit, split = prepared.audit, prepared.split
+    if not audit.shared_groups:
+        return ()
+    rows, learnt = split.test.tolist(), set(prepared.training_digests)
+    n = len(rows_of_seen_sources(prepared.dataset, rows, split.groups, learnt))
+    of_test = f"of {counted(len(rows), 'test photo')} "
+    kin = (
+        f"{of_test}{kin_words(n, audit.are_groups_found)}: the figures flatter"
+        if n
+        else "none in the test part"
+    )
+    return (f"  {shared_words(len(audit.shared_groups), audit.are_groups_found)}; {kin}",)
 
 
 def split_line(split: Split) -> str:
@@ -220,12 +243,12 @@ def training_lines(
     size_mb = bundle.model_path.stat().st_size / 1e6
     return (
         *dataset_lines(prepared.dataset, prepared.audit),
-        split_line(prepared.split),
+        *split_lines(prepared),
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
         f"shipped: {model.winner} (validation F1: {contenders}){refit_words(model)}",
-        *evaluation_lines(test, "test", "of sources never seen"),
+        *evaluation_lines(test, "test", held_back_words(test.metrics)),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
         f"report: {run / 'report.html'}",
     )

@@ -139,6 +139,8 @@ class Audit:
     near_duplicates: tuple[tuple[str, str], ...] = ()
     leaks: tuple[tuple[str, str], ...] = ()
     """The same photo in two given parts."""
+    shared_groups: tuple[str, ...] = ()
+    """Groups with photos in several given parts; training photos that are to be left out do not count."""
     label_suspects: tuple[LabelSuspect, ...] = ()
     class_counts: dict[str, int] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Audit, Dataset, Part, Split
 from flawmap.tools.files import write_file
 from flawmap.tools.options import Options
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, shared_words
 
 _N_DEALS = 60
 _N_SWEEPS = 40
@@ -308,6 +308,8 @@ def _why(audit: Audit, wanted: dict[Part, float], is_given: bool, n_left_out: in
             f"{shares}, {source} by source ({len(set(audit.groups))} groups from {audit.group_origin}"
             f"{kept}), with even class shares"
         )
+    if audit.shared_groups:
+        words += f"; {shared_words(len(audit.shared_groups), audit.are_groups_found)}"
     if n_left_out:
         words += f"; {n_left_out} training photos left out because they stand in another part too"
     return words

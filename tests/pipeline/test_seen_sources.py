@@ -63,6 +63,12 @@ def test_parts_that_share_nothing_are_called_strangers(tmp_path: Path) -> None:
     assert "no source photo is on both sides" in split_words(told.metrics)
 
 
+def test_an_uneven_split_is_a_line(tmp_path: Path) -> None:
+    prepared = prepare(tmp_path)
+    uneven = replace(prepared, split=replace(prepared.split, uneven="the sources are too few"))
+    assert split_lines(uneven)[1] == "  the sources are too few"
+
+
 def test_one_photo_and_one_source_are_spelled_as_one() -> None:
     assert kin_words(1, False) == "1 has another photo of its source in training"
     assert shared_words(1, True) == "1 source appears to stand in several of the given parts"

@@ -162,6 +162,14 @@ def test_grave_caveats_come_first(tmp_path: Path) -> None:
     assert "Not shown to beat the trivial answer" in titles
 
 
+def test_uneven_parts_are_told(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    split = dataclasses.replace(facts.split, uneven="the sources are too few")
+    found = caveats(dataclasses.replace(facts, split=split), count_outcome(facts, facts.test))
+    (text,) = [c["text"] for c in found if c["title"] == "The parts of the split are uneven"]
+    assert text.startswith("The sources are too few. ")
+
+
 def test_sources_that_nobody_named_are_told(tmp_path: Path) -> None:
     facts = make_facts(tmp_path, "two classes")
     title = "Sources were found, not given"

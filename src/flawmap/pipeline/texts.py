@@ -136,8 +136,9 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
 
 
 def split_lines(prepared: Prepared) -> tuple[str, ...]:
-    """Photos and sources of each part, and how far given parts are kin."""
-    return (split_line(prepared.split), *_shared_lines(prepared))
+    """Photos and sources of each part, what of them is uneven, and how far given parts are kin."""
+    uneven = prepared.split.uneven
+    return (split_line(prepared.split), *((f"  {uneven}",) if uneven else ()), *_shared_lines(prepared))
 
 
 def _shared_lines(prepared: Prepared) -> tuple[str, ...]:

@@ -162,6 +162,8 @@ class Split:
     seed: int
     why: str
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    uneven: str = ""
+    """What whole sources did not allow to be shared out evenly, in words; empty where nothing."""
 
     def __post_init__(self) -> None:
         together = np.concatenate([self.train, self.validation, self.test, self.left_out])

@@ -18,7 +18,7 @@ from flawmap.stages.report.verdict import (
     gravest_first,
     interval_of,
     interval_text,
-    left_out_caveats,
+    part_caveats,
     on_photos,
     rate_tile,
     seen_in_training,
@@ -171,7 +171,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
         text = f"Fewer than {_FEW_PHOTOS} test photos show {listed(rare, 'or')}: one photo more or less "
         found.append(to_caveat("warn", "Some flaws are thinly tested", f"{text}moves the figures."))
     found += _masks_to_check(facts)
-    found += left_out_caveats(facts)
+    found += part_caveats(facts)
     text = (
         "Where a flaw is a few pixels wide, a mask that lies one pixel beside the truth already loses much "
         "of its Dice, and two people who draw the same flaw differ by as much. The figure with tolerance "

@@ -281,7 +281,7 @@ def _rare_labels(facts: ReportFacts, outcome: Outcome) -> list[str]:
 
 
 def _folder(facts: ReportFacts) -> list[dict[str, str]]:
-    audit, found = facts.audit, left_out_caveats(facts)
+    audit, found = facts.audit, part_caveats(facts)
     if audit.conflicting_duplicates:
         text = (
             f"{plural(len(audit.conflicting_duplicates), 'set')} of identical files carry different labels; "
@@ -293,9 +293,12 @@ def _folder(facts: ReportFacts) -> list[dict[str, str]]:
     return found
 
 
-def left_out_caveats(facts: RunFacts) -> list[dict[str, str]]:
-    """Photos and files that took no part, whatever was trained."""
+def part_caveats(facts: RunFacts) -> list[dict[str, str]]:
+    """What is odd about the parts, and photos and files that took none, whatever was trained."""
     audit, found = facts.audit, []
+    if facts.split.uneven:
+        text = f"{capital(facts.split.uneven)}. Photos of more sources let the parts be alike."
+        found.append(to_caveat("warn", "The parts of the split are uneven", text))
     if audit.leaks:
         text = (
             f"{plural(len(audit.leaks), 'pair')} of photos stand in two of the parts that were given. The "

@@ -74,6 +74,26 @@ def test_deeper_folders_belong_to_their_class(tmp_path: Path) -> None:
     }
 
 
+def test_classes_that_hold_the_same_folders_are_told_by_a_good_one(tmp_path: Path) -> None:
+    make_photos(tmp_path, *(f"{label}/{place}/1.png" for label in ("crack", "good") for place in "ab"))
+    assert read_dataset(tmp_path).labels == ("crack", "good")
+    (tmp_path / "good").rename(tmp_path / "ohne")
+    with pytest.raises(DatasetError, match="either could be the classes"):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, DatasetOptions(good=("ohne",))).labels == ("crack", "ohne")
+    assert read_dataset(tmp_path, known_labels=("crack", "ohne")).labels == ("crack", "ohne")
+
+
+def test_one_class_is_enough_where_it_is_known(tmp_path: Path) -> None:
+    make_photos(tmp_path, "set/crack/a/1.png", "set/crack/b/2.png", "parts/test/crack/1.png", "p.png")
+    write_table(tmp_path / "list.csv", "path,label", "p.png,crack")
+    for place in ("set", "parts", "list.csv"):
+        dataset = read_dataset(tmp_path / place, known_labels=("crack", "good"))
+        assert dataset.labels == ("crack",) and dataset.is_flawed.all()
+        with pytest.raises(DatasetError):
+            read_dataset(tmp_path / place, known_labels=("good",))
+
+
 def test_what_lies_beside_the_class_folders_is_listed(tmp_path: Path) -> None:
     make_photos(tmp_path, "a/1.png", "b/1.png", "cover.png", ".hidden/1.png")
     (tmp_path / "c").mkdir()
@@ -350,6 +370,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "coco of nothing": (_coco, "names no photo that is there"),
     "mixed": (_photos("train/a/1.png", "train/b/1.png", "other/1.png"), "mixes parts"),
     "parts of one class": (_photos("train/a/1.png", "test/a/1.png"), "only the class 'a'"),
+    "levels swapped": (_photos("w0/a/1.png", "w0/b/1.png", "w1/a/1.png", "w1/b/1.png"), r"Swap .*a/w0/"),
     "parts of none": (_photos("train/1.png", "test/1.png"), "no class folders"),
     "parts inside": (_photos("a/train/1.png", "b/train/1.png", "b/test/1.png"), "put the parts outside"),
     "same letters": (_photos("Crack/1.png", "crack/1.png", "b/1.png"), "capital letters"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -102,9 +102,11 @@ class Chosen:
     """The same with `ranking.deeper` as the choice."""
 
 
-def read_labelled(path: Path, options: RunOptions, progress: Progress) -> Dataset:
-    """The data set, which must hold photos. Raises DatasetError."""
-    dataset = read_dataset(path, options.dataset, progress)
+def read_labelled(
+    path: Path, options: RunOptions, progress: Progress, known_labels: Collection[str] = ()
+) -> Dataset:
+    """The data set, which must hold photos; see read_dataset(). Raises DatasetError."""
+    dataset = read_dataset(path, options.dataset, progress, known_labels)
     require_readable(path, dataset.photos, dataset.unreadable)
     return dataset
 

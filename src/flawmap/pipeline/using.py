@@ -130,7 +130,7 @@ def evaluate(
     check_files(json_file, inputs=[dataset], holds=['"interval95"', '"n"'])
     check_outcomes(table)
     loaded = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
-    found = read_labelled(Path(dataset), options, progress)
+    found = read_labelled(Path(dataset), options, progress, loaded.spec.labels)
     test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
     rows = test_rows or list(range(len(found)))
     groups, origin = find_groups(loaded.bundle, found, rows, options.audit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +29,18 @@ _DEFAULTS = DatasetOptions()
 
 
 def read_dataset(
-    path: Path | str, options: DatasetOptions = _DEFAULTS, progress: Progress = no_progress
+    path: Path | str,
+    options: DatasetOptions = _DEFAULTS,
+    progress: Progress = no_progress,
+    known_labels: Collection[str] = (),
 ) -> Dataset:
     """A folder in any layout, or a manifest. Every photo is decoded, so that what cannot be read is known.
 
     Photos that cannot be read, and rows or files without a label, are in `Dataset.unreadable`; the labels are
-    those that readable photos carry. Raises DatasetError, with a remedy, where the layout is not understood.
+    those that readable photos carry. Photos of a single class do where it is one of `known_labels`. Raises
+    DatasetError, with a remedy, where the layout is not understood.
     """
-    listing = _list(Path(path), options)
+    listing = _list(Path(path), options, known_labels)
     if isinstance(listing, MaskListing):
         if options.good:
             raise DatasetError(
@@ -55,7 +59,8 @@ def read_dataset(
     entry_of = {entry.name: entry for entry in listing.entries}
     kept = [entry_of[photo.name] for photo in photos]
     labels = _labels(listing, kept)
-    _refuse_too_few_labels(path, listing, labels)
+    if not labels or not set(labels) <= set(known_labels):
+        _refuse_too_few_labels(path, listing, labels)
     targets = np.array([[label in entry.labels for label in labels] for entry in kept], np.uint8)
     return Dataset(
         root=listing.root,
@@ -72,11 +77,11 @@ def read_dataset(
     )
 
 
-def _list(path: Path, options: DatasetOptions) -> Listing | MaskListing:
+def _list(path: Path, options: DatasetOptions, known: Collection[str]) -> Listing | MaskListing:
     if not path.exists():
         raise DatasetError(f"{path} does not exist; a folder of photos or a manifest was wanted")
     if path.is_dir():
-        return _list_folder(path, options)
+        return _list_folder(path, options, known)
     if is_via(path):
         return list_via(path, find_photos(path.parent), options)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -96,7 +101,7 @@ def _list(path: Path, options: DatasetOptions) -> Listing | MaskListing:
     )
 
 
-def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
+def _list_folder(path: Path, options: DatasetOptions, known: Collection[str]) -> Listing | MaskListing:
     """Labels go before masks, and what states masks in a file before mask images."""
     found = find_photos(path)
     if tables := find_mask_tables(path):
@@ -117,7 +122,7 @@ def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
     if has_mask_folders(found):
         images = options.mask_images()
         return list_mask_folders(path, found, images, options.photos, options.unmasked_good)
-    return list_folder(path, found)
+    return list_folder(path, found, {*known, *(options.good or ())})
 
 
 def _list_drawn(path: Path, found: Found, options: DatasetOptions) -> MaskListing | None:

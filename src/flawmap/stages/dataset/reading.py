@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from flawmap.errors import DatasetError, nearest_hint
-from flawmap.records import Dataset, Progress, no_progress
+from flawmap.records import Dataset, Progress, Unreadable, no_progress
 from flawmap.stages.dataset.coco import find_coco, list_coco
 from flawmap.stages.dataset.cvat import find_cvat, is_cvat, list_cvat
 from flawmap.stages.dataset.entries import Entry, Listing, MaskListing
@@ -52,11 +53,12 @@ def read_dataset(
     photos, unreadable = read_photos(
         [(entry.path, entry.name) for entry in listing.entries], options.photos, progress
     )
+    entry_of = {entry.name: entry for entry in listing.entries}
+    unreadable = [_told(one, entry_of[one.path], listing) for one in unreadable]
     unreadable = tuple(sorted((*listing.unreadable, *unreadable), key=lambda one: one.path))
     if not photos:
         first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
         raise DatasetError(f"none of the {len(unreadable)} photos of {path} can be used{first}")
-    entry_of = {entry.name: entry for entry in listing.entries}
     kept = [entry_of[photo.name] for photo in photos]
     labels = _labels(listing, kept)
     if not labels or not set(labels) <= set(known_labels):
@@ -75,6 +77,14 @@ def read_dataset(
         ignored=listing.ignored,
         layout=listing.layout,
     )
+
+
+def _told(one: Unreadable, entry: Entry, listing: Listing) -> Unreadable:
+    """An unreadable photo; of one that is not there, where it was looked for."""
+    if not listing.paths_count_from or os.path.lexists(entry.path):
+        return one
+    why = f"{one.reason}: looked for {entry.path}; paths count from {listing.paths_count_from}"
+    return Unreadable(one.path, why)
 
 
 def _list(path: Path, options: DatasetOptions, known: Collection[str]) -> Listing | MaskListing:

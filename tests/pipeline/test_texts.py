@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from flawmap.pipeline.mask_texts import mask_evaluation_lines
-from flawmap.pipeline.texts import evaluation_lines, split_line
+from flawmap.pipeline.mask_texts import mask_evaluation_lines, unused_cost_lines
+from flawmap.pipeline.texts import dataset_lines, evaluation_lines, split_line
+from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.tools.words import counted
 from mask_report_facts import make_mask_facts
 from report_facts import make_facts
@@ -39,6 +40,18 @@ def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
     assert "train 3 (1 source)" in split_line(facts.split)
     one = replace(facts.test, metrics=facts.test.metrics | {"n": 1, "claims": []})
     assert evaluation_lines(one, "test", "here")[0] == "test: 1 photo here"
+
+
+def test_where_no_label_is_good_the_option_is_named(tmp_path: Path) -> None:
+    remedy = "good: none (if a label is, name it: --good (Python: options.dataset.good))"
+    for kind, is_said in (("no good class", True), ("two classes", False), ("several labels", False)):
+        facts = make_facts(tmp_path, kind, 9)
+        assert (remedy in dataset_lines(facts.dataset, facts.audit)[0]) == is_said
+
+
+def test_costs_are_not_for_masks() -> None:
+    assert unused_cost_lines(EvaluateOptions()) == ()
+    assert "have no effect" in unused_cost_lines(EvaluateOptions(cost_miss=3.0))[0]
 
 
 def test_ceilings_are_printed_in_words(tmp_path: Path) -> None:

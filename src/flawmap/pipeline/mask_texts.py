@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flawmap.pipeline.texts import dataset_lines, interval_words, refit_words, split_lines
 from flawmap.records import MaskEvaluation, TrainedSegmenter
+from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted, held_back_words
 
@@ -78,6 +79,16 @@ def cascade_lines(facts: dict[str, Any]) -> tuple[str, ...]:
                 f"({times['alone'] / times['chain']:.1f} times as long)"
             )
     return tuple(lines)
+
+
+def unused_cost_lines(options: EvaluateOptions) -> tuple[str, ...]:
+    """That costs were given to a run that learns masks."""
+    if options.costs is None:
+        return ()
+    return (
+        "  note: the costs of misses and false alarms have no effect: masks have thresholds of their own, "
+        "chosen by how well they fit",
+    )
 
 
 def mask_training_lines(

@@ -115,7 +115,8 @@ def large_photos_lines(n_large: int, spec: ModelSpec) -> tuple[str, ...]:
 def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     """What is in the folder and what is wrong with it."""
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
-    good = ", ".join(dataset.good_labels) or "none"
+    unknown = "none" if dataset.is_multilabel else f"none (if a label is, name it: {option('--good')})"
+    good = ", ".join(dataset.good_labels) or unknown
     remedy = f"; if you know them, give {option('--group-by')}" if audit.are_groups_found else ""
     lines = [
         f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); good: {good}; {dataset.layout}",

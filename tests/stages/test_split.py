@@ -11,7 +11,7 @@ import pytest
 
 from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Audit, Dataset, Photo, Split
-from flawmap.stages.split import SplitOptions, split, write_splits
+from flawmap.stages.split import SplitOptions, split, tell_left_out, write_splits
 
 PARTS = ("train", "validation", "test")
 
@@ -154,6 +154,10 @@ def test_training_photos_that_stand_in_another_part_are_left_out(tmp_path: Path)
     found = split(dataset, audit)
     assert found.left_out.tolist() == [0]
     assert {2, 5} <= set(found.test.tolist()) and 4 in found.validation
+    told = tell_left_out(found, dataset, audit)
+    assert [(one.path, one.reason) for one in told] == [
+        (names[0], f"left out of training: the same photo as {names[2]}, of the test part")
+    ]
     path = tmp_path / "splits.csv"
     write_splits(found, dataset, path)
     with path.open(newline="") as file:

@@ -89,8 +89,13 @@ def audit(
         if splits_file is not None:
             write_splits(prepared.split, read.dataset, Path(splits_file))
     return Audited(
-        lines=(*texts.dataset_lines(read.dataset, read.audit), *told, *texts.audit_lines(read.audit)),
-        left_out=read.dataset.unreadable,
+        lines=(
+            *texts.dataset_lines(read.dataset, read.audit),
+            *texts.picture_lines(read.audit),
+            *told,
+            *texts.audit_lines(read.audit),
+        ),
+        left_out=read.dataset.unreadable if prepared is None else prepared.left_out,
         dataset=read.dataset,
         audit=read.audit,
         split=None if prepared is None else prepared.split,
@@ -126,7 +131,7 @@ def rank(
     if out is not None:
         write_ranking_files(ranking, Path(out))
         lines.append(f"wrote {Path(out) / 'ranking.csv'} and its charts")
-    return Ranked(lines=tuple(lines), left_out=prepared.dataset.unreadable, ranking=ranking)
+    return Ranked(lines=tuple(lines), left_out=prepared.left_out, ranking=ranking)
 
 
 def write_ranking_files(ranking: Ranking, folder: Path) -> None:

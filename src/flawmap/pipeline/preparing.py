@@ -30,7 +30,7 @@ from flawmap.records import (
 from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import embed
 from flawmap.stages.rank import rank
-from flawmap.stages.split import split
+from flawmap.stages.split import split, tell_left_out
 from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry, Limits, bundled_entries, default_entries
 
@@ -72,6 +72,11 @@ class Prepared:
     def training_digests(self) -> tuple[str, ...]:
         """Of the training and validation photos, sorted."""
         return tuple(sorted({self.dataset.photos[row].digest for row in self.split.development}))
+
+    @property
+    def left_out(self) -> tuple[Unreadable, ...]:
+        """Photos that took no part: not readable, or left out of training as they stand in another part."""
+        return (*self.dataset.unreadable, *tell_left_out(self.split, self.dataset, self.audit))
 
     def with_seen_sources(self, evaluation: E, rows: np.ndarray) -> E:
         """An evaluation of these rows, with what it owes to photos of the same sources that were learnt."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flawmap.pipeline.preparing import Prepared
 
 _LISTED = 10
+_N_SIZES = 3
 
 
 def evaluation_lines(evaluation: Evaluation, title: str, origin: str) -> tuple[str, ...]:
@@ -134,6 +135,16 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     found = [f"{counted(n, what)} {more}" for n, what, more in problems if n]
     lines.append("  " + ("; ".join(found) if found else "no problems found"))
     return tuple(lines)
+
+
+def picture_lines(audit: Audit) -> tuple[str, ...]:
+    """How large and how bright the photos are."""
+    sizes = [f"{size} ({counted(n, 'photo')})" for size, n in audit.summary["sizes"].items()]
+    more = audit.summary["n_sizes"] - _N_SIZES
+    told = ", ".join(sizes[:_N_SIZES]) + (f" and {counted(more, 'other size')}" if more > 0 else "")
+    light = audit.summary["brightness"]
+    most = f"{light['p5']:.0f} to {light['p95']:.0f} for nine in ten photos"
+    return (f"  width × height: {told}; median brightness {light['median']:.0f} of 255, {most}",)
 
 
 def split_lines(prepared: Prepared) -> tuple[str, ...]:

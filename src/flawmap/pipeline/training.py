@@ -69,7 +69,7 @@ def train(
         learn = train_cascade if options.cascade else train_masks
         masked = learn(prepared, entry, run, options, timings, command, progress)
         lines = (*masked.lines, *mask_texts.unused_cost_lines(options.evaluate))
-        return Trained(lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
+        return Trained(lines, prepared.left_out, run.path, masked.bundle, masked.metrics)
     ranked = choose(prepared, candidates, options, timings, progress)
     write_ranking_files(ranked.ranking, run.path)
     chosen, model, judged = _make_classifier(prepared, ranked, run, options, timings, progress)
@@ -78,7 +78,7 @@ def train(
     finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
     metrics = write_results(finished, run, options)
     lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)
-    return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
+    return Trained(lines, prepared.left_out, run.path, judged.bundle, metrics)
 
 
 def _make_classifier(

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.errors import DatasetError, OptionError, option
-from flawmap.records import Audit, Dataset, Part, Split
+from flawmap.records import Audit, Dataset, Part, Split, Unreadable
 from flawmap.tools.files import write_file
 from flawmap.tools.options import Options
 from flawmap.tools.words import counted, shared_words
@@ -80,6 +80,19 @@ def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -
         why=_why(audit, shares, is_given, len(left_out), uneven),
         left_out=left_out,
         uneven=uneven,
+    )
+
+
+def tell_left_out(split: Split, dataset: Dataset, audit: Audit) -> tuple[Unreadable, ...]:
+    """The photos that were left out of training, each with the one of another part that it is the same as."""
+    same = {name: other for a, b in audit.leaks for name, other in ((a, b), (b, a))}
+    part_of = {photo.name: part for photo, part in zip(dataset.photos, dataset.parts, strict=True)}
+    names = [dataset.photos[row].name for row in split.left_out]
+    return tuple(
+        Unreadable(
+            name, f"left out of training: the same photo as {same[name]}, of the {part_of[same[name]]} part"
+        )
+        for name in names
     )
 
 

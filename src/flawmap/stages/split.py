@@ -69,7 +69,7 @@ def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -
     pool = np.flatnonzero(part == "train")
     if wanted:
         part[pool] = _deal(dataset, audit, pool, wanted, options.seed)
-    shares = {name: float((part[pool] == name).mean()) for name in wanted}
+    shares: dict[Part, float] = {name: float((part[pool] == name).mean()) for name in wanted}
     uneven = _unevenness(dataset, part, pool, wanted) if wanted else ""
     return Split(
         train=np.flatnonzero(part == "train"),

@@ -152,5 +152,9 @@ CASCADE = {
     ],
     "ms_good": {"chain": 21.0, "alone": 190.0},
     "ms_flawed": {"chain": 205.0, "alone": 190.0},
-    "compared": [{"rule": "area", "severstal_score": 0.91}, {"rule": "veto", "severstal_score": 0.92}],
+    "compared": [
+        {"rule": rule, "most": most, "flaw_dice": dice, "overkill_rate": 0.0125, "balanced": 0.75}
+        | {"is_chosen": rule == "veto"}
+        for rule, most, dice in (("none", 16.0, 0.62), ("area", 4.0, 0.615), ("veto", 16.0, 0.61))
+    ],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 
 import flawmap
 import quick_look
+from commands import run_here
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspecting import Inspected
 from flawmap.pipeline.sizing import Grading, measure_findings
@@ -30,6 +32,7 @@ from flawmap.tools.grading import GradingOptions, read_grading
 from flawmap.tools.photos import PhotoOptions
 from flawmap.tools.row_regions import MaskRuns
 from flawmap.tools.scale import ScaleOptions
+from tiny_masks import make_bundle
 
 for module in ("jinja2", "openpyxl", "typst", "skimage"):
     pytest.importorskip(module)
@@ -125,6 +128,37 @@ def test_a_folder_is_named_where_all_photos_share_one(tmp_path: Path) -> None:
     assert name_folder(["s3://bucket/pier/1.jpg", tmp_path / "1.jpg"]) == name_folder([]) == ""
 
 
+def test_a_survey_among_its_photos_is_not_looked_at(
+    tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it change what the photos are called."""
+    monkeypatch.chdir(tmp_path)
+    options = flawmap.InspectOptions(survey=SurveyOptions(heatmaps=True))
+    others = tmp_path / "others" / "overlays" / "a"
+    others.mkdir(parents=True)
+    Image.fromarray(draw_crack(9)).save(others / "0.jpg")
+    files = sorted(photo_folder.rglob("*.png"))
+    out = photo_folder / "survey"
+    for given, n_photos in ((["photos"], 7), (["photos", "others"], 8), (["photos/**/*.png"], 7), (files, 7)):
+        texts, lines = [], ()
+        for target in (out, out, tmp_path / "elsewhere"):
+            done = flawmap.inspect(tiny_bundle.folder, given, target, options, overwrite=target != out)
+            assert len(done.survey.rows) == n_photos
+            texts.append((target / "findings.json").read_bytes())
+            lines += done.lines
+        assert texts[0] == texts[1] == texts[2]
+        drawn = [path for path in out.rglob("*") if path.suffix in (".jpg", ".png")]
+        said = f"left out {len(drawn)} pictures of surveys among the photos: {out}"
+        assert lines.count(said) == (2 if "photos" in given else 0)
+        shutil.rmtree(out)
+    flawmap.inspect(tiny_bundle.folder, photo_folder, "survey")
+    for given in ("survey", "survey/overlays"):
+        with pytest.raises(OptionError, match=r"lie in folders of surveys \(.*survey\); give the folder"):
+            flawmap.inspect(tiny_bundle.folder, given, "survey")
+    with pytest.raises(OptionError, match="not a flawmap survey"):
+        flawmap.inspect(tiny_bundle.folder, photo_folder, photo_folder)
+
+
 def test_other_peoples_folders_are_left_alone(
     tiny_bundle: Bundle, photo_folder: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +206,13 @@ def test_a_survey_goes_from_and_to_an_object_store(
         assert not [*(tmp_path / "cache" / "surveys").iterdir()]
         assert files.exists("/survey/report.pdf") and len(done.left_out) == 1
     assert looked[0] == 0 and looked[len(looked) // 3 + 1] > 0  # what was finished there was fetched
+    inside = "memory://bridge/pier/survey"
+    for out in (inside, inside, "memory://other survey"):
+        again = flawmap.inspect(tiny_bundle.folder, "memory://bridge", out, options)
+        assert len(again.survey.rows) == len(done.survey.rows)
+    assert any(line.endswith(f"of surveys among the photos: {inside}") for line in again.lines)
+    with pytest.raises(OptionError, match="lie in folders of surveys"):
+        flawmap.inspect(tiny_bundle.folder, f"{inside}/overlays", inside)
     drawn = {path for path in files.find("/survey") if path.startswith(("/survey/overlays", "/survey/heat"))}
     files.pipe_file("/survey/overlays/mine.jpg", b"mine")
     name = next(row.name for row in done.survey.rows if row.inspection.findings)
@@ -217,6 +258,27 @@ def test_the_command_says_what_was_left_out_and_what_a_key_is_called(
     assert "2026-11-20" in (tmp_path / "survey" / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("least_score = 2.0", "least_score is 2; above 0 and below 1 was wanted"),
+        ("least_score = 0", "least_score is 0; above 0"),
+        ("least_area_px = -5", "least_area_px is -5; 0 or more was wanted"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["classifier", "masks"])
+def test_limits_of_findings_that_cannot_be_are_one_line(
+    kind: str, line: str, said: str, tiny_bundle: Bundle, tiny: SimpleNamespace, tmp_path: Path
+) -> None:
+    model = tiny_bundle if kind == "classifier" else make_bundle(tmp_path / "masks", tiny, "segmentation")
+    Image.fromarray(draw_crack(9)).save(tmp_path / "a.png")
+    (tmp_path / "options.toml").write_text(f"[inspection]\n{line}\n")
+    words = (tmp_path / "a.png", "--out", tmp_path / "out", "--config", tmp_path / "options.toml")
+    done = run_here("inspect", model.folder, *words)
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None:
     image = draw_crack(5)
     Image.fromarray(image).save(tmp_path / "a.png")
@@ -230,6 +292,12 @@ def test_a_crack_is_measured_within_a_classifiers_region(tmp_path: Path) -> None
     assert abs(crack.width_mean_px - 5) < 0.5 and abs(crack.length_px - 326) < 20
     assert found.inspection.findings[1].measurement is None
     assert abs(crack.area_px - 5 * 326) < 250
+    assert crack.density_px_per_px2 == pytest.approx(crack.length_px / (300 * 400))
+    for share, looked_at in ((0.5, 0.5), (0.0, 1.0)):  # 0: people marked it outside the region of interest
+        in_region = InspectedPhoto(replace(seen.inspection, share_seen=share))
+        found_there = measure_findings(in_region, tmp_path / "a.png", *given, is_coarse=True).inspection
+        expected = replace(crack, density_px_per_px2=crack.density_px_per_px2 / looked_at)
+        assert found_there.findings[0].measurement == expected
     assert measure_findings(seen, tmp_path / "gone.png", *given, is_coarse=True) is seen
 
 
@@ -312,15 +380,17 @@ def test_a_scale_comes_from_the_lens_or_not_at_all(tmp_path: Path) -> None:
     exif[0x8769] = {0x920A: 50.0, 0xA405: 75}
     image.save(tmp_path / "told.png", exif=exif)
     image.save(tmp_path / "bare.png")
+    exif[0x8769] = {0x920A: 1000.0, 0xA405: 1500}
+    image.save(tmp_path / "odd.png", exif=exif)
     finding = Finding("crack", 0.9, (40.0, 90.0, 360.0, 210.0), (), 38_400)
     scales = []
-    for name in ("told.png", "bare.png"):
+    for name in ("told.png", "bare.png", "odd.png"):
         seen = InspectedPhoto(Inspection(name, 400, 300, findings=(finding,)))
         given = (MeasureOptions(), ScaleOptions(distance_m=2.0), PhotoOptions())
         found = measure_findings(seen, tmp_path / name, *given, is_coarse=True).inspection.findings[0]
         assert found.measurement is not None
         scales.append(found.measurement.scale_mm_per_px)
-    assert scales[1] is None and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
+    assert scales[1:] == [None, None] and scales[0] is not None and abs(scales[0] - 23.1 / 400 * 39) < 0.05
 
 
 def test_cracks_are_graded_by_their_width_in_millimetres() -> None:
@@ -340,4 +410,6 @@ def test_cracks_are_graded_by_their_width_in_millimetres() -> None:
     assert bands.grade(bare).severity is None
     limit = Grading(*read_grading(GradingOptions("eurocode-2", "XC3")))
     assert limit.grade(wider).severity == limit.grades[1] and "above" in limit.grades[1]
+    ratios = [one.grade(wider).severity_ratio for one in (bands, limit)]
+    assert ratios == [None, pytest.approx(40 * 0.5 / 0.3)] and limit.grade(bare).severity_ratio is None
     assert "Source" in bands.note

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +21,12 @@ from flawmap.tools.runtime import RuntimeOptions
 for module in ("jinja2", "openpyxl", "typst", "skimage"):
     pytest.importorskip(module)
 
-pytestmark = pytest.mark.slow
 ODD = drawn.draw_odd_files()
 IN_STRIPS = {"bomb.tif": "damaged"}
 """A TIFF over the pixel cap is read in strips, which this one lacks."""
 
 
+@pytest.mark.slow
 def test_every_bad_file_is_reported_and_none_counts_as_clean(tiny_bundle: Bundle, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -47,6 +50,38 @@ def test_every_bad_file_is_reported_and_none_counts_as_clean(tiny_bundle: Bundle
     assert all(name in page for name in contents)
 
 
+def test_what_is_no_ordinary_file_is_reported_and_keeps_nobody_waiting(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "good.png").write_bytes(drawn.encode(drawn.draw_photo(), "PNG"))
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "link.jpg").symlink_to(photos / "gone.jpg")
+    (photos / "folder.jpg").mkdir()
+    (photos / "folder.jpg" / "inner.png").write_bytes(drawn.encode(drawn.draw_photo(), "PNG"))
+    words = [
+        sys.executable,
+        "-m",
+        "flawmap",
+        "inspect",
+        tiny_bundle.folder,
+        photos,
+        "--out",
+        tmp_path / "out",
+    ]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    told = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
+    assert {row["name"]: row["error"].rsplit(": ")[-1] for row in told} == {
+        "folder.jpg/inner.png": "",
+        "good.png": "",
+        "link.jpg": "a link to nothing",
+        "pipe.jpg": "a pipe, socket or device, not a file",
+    }
+
+
+@pytest.mark.slow
 def test_every_odd_file_is_seen_with_its_own_pixels(tiny_bundle: Bundle, tmp_path: Path) -> None:
     inspector = open_inspector(tiny_bundle.folder, InspectOptions(runtime=RuntimeOptions(n_threads=1)))
     assert len(ODD) >= 40

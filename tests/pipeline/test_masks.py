@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import EmbedOptions
 from flawmap.stages.rank import RankOptions
 from flawmap.stages.train.options import AugmentOptions, MaskTrainOptions, TrainOptions
+from flawmap.tools import rle
 from flawmap.tools.masks import to_pixels
 
 pytest.importorskip("torch")
@@ -90,6 +92,12 @@ def test_a_run_learns_masks_by_itself(trained) -> None:
     assert set(metrics["test"]["per_class"]) == set(KINDS)
     assert metrics["test"]["n_source_seen_in_training"] == 0
     assert metrics["cleaning"]["chosen"]["is_exclusive"] is True
+    test, before = metrics["test"], metrics["before_training"]
+    assert (before["n"], before["n_with_flaw"]) == (test["n"], test["n_with_flaw"])
+    assert before["recall"] == before["flaw_dice"] == before["cldice"] == 0 and before["escape_rate"] == 1
+    assert before["severstal_score"] == test["severstal_score_empty"] < 1
+    assert set(before) == set(test) - {"photos", "best", "typical", "worst"}
+    assert before["per_class"]["dark"]["overkill_rate"] == 0
     assert "<svg" in (trained.run / "report.html").read_text()
     assert [one.path for one in trained.left_out] == ["images/broken.png"] or trained.left_out
 
@@ -110,7 +118,7 @@ def test_the_file_gives_the_masks_that_were_evaluated(trained, masked: Path) -> 
 
 
 def test_lines_of_json_say_how_large_each_kind_is(trained, masked: Path, tmp_path: Path) -> None:
-    photo = masked / "images" / "00.png"
+    photo = masked / "images" / "01.png"
     flawmap.predict(trained.run, photo, out=tmp_path / "rows.jsonl")
     row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8"))
     model = flawmap.load(trained.run)
@@ -129,8 +137,26 @@ def test_predicted_masks_in_every_form(trained, masked: Path, tmp_path: Path, fo
     assert [one.path for one in done.left_out] == [str(masked / "images" / "broken.png")]
     with (tmp_path / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 37 and {row["review"] for row in rows} == {""}
-    assert "person" not in done.lines[0]
+    assert len(rows) == 37 and all((row["review"] == "") == bool(row["error"]) for row in rows)
+    assert "for a person to look at" in done.lines[0]
+
+
+@pytest.mark.parametrize("hw", [(20, 70_000), (70_000, 20)], ids=["wide", "high"])
+def test_a_long_strip_gets_a_mask_of_its_size(trained, tmp_path: Path, hw: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).normal(128, 12, (*hw, 3))
+    image[tuple(slice(0, 20) if side == 20 else slice(50_000, 50_024) for side in hw)] -= 90
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "strip.png")
+    tracemalloc.start()
+    done = flawmap.predict(trained.run, tmp_path / "strip.png", out=tmp_path / "out", masks="png")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert done.left_out == () and peak_bytes < 40 * image.nbytes, peak_bytes / image.nbytes
+    with Image.open(tmp_path / "out" / "masks" / "strip.png") as picture:
+        mask = np.asarray(picture)
+    assert mask.shape == hw and (mask == 1).any()
+    along = np.flatnonzero((mask == 1).any(axis=hw.index(20)))
+    assert 49_900 < along.mean() < 50_124
 
 
 def test_masks_that_somebody_drew_are_not_replaced(trained, masked: Path) -> None:
@@ -178,6 +204,32 @@ def test_what_masks_cannot_do_is_said(trained, masked: Path, tmp_path: Path, cac
             flawmap.train(labelled, tmp_path / "run", replace(quick_options(cache), **wish))
 
 
+def test_a_class_that_no_photo_shows_does_not_stop_a_run(cache: Path, tmp_path: Path) -> None:
+    """Severstal's table with the classes 1 and 3: there is a 2, of which nothing is known."""
+    rng, rows = np.random.default_rng(6), ["ImageId,ClassId,EncodedPixels"]
+    photos = tmp_path / "set" / "train_images"
+    photos.mkdir(parents=True)
+    for i in range(18):
+        image, numbers = draw_photo(rng, ((), ("dark",), ("light",))[i % 3])
+        Image.fromarray(image).save(photos / f"{i:02}.png")
+        rows += [
+            f"{i:02}.png,{2 * n - 1},{rle.to_text(rle.encode(numbers == n))}" for n in {*numbers.flat} - {0}
+        ]
+    (tmp_path / "set" / "train.csv").write_text("\n".join(rows) + "\n")
+    quick = quick_options(cache)
+    options = replace(quick, train_masks=replace(quick.train_masks, epochs=2))
+    done = flawmap.train(tmp_path / "set", tmp_path / "run", options)
+    absent = done.metrics["test"]["per_class"]["2"]
+    assert done.bundle.spec.labels == ("1", "2", "3") and absent["n_photos_with"] == 0
+    assert absent["flaw_dice"] is absent["escape_rate"] is absent["ods_f1"] is None
+    assert absent["severstal_score_empty"] == 1 and absent["overkill_rate"] is not None
+    assert done.bundle.spec.masks.cleaning.thresholds[1] == 0.5
+    assert "NaN" not in (done.run / "metrics.json").read_text()
+    assert any("no photo here shows 2" in line for line in done.lines)
+    predicted = flawmap.predict(done.run, photos, out=tmp_path / "out", masks="rle")
+    assert predicted.left_out == () and (tmp_path / "out" / "submission.csv").is_file()
+
+
 def test_labels_follow_from_masks(masked: Path, cache: Path, tmp_path: Path) -> None:
     options = replace(quick_options(cache), task="classification")
     trained = flawmap.train(masked, tmp_path / "labels", options)
@@ -203,7 +255,13 @@ def test_a_cascade_joins_three_stages(masked: Path, cache: Path, tmp_path: Path)
     assert 0 < facts["skip_threshold"] < 1 and facts["lost_share"] <= 0.005
     assert facts["lost_share"] <= facts["skipped_share"] <= 1
     assert [row["name"] for row in facts["table"]] == ["mask network alone", "chain"]
-    assert sum(row["is_chosen"] for row in facts["compared"]) == 1
+    (taken,) = [row for row in facts["compared"] if row["is_chosen"]]
+    for key in ("flaw_dice", "overkill_rate"):
+        assert (
+            trained.metrics["validation"][key] == trained.bundle.spec.metrics["validation"][key] == taken[key]
+        )
+    assert trained.metrics["validation"]["ods_f1"] > 0 and trained.metrics["test"]["ods_f1"] > 0
+    assert trained.metrics["before_training"]["recall"] == 0
     model = flawmap.load(trained.run)
     clean = np.full((80, 100, 3), 128, np.uint8)
     skipping = replace(model.cascade, skip_threshold=1.0)

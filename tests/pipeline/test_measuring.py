@@ -83,6 +83,10 @@ def test_classes_are_told_apart_and_patches_have_no_width(tmp_path: Path) -> Non
     told = json.loads((tmp_path / "out.json").read_text())
     assert [crack["class_index"] for crack in told["cracks"]] == [2, 1]
     assert (told["patches"][0]["class_index"], told["patches"][0]["area_px"]) == (4, 2400)
+    (tmp_path / "classes.txt").write_text("scratch\nrust\n", encoding="utf-8")
+    found = flawmap.measure(tmp_path / "mask.png")
+    assert [line.split(": ")[0] for line in found.lines[:2]] == ["rust", "scratch"]
+    assert found.lines[3].startswith("class 4: ") and found.cracks[0].label == "rust"
     together = flawmap.measure(tmp_path / "mask.png", mask_threshold=1)
     assert len(together.cracks) == 1 and not any("class" in line for line in together.lines)
 
@@ -95,7 +99,9 @@ def test_a_mask_of_one_class_or_of_a_patch_alone(tmp_path: Path) -> None:
     found = flawmap.measure(blob, scale=ScaleOptions(mm_per_px=1.0), grading=GradingOptions())
     assert (found.cracks, found.total, found.grades, len(found.patches)) == ((), None, (), 1)
     assert found.lines[0] == "no crack in this mask"
-    assert found.lines[1].startswith("no width of the region of 40×30 px at (9, 9)")
+    assert found.lines[1].startswith("no width of the region of 40×30 px at (9, 9), area 1,200 mm²: ")
+    found = flawmap.measure(blob, scale=ScaleOptions(mm_per_px=0.02))
+    assert "area 0.48 mm²: " in found.lines[1]
 
 
 def test_an_empty_mask_has_no_crack(tmp_path: Path) -> None:
@@ -124,6 +130,19 @@ def test_mistakes_are_one_line(words: tuple[str, ...], said: str, files: tuple[P
     done = run_here("measure", files[0], *named)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_lens_that_cannot_be_is_told_with_its_photo(files: tuple[Path, Path]) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x920A: 600.0, 0xA405: 900}
+    with Image.open(files[1]) as photo:
+        photo.save(files[1], exif=exif)
+    words = ("measure", files[0], "--photo", files[1], "--distance-m", "1")
+    done = run_here(*words)
+    assert done.returncode == 2, done.stderr
+    assert f"{files[1]}: its EXIF gives a focal length of 600 mm" in done.stderr
+    done = run_here(*words, "--focal-mm", "50")
+    assert done.returncode == 0, done.stderr
 
 
 def test_profiles_from_file_to_file(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from flawmap.errors import DatasetError, OptionError
-from flawmap.pipeline.cascading import best_rule, choose_skip, to_gate
+from flawmap.pipeline.cascading import best_rule, chained, choose_skip, to_gate
 from flawmap.pipeline.tasks import check_task, resolve_task, to_labels
-from flawmap.records import Dataset, Photo
+from flawmap.records import CascadeSpec, Cleaning, Dataset, Photo
+from flawmap.stages.evaluate_masks import MaskedPhoto
+from flawmap.tools.cascade import Look
 from flawmap.tools.mask_scores import balanced
 from flawmap.tools.masks import to_photo_mask
 
@@ -104,3 +106,13 @@ def test_flawed_photos_of_which_masks_mark_nothing_are_skipped() -> None:
     assert 0.2 < skip.threshold < 0.7
     assert (skip.lost_share, skip.skipped_share) == (0.0, 0.5)
     assert choose_skip(scores, flawed, np.zeros(6, bool)).threshold < 0.02
+
+
+def test_a_chain_sees_nothing_in_photos_that_it_skips() -> None:
+    levels = np.full((2, 4, 6), 200, np.uint8)
+    photo = MaskedPhoto("a.png", levels > 0, levels)
+    cleaning, cascade = Cleaning((0.5, 0.5)), CascadeSpec(0.3, "veto", (0.5, 0.5))
+    passing = chained(photo, Look(0.3, np.array([0.9, 0.1])), cleaning, cascade)
+    assert passing.probabilities is levels and passing.predicted.any(axis=(1, 2)).tolist() == [True, False]
+    skipped = chained(photo, Look(0.2, np.array([0.9, 0.1])), cleaning, cascade)
+    assert not skipped.probabilities.any() and not skipped.predicted.any() and skipped.truth is photo.truth

@@ -28,9 +28,10 @@ pytest.importorskip("torch")
 SIDE = 128
 
 
-def quick_options(cache: Path) -> flawmap.RunOptions:
+def quick_options(cache: Path, weights: tuple[str, ...] = ()) -> flawmap.RunOptions:
     return flawmap.RunOptions(
         backbones="efficientnet_lite0",
+        weights=weights,
         embed=EmbedOptions(cache=cache, runtime="torch"),  # how others are chosen is the embedding's to test
         rank=RankOptions(max_depth=2),
         train=TrainOptions(head_epochs=2, head_views=1, epochs=1, refit_share=1.0),
@@ -52,8 +53,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(sample: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory):
+    """With weights of the user's own beside the bundled ones, which fit no network."""
     out = tmp_path_factory.mktemp("runs") / "first"
-    return flawmap.train(sample, out, quick_options(cache), command="flawmap train photos --out first")
+    (cache / "mine.pth").write_bytes(b"no weights")
+    options = quick_options(cache, (f"test_resnet@{cache / 'mine.pth'}",))
+    return flawmap.train(sample, out, options, command="flawmap train photos --out first")
 
 
 def test_a_run_leaves_all_its_files(trained) -> None:
@@ -72,6 +76,11 @@ def test_a_run_leaves_all_its_files(trained) -> None:
     assert trained.bundle.reference is not None and trained.bundle.spec.findings.most_distance > 0
     assert "reference.safetensors" in (trained.run / "model" / "README.md").read_text(encoding="utf-8")
     assert [item.path for item in trained.left_out] == ["Negative/broken.jpg"]
+
+
+def test_weights_that_could_not_be_had_are_told(trained) -> None:
+    (told,) = [line for line in trained.lines if line.startswith("skipped test_resnet@mine: ")]
+    assert "Wanted a state dict" in told and told.count("test_resnet@mine") == 1
 
 
 def test_what_is_said_of_held_back_photos_travels_with_the_model(trained) -> None:

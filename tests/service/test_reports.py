@@ -122,6 +122,8 @@ def test_a_report_has_millimetres_and_grades(open_service: Callable, tiny: Simpl
         assert now["width_max_px"] == was["width_max_px"] and now["scale_mm_per_px"] == 0.045712
         assert now["width_max_mm"] == pytest.approx(0.0457123 * was["width_max_px"], abs=1e-3)
         assert now["area_mm2"] == pytest.approx(0.0457123**2 * was["crack_area_px"], rel=1e-4)
+        assert now["severity_ratio"] == pytest.approx(now["width_max_mm"] / 0.3, rel=1e-3)
+        assert was["severity_ratio"] is None
         assert now["severity"] in ("within 0.3 mm (XC3)", "above 0.3 mm (XC3)")
     (by_hand,) = found["photos"][1]["findings"]
     assert by_hand["width_mean_mm"] == pytest.approx(8 * 0.0457123, rel=0.1) and by_hand["severity"]

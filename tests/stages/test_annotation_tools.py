@@ -224,8 +224,9 @@ def test_shapes_drawn_on_another_size_are_refused_or_resized(tool: str, tmp_path
     for path in tmp_path.rglob("a.png"):
         with Image.open(path) as image:
             image.resize((HW[1] * 2, HW[0] * 2)).save(path)
-    reason = "its mask is 60×40, the photo 120×80; the same size was wanted, or --resize-masks"
-    assert left_out(read_dataset(tmp_path))["a.png"].startswith(reason)
+    reason = " is 60×40, the photo 120×80; the same size was wanted, or --resize-masks"
+    file = "a.json" if tool == "labelme" else "annotations.xml"
+    assert left_out(read_dataset(tmp_path))["a.png"].startswith(f"the size listed in {file}{reason}")
     again = read_dataset(tmp_path, DatasetOptions(resize_masks=True))
     wanted = np.kron(inside(SLANTED) | inside(SMALL), np.ones((2, 2), bool))
     assert np.array_equal(pixels_of(again)["a.png"][0], wanted)
@@ -439,20 +440,29 @@ def test_yolo_finds_its_parts(form: str, tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path)
     assert dataset.labels == ("crack",) and not dataset.unreadable
     assert dataset.parts == ("train",) * 3 + ("validation",) * 3
-    assert dataset.targets.sum() == 2
+    assert dataset.targets.sum() == 2 and dataset.ignored == ()
 
 
 def test_yolo_that_is_no_mask(tmp_path: Path) -> None:
-    write_yolo(tmp_path, {**DRAWN, "c.png": [("crack", SMALL)], "d.png": [("crack", SMALL)]})
+    write_yolo(tmp_path, {**DRAWN, **{f"{name}.png": [("crack", SMALL)] for name in "cdef"}})
     labels = tmp_path / "labels" / "train"
     (labels / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     (labels / "b.txt").write_text("0 0 0 1 0 1 1\n7 0 0 1 0 1 1\n")
     (labels / "c.txt").write_text("0 3 4 50 12 44 33\n")
+    (labels / "e.txt").write_text("0 0 0 1 0 1 1 0.5\n")
+    (labels / "f.txt").write_text("0 0 0 1\n")
     (labels / "gone.txt").write_text("0 0 0 1 0 1 1\n")
     reasons = left_out(read_dataset(tmp_path / "data.yaml"))
     assert reasons["a.png"].startswith("line 1 of a.txt: a box, which is no mask")
-    assert reasons["b.png"].startswith("line 2 of b.txt: the class '7', where 0, 1 are named")
+    assert reasons["b.png"].startswith(
+        "line 2 of b.txt: its class is '7'; a number that data.yaml names was wanted (0, 1)"
+    )
     assert "from 0 to 1 were wanted" in reasons["c.png"]
+    for photo, n in (("e", 7), ("f", 3)):
+        wanted = (
+            f"line 1 of {photo}.txt: {n} numbers behind its class; x y of three points or more were wanted"
+        )
+        assert reasons[f"{photo}.png"] == wanted
     assert reasons["gone.txt"] == "polygons without a photo"
     for path in labels.iterdir():
         path.unlink()
@@ -513,6 +523,7 @@ def test_voc_takes_the_lists_and_leaves_void_pixels(coloured: bool, tmp_path: Pa
     reasons = {one.path: one.reason for one in dataset.ignored}
     assert reasons["JPEGImages/unlisted.png"] == "not in ImageSets/Segmentation"
     assert reasons["SegmentationObject/a.png"] == "neither a photo nor a mask"
+    assert not any(name.endswith(".txt") for name in reasons)  # they were read
 
 
 def test_colours_without_a_meaning_are_refused(tmp_path: Path) -> None:

@@ -365,6 +365,16 @@ def _coco(root: Path) -> Path:
     return root
 
 
+def _broken_coco(*photos: str, file: str = "annotations.json") -> Callable[[Path], Path]:
+    def make(root: Path) -> Path:
+        make_photos(root, *photos)
+        (root / file).parent.mkdir(exist_ok=True)
+        write_table(root / file, '{"images": [{"id": 1, "file_name": "1.p')
+        return root
+
+    return make
+
+
 def _escaping(root: Path) -> Path:
     make_photos(root, "p/0.png", "p/1.png")
     return write_table(root / "tables" / "m.csv", "path,label", "../p/0.png,a", "../p/1.png,b")
@@ -392,6 +402,25 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "classes beside masks": (_photos("photos/a/1.png", "photos/b/1.png", "truth/1.png"), "Give .*/photos"),
     "parts and masks": (_photos("train/good/1.png", "ground_truth/1.png"), "masks"),
     "coco of nothing": (_coco, "names no photo that is there"),
+    "coco cut off": (
+        _broken_coco("images/1.png"),
+        r"labels them: .*/annotations\.json cannot be read as JSON",
+    ),
+    "coco of parts cut off": (
+        _broken_coco("train/1.png", "val/1.png", file="annotations/train.json"),
+        r"no class folders: .*/annotations/train\.json cannot be read as JSON",
+    ),
+    "masks alone": (_photos("masks/1.png"), r"masks without photos \(masks/\); put the photos into images/"),
+    "masks alone in parts": (_photos("train/masks/1.png", "test/masks/1.png"), "masks without photos"),
+    "photos beside masks": (_photos("1.png", "masks/1.png"), "holds 1 photo beside masks"),
+    "masks in classes": (
+        _photos("crack/images/1.png", "crack/masks/1.png", "good/images/1.png", "good/masks/1.png"),
+        "crack/ holds masks beside its photos .* For masks give .*/crack, .* into masks/crack/; for labels",
+    ),
+    "masks in classes of parts": (
+        _photos("train/crack/images/1.png", "train/crack/gt/x/1.png", "train/good/1.png"),
+        "train/crack/ holds masks beside its photos",
+    ),
     "mixed": (_photos("train/a/1.png", "train/b/1.png", "other/1.png"), "mixes parts"),
     "parts of one class": (_photos("train/a/1.png", "test/a/1.png"), "only the class 'a'"),
     "levels swapped": (_photos("w0/a/1.png", "w0/b/1.png", "w1/a/1.png", "w1/b/1.png"), r"Swap .*a/w0/"),

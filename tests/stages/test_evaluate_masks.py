@@ -57,8 +57,13 @@ def test_every_promised_figure_lies_in_its_interval() -> None:
         low, high = metrics["interval95"][name]
         assert low <= metrics[name] <= high, name
     assert list(metrics["per_class"]) == list(LABELS)
+    assert {"cldice", "mean_iou", "pixel_accuracy", "severstal_score_empty", "ods_f1", "ois_f1"} <= {
+        *PER_CLASS
+    }
+    assert {"escape_rate", "overkill_rate"} <= {*PER_CLASS}
     for row in metrics["per_class"].values():
         assert row["n_photos_with"] == row["n_groups_with"] == 12
+        assert row["severstal_score_empty"] == 18 / 30
         for name in PER_CLASS:
             low, high = row["interval95"][name]
             assert low <= row[name] <= high, name
@@ -133,6 +138,8 @@ def test_photos_can_be_counted_apart_and_answers_given_as_masks() -> None:
     answered = evaluate_masks(masks, LABELS, None, None, QUICK).metrics
     assert answered["ods_f1"] is None and answered["dice"] == whole.metrics["dice"]
     assert not any("ceilings" in note for note in answered["notes"])
+    crack = answered["per_class"]["crack"]
+    assert crack["ods_f1"] is crack["ois_f1"] is None and "ods_f1" not in crack["interval95"]
 
 
 def test_a_perfect_answer_has_exact_intervals_for_escape_and_overkill() -> None:
@@ -142,6 +149,9 @@ def test_a_perfect_answer_has_exact_intervals_for_escape_and_overkill() -> None:
     assert metrics["escape_rate"] == metrics["overkill_rate"] == 0.0
     assert metrics["interval95"]["escape_rate"][1] == pytest.approx(1 - 0.025 ** (1 / 24))
     assert metrics["interval95"]["overkill_rate"][1] == pytest.approx(1 - 0.025 ** (1 / 6))
+    crack = metrics["per_class"]["crack"]["interval95"]
+    assert crack["escape_rate"] == [0, pytest.approx(1 - 0.025 ** (1 / 12))]
+    assert crack["overkill_rate"] == [0, pytest.approx(1 - 0.025 ** (1 / 18))]
 
 
 def test_a_set_without_truth_says_what_it_cannot_say(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter, TiffImagePlugin
+from PIL import Image, ImageDraw, ImageFilter, TiffImagePlugin
 
 from flawmap.errors import BundleError, OptionError
 from flawmap.records import Cleaning, FindingSpec, InspectedPhoto, MaskSpec, ModelSpec, Window
@@ -153,6 +153,51 @@ def test_a_region_limits_where_it_looks(tiny_bundle: Bundle, tmp_path: Path) -> 
     options = InspectOptions(region=tmp_path / "small.png", runtime=ONE)
     error = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection.error
     assert "640×100" in error
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        [[300, 200], [420, 200], [420, 320], [300, 320]],
+        [[300, 200], [330, 200], [330, 230], [300, 230]],  # smaller than any tile
+        [[20, 20], [40, 20], [460, 370], [440, 370]],  # filling no tile by half
+        [[[100, 100], [130, 100], [130, 130]], [[190, 190], [216, 190], [216, 216], [190, 216]]],
+    ],
+    ids=["square", "small", "slanting", "two"],
+)
+def test_only_what_is_looked_at_is_too_dark_or_not(tiny_bundle: Bundle, tmp_path: Path, region: list) -> None:
+    several = region if isinstance(region[0][0], list) else [region]
+    shown = Image.new("L", (500, 400))
+    for corners in several:
+        ImageDraw.Draw(shown).polygon([tuple(point) for point in corners], fill=255)
+    is_shown = np.asarray(shown)[..., None] > 0
+    (tmp_path / "region.json").write_text(json.dumps(region))
+    inspector = open_inspector(
+        tiny_bundle.folder, InspectOptions(region=tmp_path / "region.json", runtime=ONE)
+    )
+    bright = bar((400, 500), (0, 0, 0, 0))
+    for level, word in ((4, "too dark"), (252, "overexposed")):
+        path = save(tmp_path / "a.png", np.where(is_shown, np.uint8(level), bright))
+        inspection = inspect_photo(inspector, path).inspection
+        assert not inspection.assessable and word in inspection.reason and not inspection.findings
+    around = save(tmp_path / "b.png", np.where(is_shown, bright, np.uint8(4)))
+    assert inspect_photo(inspector, around).inspection.assessable
+
+
+def test_a_large_picture_without_findings_is_not_clean_where_it_shows_nothing(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyvips")
+    image = bar((2000, 400), (180, 300, 220, 700))
+    image[1500:] = 255
+    path = save(tmp_path / "a.tif", image)
+    (tmp_path / "region.json").write_text("[[0, 1500], [400, 1500], [400, 2000], [0, 2000]]")
+    cap = PhotoOptions(max_megapixels=0.1)
+    for region, is_fine in ((None, True), (tmp_path / "region.json", False)):
+        options = InspectOptions(region=region, photos=cap, runtime=ONE)
+        inspection = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection
+        assert inspection.assessable == is_fine == bool(inspection.findings)
+        assert ("overexposed" in inspection.reason) != is_fine
 
 
 def test_a_photo_outside_the_region_is_not_clean(

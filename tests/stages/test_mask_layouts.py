@@ -77,6 +77,18 @@ def check(dataset: Dataset, truth: Truth, labels: tuple[str, ...]) -> None:
 # Mask images
 
 
+def test_files_that_were_read_are_not_listed_as_ignored(tmp_path: Path) -> None:
+    truth = make_truth(n_labels=2)
+    write_images(tmp_path / "images", truth)
+    write_severstal(tmp_path / "runs", truth, "long")
+    for name in ("images", "runs"):
+        (tmp_path / name / "classes.txt").write_text("crack\nstain\n")
+        (tmp_path / name / "notes.txt").write_text("of May\n")
+        assert [one.path for one in read_dataset(tmp_path / name).ignored] == ["notes.txt"]
+    (tmp_path / "images" / "masks" / "labelmap.txt").write_text("a:1,1,1\nb:2,2,2\n")
+    assert [one.path for one in read_dataset(tmp_path / "images").ignored] == ["classes.txt", "notes.txt"]
+
+
 @pytest.mark.parametrize("high", [1, 255])
 def test_binary_masks_are_one_label(high: int, tmp_path: Path) -> None:
     dataset = read_dataset(write_images(tmp_path, make_truth(), high=high))
@@ -203,7 +215,16 @@ BAD_MASKS: dict[str, tuple[np.ndarray, str, str]] = {
     "smaller": (np.zeros((6, 8)), "png", "its mask is 8×6, the photo 17×12; .*--resize-masks"),
     "rotated": (np.zeros(HW[::-1]), "png", "its mask is 12×17, the photo 17×12; the mask is rotated"),
     "coloured": (np.dstack([_ramp(), np.zeros(HW), np.zeros(HW)]), "png", "17 colours"),
-    "transparent": (np.zeros((*HW, 4)), "png", "transparent"),
+    "transparent": (
+        np.zeros((*HW, 4)),
+        "png",
+        "transparent pixels; --mask-threshold .* takes them as no flaw",
+    ),
+    "coloured, transparent": (
+        np.dstack([np.full(HW, 200), np.zeros((*HW, 2)), _ramp()]),
+        "png",
+        r"transparent pixels; wanted a labelmap\.txt",
+    ),
 }
 
 
@@ -244,16 +265,91 @@ def test_options_accept_soft_edges_other_sizes_and_missing_masks(tmp_path: Path)
         replace(options, mask_threshold=0)
 
 
-def test_a_mask_drawn_on_the_photo_as_stored_is_told_from_one_as_seen(tmp_path: Path) -> None:
+def _store_as(path: Path, orientation: int) -> None:
+    """Store a photo so that this EXIF orientation turns it to what it was."""
+    ways = Image.Transpose
+    way = {
+        2: ways.FLIP_LEFT_RIGHT,
+        3: ways.ROTATE_180,
+        4: ways.FLIP_TOP_BOTTOM,
+        5: ways.TRANSPOSE,
+        6: ways.ROTATE_90,
+        7: ways.TRANSVERSE,
+        8: ways.ROTATE_270,
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).transpose(way).save(path, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_masks_drawn_on_photos_as_stored_are_turned_with_them(orientation: int, tmp_path: Path) -> None:
+    truth = make_truth()
+    as_stored = DatasetOptions(turn_masks="exif")
+    write_images(tmp_path / "images", truth)
+    write_severstal(tmp_path / "runs", truth, "long")
+    write_coco(tmp_path / "coco", truth, _polygons)
+    for form, folder in (("images", "images"), ("runs", "train_images"), ("coco", "images")):
+        _store_as(tmp_path / form / folder / "0.png", orientation)
+        check(
+            read_dataset(tmp_path / form),
+            truth,
+            ("crack" if form == "coco" else "1" if form == "runs" else "flaw",),
+        )
+    _store_as(tmp_path / "images" / "masks" / "0.png", orientation)
+    with Image.open(tmp_path / "images" / "masks" / "0.png") as image:
+        stored = np.asarray(image)
+    check(read_dataset(tmp_path / "images", as_stored), truth, ("flaw",))  # by its own orientation, once
+    write_mask(tmp_path / "images" / "masks" / "0.png", stored)
+    check(read_dataset(tmp_path / "images", as_stored), truth, ("flaw",))
+    table = tmp_path / "runs" / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], f"0.png,1,{rle.to_text(rle.encode(stored > 0))}", *lines[2:]]))
+    check(read_dataset(tmp_path / "runs", as_stored), truth, ("1",))
+    file = tmp_path / "coco" / "annotations.json"
+    data = json.loads(file.read_text())
+    data["images"][0] |= {"height": stored.shape[0], "width": stored.shape[1]}
+    data["annotations"][0]["segmentation"] = _polygons(stored > 0)
+    file.write_text(json.dumps(data))
+    check(read_dataset(tmp_path / "coco", as_stored), truth, ("crack",))
+    if orientation >= 5:
+        reason = (
+            f"the photo 17×12 once its EXIF orientation ({orientation}) has turned it upright; the mask is "
+            "rotated against it: --turn-masks (Python: options.dataset.turn_masks) exif turns masks as their "
+            "photos"
+        )
+        mask, listed = "0.png: its mask is 12×17, ", "the size listed in annotations.json is 12×17, "
+        assert left_out(read_dataset(tmp_path / "images"))["images/0.png"] == mask + reason
+        assert left_out(read_dataset(tmp_path / "coco"))["images/0.png"] == listed + reason
+
+
+@pytest.mark.parametrize("turn", ["left", "right"])
+def test_rotated_masks_are_turned_on_demand_and_others_are_not(turn: Any, tmp_path: Path) -> None:
     truth = make_truth()
     write_images(tmp_path, truth)
-    image = Image.open(tmp_path / "images" / "0.png").transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90° clockwise
-    image.save(tmp_path / "images" / "0.png", exif=exif)
-    check(read_dataset(tmp_path), truth, ("flaw",))
-    write_mask(tmp_path / "masks" / "0.png", np.zeros(HW[::-1]))
-    assert r"EXIF orientation (6)" in left_out(read_dataset(tmp_path))["images/0.png"]
+    for name in ("0.png", "1.png"):
+        drawn = np.rot90(truth[name][0], -1 if turn == "left" else 1)
+        if name == "1.png":
+            drawn = drawn.repeat(2, axis=0).repeat(2, axis=1)
+        write_mask(tmp_path / "masks" / name, drawn * 255)
+    reason = left_out(read_dataset(tmp_path))["images/0.png"]
+    assert "the mask is rotated against it: --turn-masks" in reason and "left or right turns such" in reason
+    assert (
+        "--resize-masks" in left_out(read_dataset(tmp_path, DatasetOptions(turn_masks=turn)))["images/1.png"]
+    )
+    check(read_dataset(tmp_path, DatasetOptions(turn_masks=turn, resize_masks=True)), truth, ("flaw",))
+    assert (
+        "left or right" in left_out(read_dataset(tmp_path, DatasetOptions(turn_masks="exif")))["images/0.png"]
+    )
+
+
+def test_an_upright_mask_among_those_as_stored_is_told(tmp_path: Path) -> None:
+    write_images(tmp_path, make_truth())
+    _store_as(tmp_path / "images" / "0.png", 6)
+    reason = left_out(read_dataset(tmp_path, DatasetOptions(turn_masks="exif")))["images/0.png"]
+    assert reason.startswith(
+        "0.png: its mask is 12×17 once turned as the photo, the photo 17×12; masks as the"
+    )
 
 
 def test_a_palette_counts_by_its_numbers_unless_it_is_grey(tmp_path: Path) -> None:
@@ -269,6 +365,35 @@ def test_a_palette_counts_by_its_numbers_unless_it_is_grey(tmp_path: Path) -> No
         image.putpalette([255, 255, 255, 0, 0, 0])
         image.save(tmp_path / "masks" / name)
     check(read_dataset(tmp_path), {name: pixels[:1] for name, pixels in truth.items()}, ("flaw",))
+
+
+def test_colours_are_read_by_a_labelmap_opaque_or_transparent(tmp_path: Path) -> None:
+    truth = make_truth(n_labels=2)
+    write_images(tmp_path, truth)
+    (tmp_path / "labelmap.txt").write_text("crack:255,0,0\nstain:0,0,255\n")
+    for i, (name, (crack, stain)) in enumerate(truth.items()):
+        alpha = np.where(crack | stain, 200, 90) if i % 2 else np.full(HW, 255)
+        white = 255 * (~crack & ~stain) if i % 2 else np.zeros(HW)  # hidden below what is transparent
+        write_mask(
+            tmp_path / "masks" / name, np.dstack([crack * 255 + white, white, stain * 255 + white, alpha])
+        )
+    check(read_dataset(tmp_path), truth, ("crack", "stain"))
+    check(read_dataset(tmp_path, DatasetOptions(mask_threshold=128)), truth, ("crack", "stain"))
+
+
+@pytest.mark.parametrize("n_colours", [1, 3])
+def test_with_a_threshold_transparent_pixels_are_no_flaw(n_colours: int, tmp_path: Path) -> None:
+    truth = make_truth()
+    write_images(tmp_path, truth)
+    for name, (flaw,) in truth.items():
+        soft = np.where(flaw, 200, 90)  # of white: as dark as it is transparent
+        write_mask(tmp_path / "masks" / name, np.dstack([np.full(HW, 255)] * n_colours + [soft]))
+    with pytest.raises(DatasetError, match=r"transparent pixels; --mask-threshold"):
+        read_dataset(tmp_path)
+    check(read_dataset(tmp_path, DatasetOptions(mask_threshold=128)), truth, ("flaw",))
+    write_mask(tmp_path / "masks" / "0.png", np.dstack([np.zeros(HW)] * n_colours + [soft]))
+    reasons = left_out(read_dataset(tmp_path, DatasetOptions(mask_threshold=128)))
+    assert "its mask is black on transparent" in reasons["images/0.png"]
 
 
 def test_labels_go_before_masks(tmp_path: Path) -> None:
@@ -374,6 +499,89 @@ def test_broken_rows_leave_the_photo_out_with_file_line_and_reason(tmp_path: Pat
     assert "the class '' is not among" in reasons["train_images/3.png"]
 
 
+@pytest.mark.parametrize("cell", ["abc", "-5 3", "12.0 3", "5"])
+@pytest.mark.parametrize("header", ["fname,1,2,3,4,defects", "image,crack,hole", "fname,crack"])
+def test_a_broken_cell_hides_no_class(header: str, cell: str, tmp_path: Path) -> None:
+    for i in range(4):
+        draw(f"{i}.png", np.zeros(HW), tmp_path / "train_images" / f"{i}.png")
+    n_columns = header.count(",")
+    filled = [f"{i}.png" + f",{i + 2} 3" * n_columns for i in range(4)]
+    filled[2] = f"2.png,{cell}" + ",1 2" * (n_columns - 1)
+    (tmp_path / "train.csv").write_text("\n".join([header, *filled]))
+    dataset = read_dataset(tmp_path)
+    assert [photo.name[-5:] for photo in dataset.photos] == ["0.png", "1.png", "3.png"]
+    assert left_out(dataset)["train_images/2.png"].startswith("line 4 of train.csv: ")
+    assert dataset.targets[:, dataset.labels.index(header.split(",")[1])].all()
+
+
+@pytest.mark.parametrize("head", ["2", "crack"])
+def test_a_column_headed_by_a_class_is_one_whatever_it_holds(head: str, tmp_path: Path) -> None:
+    for i in range(5):
+        draw(f"{i}.png", np.zeros(HW), tmp_path / "train_images" / f"{i}.png")
+    rows = ["0.png,abc,1 2", "1.png,,3 4", "2.png,,", "3.png,,8 2"]
+    (tmp_path / "classes.txt").write_text("spot\ncrack\n")
+    (tmp_path / "train.csv").write_text("\n".join([f"fname,{head},1", *rows]))
+    dataset = read_dataset(tmp_path)
+    assert dataset.labels == ("spot", "crack") and len(dataset) == 4
+    assert "'abc' in its runs" in left_out(dataset)["train_images/0.png"]
+    rows = ["0.png,abc", "1.png,x", "2.png,y", "3.png,8 2"]  # the only column, hardly any of it right
+    (tmp_path / "train.csv").write_text("\n".join([f"fname,{head}", *rows]))
+    assert set(left_out(read_dataset(tmp_path))) == {f"train_images/{i}.png" for i in range(3)}
+
+
+@pytest.mark.parametrize(
+    "name", ["0.jpg", "0", "train_images/0.png", "/elsewhere/set/train_images/0.png", "train_images\\0.jpg"]
+)
+def test_a_row_finds_its_photo_by_other_names(name: str, tmp_path: Path) -> None:
+    truth = make_truth()
+    write_severstal(tmp_path, truth, "long")
+    table = tmp_path / "train.csv"
+    table.write_text(table.read_text().replace("0.png", name))
+    check(read_dataset(tmp_path), truth, ("1",))
+
+
+def test_a_name_that_could_be_two_photos_leaves_both_out(tmp_path: Path) -> None:
+    truth = make_truth()
+    write_severstal(tmp_path, truth, "long")
+    for name in ("0.jpg", "1.jpg"):
+        draw(name, truth["0.png"], tmp_path / "train_images" / name)
+    table = tmp_path / "train.csv"
+    table.write_text(table.read_text().replace("0.png", "0.bmp") + "2.jpg,1,1 1\n")
+    dataset = read_dataset(tmp_path)
+    assert [photo.name.split("/")[1] for photo in dataset.photos] == ["1.jpg", "1.png", "2.png", "3.png"]
+    reasons = left_out(dataset)
+    assert set(reasons) == {"train_images/0.jpg", "train_images/0.png", "2.jpg"}  # 2.png has rows of its own
+    assert reasons["train_images/0.png"] == (
+        "line 2 of train.csv: '0.bmp' could be train_images/0.jpg or train_images/0.png; write the name with "
+        "its extension"
+    )
+
+
+def test_a_row_without_all_cells_leaves_its_photo_out(tmp_path: Path) -> None:
+    truth = make_truth(6)
+    write_severstal(tmp_path, truth, "long")
+    table = tmp_path / "train.csv"
+    lines = [line for line in table.read_text().splitlines() if not line.startswith(("2.", "3."))]
+    table.write_text("\n".join([*lines, "2.png,1", "3.png,1,", "5.png,,"]))
+    dataset = read_dataset(tmp_path)
+    wanted = {name: pixels & (name != "3.png") for name, pixels in truth.items() if name != "2.png"}
+    check(dataset, wanted, ("1",))
+    assert left_out(dataset) == {"train_images/2.png": "line 5 of train.csv: 2 cells, where the header has 3"}
+    table.write_text("ImageId_ClassId,EncodedPixels,\n0.png_1,1 1\n1.png,2 2\n")  # a comma too many
+    assert left_out(read_dataset(tmp_path)) == {
+        "train_images/1.png": "line 3 of train.csv: no class behind the photo's name (a.jpg_1)"
+    }
+
+
+def test_class_ids_as_pandas_writes_them_are_the_same_classes(tmp_path: Path) -> None:
+    truth = make_truth(n_labels=2)
+    write_severstal(tmp_path, truth, "long")
+    table = tmp_path / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:3], *(line.replace(",2,", ",2.0,") for line in lines[3:])]))
+    check(read_dataset(tmp_path), truth, ("1", "2"))
+
+
 def test_several_rows_of_a_class_are_joined(tmp_path: Path) -> None:
     truth = {"0.png": np.zeros((1, *HW), bool)}
     truth["0.png"][0, :3, 0] = True
@@ -469,6 +677,24 @@ def test_broken_annotations_leave_the_photo_out(segmentation: Any, reason: str, 
     assert reason in found["images/0.png"] and found["images/0.png"].startswith(
         "annotation 0 of annotations.json"
     )
+
+
+def test_a_size_that_is_not_the_photos_leaves_it_out_even_where_nothing_is_drawn(tmp_path: Path) -> None:
+    truth = make_truth()
+    write_coco(tmp_path, truth, _polygons)
+    file = tmp_path / "annotations.json"
+    data = json.loads(file.read_text())
+    data["images"][0] |= {"height": HW[1], "width": HW[0]}
+    data["images"][3] |= {"height": 24, "width": 34}  # a good photo
+    file.write_text(json.dumps(data))
+    dataset = read_dataset(tmp_path)
+    check(dataset, {name: truth[name] for name in ("1.png", "2.png")}, ("crack",))
+    reasons = left_out(dataset)
+    for name, size in (("0", "12×17"), ("3", "34×24")):
+        told = f"the size listed in annotations.json is {size}, the photo 17×12; the "
+        assert reasons[f"images/{name}.png"].startswith(told)
+    resized = read_dataset(tmp_path, DatasetOptions(resize_masks=True))
+    check(resized, {name: truth[name] for name in ("1.png", "2.png", "3.png")}, ("crack",))
 
 
 def test_coco_that_cannot_be_understood_is_refused(tmp_path: Path) -> None:
@@ -617,6 +843,6 @@ def test_the_command_converts_and_lists_what_was_left_out(tmp_path: Path) -> Non
         done.exit_code == 1 and "3 photos (2 flawed: flaw) from photos and masks to severstal" in done.output
     )
     assert "images/0.png: no mask; --unmasked-good" in done.output
-    done = CliRunner().invoke(app, [*words, "--overwrite", "--unmasked-good"])
+    done = CliRunner().invoke(app, [*words, "--overwrite", "--unmasked-good", "--turn-masks", "exif"])
     assert done.exit_code == 0, done.output
     assert len(read_dataset(tmp_path / "out")) == 4

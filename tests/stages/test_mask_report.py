@@ -75,6 +75,8 @@ def test_ceilings_stand_apart_from_the_figures(page: tuple[MaskReportFacts, str]
 
 def test_the_table_of_kinds_breaks_its_lines_instead_of_running_off_the_page(tmp_path: Path) -> None:
     text = write(make_mask_facts(tmp_path, "several kinds"), tmp_path)
+    table = text[text.index("Figures per kind of flaw on the test part") :]
+    assert all(f'data-name="{name}"' in table for name in ("Flaw Dice", "Escape rate", "Overkill rate"))
     assert '<table class="stacked kinds">' in text and ".kinds .n { white-space: normal; }" in text
 
 
@@ -245,7 +247,17 @@ def test_a_chain_has_its_section(tmp_path: Path) -> None:
     text = write(facts, tmp_path)
     assert '<section id="chain"' in text and 'href="#chain"' in text
     words = Reader(text).text
-    assert "9.0 times as fast" in words and "8 % slower" in words and "0.910" in words
+    assert "9.0 times as fast" in words and "8 % slower" in words
+    assert "on the validation part, by the mask network alone" in words
+    compared = text[text.index("Rules on the validation part") :]
+    rows = re.findall("<tr.*?</tr>", compared)[1:4]
+    assert [Reader(row).text for row in rows] == [
+        "nothing is done0.6201.2\u202f%0.750",
+        "its smallest area is up to 4 times as large0.6151.2\u202f%0.750",
+        "its mask is dropped0.6101.2\u202f%0.750",
+    ]
+    assert ["chosen-row" in row for row in rows] == [False, False, True]
+    assert not re.search("is chosen|overkill_rate|>overkill rate<|>yes<", compared)
 
 
 def test_missing_pieces_are_plain_sentences(tmp_path: Path) -> None:

@@ -195,7 +195,9 @@ def test_a_blob_has_an_area_and_no_width() -> None:
     assert (found.cracks, found.total) == ((), None)
     (patch,) = found.patches
     assert (patch.box_xyxy, patch.area_px) == ((60, 10, 640, 290), mask.sum())
-    assert "4 times as long" in patch.reason
+    assert "4 times as long" in patch.reason and patch.area_mm2 is None
+    (patch,) = measure_cracks(mask, scale=Scale.uniform(0.1)).patches
+    assert patch.area_mm2 == pytest.approx(mask.sum() / 100)
     assert measure_if_crack(mask) is None
 
 

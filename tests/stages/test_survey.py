@@ -7,9 +7,11 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from flawmap.stages.survey import (
     write_workbook,
 )
 from flawmap.tools import rle
+from flawmap.tools.plain import to_plain
 from quick_look import ASKED, draw_survey, look, make_survey
 
 
@@ -249,6 +252,7 @@ def test_sizes_are_in_millimetres_where_a_scale_is_known() -> None:
         0.1,
     )
     assert found["score"] == 0.876543 and found["severity"] == "severe"
+    assert found["severity_ratio"] is None
     bare = replace(CRACK, measurement=quick_look.measure(4.0, 100.0, None))
     found = to_document(survey_of(bare))["photos"][0]["findings"][0]
     assert found["width_max_px"] == 4.0 and found["width_max_mm"] is None and found["area_mm2"] is None
@@ -257,11 +261,12 @@ def test_sizes_are_in_millimetres_where_a_scale_is_known() -> None:
 
 
 def test_positions_are_points_and_say_whose_they_are(tmp_path: Path) -> None:
-    nowhere = replace(CRACK, lon=None, lat=None, position_source=None)
+    nowhere = replace(CRACK, lon=None, lat=None, position_source=None, severity_ratio=1.25)
     write_findings(survey_of(CRACK, nowhere), tmp_path)
     features = json.loads((tmp_path / "findings.geojson").read_text())["features"]
     assert features[0]["geometry"] == {"type": "Point", "coordinates": [7.5, 47.25]}
     assert features[0]["properties"]["position_source"] == "camera" and features[1]["geometry"] is None
+    assert [one["properties"]["severity_ratio"] for one in features] == [None, 1.25]
 
 
 def test_coco_lists_boxes_by_width_and_height_and_every_photo(tmp_path: Path) -> None:
@@ -303,7 +308,7 @@ def test_coco_keeps_the_holes_of_a_finding(
 
 def test_no_text_is_run_as_a_formula(tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
-    survey = survey_of(replace(CRACK, label="=1+1\x07"), path="=cmd|'/c calc'!A1.jpg")
+    survey = survey_of(replace(CRACK, label="=1+1\x07", severity_ratio=1.25), path="=cmd|'/c calc'!A1.jpg")
     write_findings(survey, tmp_path)
     row = next(csv.DictReader((tmp_path / "findings.csv").read_text().splitlines()))
     assert row["path"].startswith("./=") and row["label"].startswith("'=") and row["finding"] == "1"
@@ -313,6 +318,8 @@ def test_no_text_is_run_as_a_formula(tmp_path: Path) -> None:
     assert book["findings"]["A2"].value == "=cmd|'/c calc'!A1.jpg" and book["findings"]["A2"].data_type == "s"
     header = [cell.value for cell in book["findings"][1]]
     assert book["findings"][2][header.index("width_max_mm")].value == 1.0
+    assert row["severity_ratio"] == "1.25"
+    assert book["findings"][2][header.index("severity_ratio")].value == 1.25
 
 
 def test_pictures_keep_folders_and_do_not_collide(tmp_path: Path) -> None:
@@ -376,7 +383,13 @@ def test_the_journal_gives_back_what_it_was_given(tmp_path: Path) -> None:
     with Journal(tmp_path, ASKED) as journal:
         run_survey(photos, found, journal, PictureFolder(tmp_path, photos, heatmaps=False), SurveyOptions())
         (row,) = journal.rows(photos)
-    assert row.inspection.findings == (holed,)
+    kept = to_plain(row.inspection)
+    del kept["findings"][0]["severity_ratio"]  # which earlier versions did not know
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as connection, connection:
+        connection.execute("UPDATE photos SET inspection = ?", (json.dumps(kept),))
+    with Journal(tmp_path, ASKED) as journal:
+        (old,) = journal.rows(photos)
+    assert row.inspection.findings == old.inspection.findings == (holed,)
 
 
 def test_the_worst_finding_is_first_by_grade_then_width() -> None:

@@ -71,6 +71,11 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
     assert words.width_text(replace(plain, scale_mm_per_px=None)).replace("\u202f", " ") == "4.0 ± 0.4 px"
     thin = replace(plain, is_resolved=False)
     assert words.width_text(thin).replace("\u202f", " ").startswith("under 0.15 mm")
+    assert [
+        one for one in words.size_lines(finding(severity_ratio=1.25)) if one[0] == "ratio to the limit"
+    ] == [("ratio to the limit", "1.25")]
+    for hidden in (finding(), finding(severity_ratio=1.25, measurement=thin)):
+        assert "ratio to the limit" not in dict(words.size_lines(hidden))
     noisy = finding(measurement=replace(thin, width_max_px=9.0))
     survey = survey_of(replace(CRACKED, findings=(noisy, finding())))
     assert "measures 0.40" in words.widest_sentence(survey).replace("\u202f", " ")
@@ -165,7 +170,7 @@ def test_the_scale_that_was_given_is_printed() -> None:
         (
             {"distance_m": 5.0},
             (None, None),
-            "the lens is known of none of 2 photos with sizes; their sizes are",
+            "lens and distance give a scale for none of 2 photos with sizes; their sizes are",
         ),
         ({"mm_per_px": 0.1}, (0.1,), ""),
     ],

@@ -235,6 +235,21 @@ def test_the_users_own_weights(tmp_path: Path, suffix: str) -> None:
         torch.testing.assert_close(own(images)[0], expected, rtol=1e-3, atol=1e-4)
 
 
+def test_two_files_of_one_name_are_two_backbones(tmp_path: Path) -> None:
+    files = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"{seed}" / "mine.pth")
+        files[-1].parent.mkdir()
+        torch.save(timm.create_model("test_resnet").state_dict(), files[-1])
+    weights = [f"test_resnet@{file}" for file in (*files, files[0])]
+    kept, _ = backbones.select("", weights, folder=tmp_path)
+    assert [entry.weights_path for entry in kept] == [file.resolve() for file in files]
+    assert len({entry.id for entry in kept}) == 2
+    (alone,), _ = backbones.select("", weights[:1], folder=tmp_path)
+    assert alone.id == "test_resnet@mine"
+
+
 class _RunsCode:
     def __reduce__(self):
         return (print, ("code was run",))
@@ -257,7 +272,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     file.write_bytes(b"nothing of the kind")
     with pytest.raises(BackboneError, match="Wanted a state dict"):
         backbones.load_weights(backbones.user_entry("test_resnet", file))
-    with pytest.raises(OptionError, match="no architecture 'resnot18'"):
+    with pytest.raises(OptionError, match="no architecture 'resnot18'; did you mean 'resnet18'"):
         backbones.user_entry("resnot18", file)
     with pytest.raises(OptionError, match="ARCHITECTURE@FILE"):
         backbones.select(weights=["resnet18"], folder=tmp_path)

@@ -152,6 +152,27 @@ def test_ceilings_are_the_best_thresholds_of_the_set_and_of_each_photo() -> None
     assert found["ods_threshold"] == mask_scores.LEVEL_THRESHOLDS[np.argmax(by_threshold["f1"])]
 
 
+def test_a_labels_figures_are_those_that_it_has_alone() -> None:
+    photos = make_masks(np.random.default_rng(4), n_labels=3)
+    photos[2][1][1] = False  # so that the second label is passed over on a photo that shows it
+    photos[3][0][2] = False  # and the third is marked where it is not
+    found = mask_figures.figures_of_set(stacked_of(photos))
+    assert found["class:escape_rate"].max() > found["escape_rate"]
+    for i in range(3):
+        alone = mask_figures.figures_of_set(stacked_of([tuple(m[[i]] for m in photo) for photo in photos]))
+        for name in mask_figures.PER_CLASS:
+            assert found[f"class:{name}"][i] == pytest.approx(alone[name]), name
+            assert alone[f"class:{name}"][0] == pytest.approx(alone[name]), name
+
+
+def test_the_counts_of_no_answer_follow_from_those_of_any() -> None:
+    for photo in make_masks(np.random.default_rng(6)):
+        empty = mask_scores.photo_counts(photo[0], np.zeros_like(photo[1]))
+        found = mask_scores.empty_counts(mask_scores.photo_counts(*photo))
+        assert found.keys() == empty.keys()
+        assert all(np.array_equal(found[name], empty[name]) for name in empty)
+
+
 def test_levels_cut_where_probabilities_do() -> None:
     probabilities = np.random.default_rng(0).random((1, 40, 50)).astype(np.float32)
     probabilities[0, 0, :3] = 0.0, 0.5, 1.0

@@ -35,13 +35,15 @@ def store() -> Iterator[str]:
 
 
 def test_photos_are_listed_by_the_rules_of_folders(store: str) -> None:
-    assert [name for _, name in list_remote_photos(f"{store}/")] == ["pier 1/a.png", "pier 1/b.JPG"]
-    address, name = list_remote_photos(f"{store}/pier 1/a.png")[0]
+    found, marked = list_remote_photos(f"{store}/", "a.png")
+    assert [name for _, name in found] == ["pier 1/a.png", "pier 1/b.JPG"] and marked == [f"{store}/pier 1"]
+    assert list_remote_photos(store, "notes.txt")[1] == [store]
+    address, name = list_remote_photos(f"{store}/pier 1/a.png", "a.png")[0][0]
     assert read_place(address) == b"pier 1/a.png" and name == "a.png"
     with pytest.raises(OptionError, match="no photos below"):
-        list_remote_photos("memory://nowhere")
+        list_remote_photos("memory://nowhere", "")
     with pytest.raises(OptionError, match="cannot be opened"):
-        list_remote_photos("nostore://bucket/folder")
+        list_remote_photos("nostore://bucket/folder", "")
 
 
 def test_a_copy_keeps_its_folders_name_and_goes_afterwards(store: str, tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ def test_exif_tells_the_lens(tmp_path: Path) -> None:
     assert found is not None
     expected = float(lens.sensor_width_mm or 0) / 400 * (1000 - 4.2) / 4.2
     assert found.at(np.zeros((1, 2)), ALONG_X)[0] == pytest.approx(expected)
+    with pytest.raises(PhotoError, match=r"EXIF gives a focal length of 4\.2 mm, and .* is 0\.008"):
+        find_scale(ScaleOptions(distance_m=0.008), image, photo)
+    with pytest.raises(OptionError, match=r"--sensor-width-mm.* is missing"):
+        find_scale(ScaleOptions(distance_m=1.0, focal_mm=5.0), image)
     plain = tmp_path / "plain.png"
     Image.new("RGB", (40, 30)).save(plain)
     assert read_lens(plain, (30, 40)) == Lens()
@@ -49,6 +53,7 @@ def test_exif_tells_the_lens(tmp_path: Path) -> None:
     [
         ({"mm_per_px": 0.0}, "number above 0"),
         ({"focal_mm": 50.0}, "a lens gives no scale by itself; give --distance-m"),
+        ({"focal_mm": 50.0, "distance_m": 0.1}, "is 0.1, not twice the focal length of 50 mm"),
     ],
     ids=str,
 )
@@ -75,6 +80,18 @@ def test_a_homography_is_moved_and_stretched() -> None:
     assert tilted.at(xy, ALONG_X)[0] == pytest.approx(expected, rel=1e-5)
     assert tilted.moved(10, 20).at(xy - [10, 20], ALONG_X)[0] == pytest.approx(expected, rel=1e-5)
     assert Scale.uniform(0.5).relative_u95(xy, ALONG_X)[0] == 0
+
+
+def test_areas_add_up_to_that_of_the_outline() -> None:
+    """By the shoelace formula, of the corners on the surface."""
+    tilted = Scale(np.array([[0.2, 0.01, 3], [0, 0.2, 1], [2e-4, 1e-4, 1]]))
+    corners = np.array([[10, 20], [90, 20], [90, 60], [10, 60]]) - 0.5
+    points = np.column_stack([corners, np.ones(4)]) @ tilted.to_surface.T
+    x, y = (points[:, :2] / points[:, 2:]).T
+    outline = abs((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
+    inside = np.stack(np.meshgrid(np.arange(10, 90), np.arange(20, 60)), axis=-1).reshape(-1, 2)
+    assert tilted.area_mm2(inside) == pytest.approx(outline, rel=1e-5)
+    assert Scale.uniform(0.5).area_mm2(inside) == pytest.approx(len(inside) / 4)
 
 
 def photographed(size_mm: float, to_photo: np.ndarray) -> np.ndarray:

@@ -122,8 +122,11 @@ def test_every_parameter_learns(decoder: str) -> None:
 def test_a_backbone_without_a_pyramid_is_refused() -> None:
     with pytest.raises(BackboneError, match="choose another"):
         SegmenterNetwork(ENTRIES["vit_small_14"], 3, "unet", 1, pretrained=False)
-    with pytest.raises(BackboneError, match="cut at depth 1 gives 2 maps; a decoder wants 3"):
-        make("unet", depth=1)
+    for depth, maps in enumerate(("1 map", "2 maps")):
+        words = f"cut at depth {depth} gives {maps}; a decoder wants 3 or more: cut it at depth 2 or later"
+        with pytest.raises(BackboneError, match=words):
+            make("unet", depth=depth)
+    make("unet", depth=2)
     with pytest.raises(BackboneError, match="depths 0 to 6; got 9"):
         make("unet", depth=9)
 

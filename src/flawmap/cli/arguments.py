@@ -94,6 +94,13 @@ MaskThreshold = Annotated[
 ResizeMasks = Annotated[
     bool | None, typer.Option("--resize-masks", help="Take masks of another size than their photo.")
 ]
+TurnMasks = Annotated[
+    Literal["exif", "left", "right"] | None,
+    typer.Option(
+        help="Turn masks that were drawn on the photos as stored (exif: as their photos), or are rotated "
+        "against them by 90°."
+    ),
+]
 UnmaskedGood = Annotated[
     bool | None,
     typer.Option("--unmasked-good", help="Photos without a mask, where others have one, are good."),

@@ -20,6 +20,7 @@ from flawmap.cli.arguments import (
     ResizeMasks,
     Seed,
     Threads,
+    TurnMasks,
     UnmaskedGood,
     Weights,
 )
@@ -78,6 +79,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier conversion.")] = False,
     mask_threshold: MaskThreshold = None,
     resize_masks: ResizeMasks = None,
+    turn_masks: TurnMasks = None,
     unmasked_good: UnmaskedGood = None,
     max_megapixels: Megapixels = None,
     quiet: Quiet = False,
@@ -87,7 +89,7 @@ def convert(
     Exact to the pixel: runs in a table as Severstal's, COCO's JSON, or mask images. Photos are copied. Takes
     whatever train takes, the files of Labelme, VIA, CVAT and YOLO too.
     """
-    told = reading(None, mask_threshold, resize_masks, unmasked_good, max_megapixels)
+    told = reading(None, mask_threshold, resize_masks, turn_masks, unmasked_good, max_megapixels)
     options = resolve_options(None, **told)
     with shown_progress(quiet) as progress:
         result = flawmap.convert(dataset, out, to, options, overwrite=overwrite, progress=progress)

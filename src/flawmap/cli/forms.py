@@ -20,6 +20,7 @@ from flawmap.cli.arguments import (
     Quiet,
     ResizeMasks,
     Threads,
+    TurnMasks,
     UnmaskedGood,
 )
 from flawmap.cli.output import finish, reading, resolve_options, shown_progress
@@ -43,6 +44,7 @@ def export(
     good: Good = None,
     mask_threshold: MaskThreshold = None,
     resize_masks: ResizeMasks = None,
+    turn_masks: TurnMasks = None,
     unmasked_good: UnmaskedGood = None,
     threads: Threads = None,
     cache: Cache = None,
@@ -59,7 +61,7 @@ def export(
     options = resolve_options(
         config,
         forms__calibrate=calibrate,
-        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
+        **reading(good, mask_threshold, resize_masks, turn_masks, unmasked_good, max_megapixels),
         embed__n_threads=threads,
         embed__cache=cache,
     )
@@ -79,6 +81,7 @@ def benchmark(
     good: Good = None,
     mask_threshold: MaskThreshold = None,
     resize_masks: ResizeMasks = None,
+    turn_masks: TurnMasks = None,
     unmasked_good: UnmaskedGood = None,
     threads: Threads = None,
     cache: Cache = None,
@@ -94,7 +97,7 @@ def benchmark(
     options = resolve_options(
         config,
         benchmark__n_rounds=rounds,
-        **reading(good, mask_threshold, resize_masks, unmasked_good, max_megapixels),
+        **reading(good, mask_threshold, resize_masks, turn_masks, unmasked_good, max_megapixels),
         embed__n_threads=threads,
         embed__cache=cache,
     )

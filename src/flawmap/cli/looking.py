@@ -53,18 +53,25 @@ def zoo(
     max_parameters: MaxParameters = None,
     licence: Licences = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the list to this file.")] = None,
+    cache: Cache = None,
+    quiet: Quiet = False,
 ) -> None:
     """List the backbones that can be chosen.
 
-    With parameters, licence, preprocessing, and whether the weights are here.
+    With parameters, licence, preprocessing, and whether the weights are here. The first look at all of timm
+    takes minutes: every network is built once, without weights, to be counted.
     """
-    for line in flawmap.zoo(
-        backbones or "bundled",
-        weights=tuple(weights or ()),
-        max_parameters_millions=max_parameters,
-        licences=to_names(licence),
-        json_file=json_file,
-    ):
+    with shown_progress(quiet) as progress:
+        lines = flawmap.zoo(
+            backbones or "bundled",
+            weights=tuple(weights or ()),
+            max_parameters_millions=max_parameters,
+            licences=to_names(licence),
+            cache=cache,
+            json_file=json_file,
+            progress=progress,
+        )
+    for line in lines:
         print(line)
     if json_file is not None:
         print(f"wrote {json_file}")

@@ -149,6 +149,7 @@ def reading(
     good: str | None = None,
     mask_threshold: int | None = None,
     resize_masks: bool | None = None,
+    turn_masks: str | None = None,
     unmasked_good: bool | None = None,
     max_megapixels: float | None = None,
 ) -> dict[str, Any]:
@@ -157,6 +158,7 @@ def reading(
         "dataset__good": to_names(good),
         "dataset__mask_threshold": mask_threshold,
         "dataset__resize_masks": resize_masks,
+        "dataset__turn_masks": turn_masks,
         "dataset__unmasked_good": unmasked_good,
         "dataset__photos__max_megapixels": max_megapixels,
     }

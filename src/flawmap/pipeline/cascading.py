@@ -21,7 +21,15 @@ from flawmap.pipeline.runfolder import RunFolder
 from flawmap.pipeline.running import run_logits
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import ANY_FLAW
-from flawmap.records import CascadeSpec, Cleaning, Dataset, Progress, Thresholds, within
+from flawmap.records import (
+    CascadeSpec,
+    Cleaning,
+    Dataset,
+    MaskEvaluation,
+    Progress,
+    Thresholds,
+    within,
+)
 from flawmap.stages.evaluate import choose_thresholds
 from flawmap.stages.evaluate_masks import MaskedPhoto, evaluate_masks
 from flawmap.tools.bundle import MASKS, MODEL, WEIGHTS, Bundle, write_files, write_spec
@@ -137,6 +145,8 @@ class _Chosen:
     band: Thresholds
     skip: Skip
     compared: list[dict[str, Any]]
+    validation: MaskEvaluation
+    """Of the chain."""
 
 
 def _choose(
@@ -158,7 +168,8 @@ def _choose(
     thresholds = _label_thresholds(looks, truth[:, -n_labels:])
     start = CascadeSpec(skip.threshold, "none", thresholds)
     cascade, compared = _choose_rule(looks, start, judged, options)
-    return _Chosen(cascade, replace(band, threshold=skip.threshold), skip, compared)
+    validation = _judge_chain(looks, cascade, judged, options)
+    return _Chosen(cascade, replace(band, threshold=skip.threshold), skip, compared, validation)
 
 
 def _marked(judged: JudgedMasks) -> np.ndarray:
@@ -200,11 +211,10 @@ def _join(
     prepared, split = judged.prepared, judged.prepared.split
     loaded = Cascade(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
     rows = [int(row) for row in split.test]
-    chained = evaluate_mask_model(loaded, prepared.dataset, rows, split.groups, options, progress)
-    chained = prepared.with_seen_sources(chained, split.test)
-    bundle = write_spec(
-        bundle, replace(bundle.spec, metrics={**judged.bundle.spec.metrics, "test": chained.metrics})
-    )
+    test = evaluate_mask_model(loaded, prepared.dataset, rows, split.groups, options, progress)
+    test = prepared.with_seen_sources(test, split.test)
+    metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
+    bundle = write_spec(bundle, replace(bundle.spec, metrics=metrics))
     facts = {
         "skip_threshold": chosen.cascade.skip_threshold,
         "lost_share": chosen.skip.lost_share,
@@ -213,11 +223,12 @@ def _join(
         "compared": chosen.compared,
         "table": [
             {"name": name, "figures": {key: one.metrics.get(key) for key in _COMPARED}}
-            for name, one in (("mask network alone", judged.test), ("chain", chained))
+            for name, one in (("mask network alone", judged.test), ("chain", test))
         ],
         **_measure_times(Cascade(bundle, RuntimeOptions(n_threads=1)), prepared, options),
     }
-    return replace(judged, bundle=bundle, test=chained, cascade=facts)
+    masks = replace(judged.chosen, validation=chosen.validation)
+    return replace(judged, bundle=bundle, chosen=masks, test=test, cascade=facts)
 
 
 def _label_thresholds(looks: Sequence[Look], targets: np.ndarray) -> tuple[float, ...]:
@@ -236,24 +247,11 @@ def _choose_rule(
     looks: Sequence[Look], start: CascadeSpec, judged: JudgedMasks, options: RunOptions
 ) -> tuple[CascadeSpec, list[dict[str, Any]]]:
     """Raising areas by doubt against plain vetoing, on validation photos; see best_rule()."""
-    looked, cleaning, dataset = (
-        judged.chosen.on_validation,
-        judged.chosen.choice.cleaning,
-        judged.prepared.dataset,
-    )
     raising = [replace(start, rule="area", most=most) for most in _MOST]
     tried = [start, *raising, replace(start, rule="veto")]
     rows: list[dict[str, Any]] = []
     for cascade in tried:
-        photos = (
-            MaskedPhoto(
-                dataset.photos[row].name,
-                looked.truth(row),
-                predicted=_chain(looked.levels(row), look, cleaning, cascade),
-            )
-            for row, look in zip(looked.rows, looks, strict=True)
-        )
-        found = evaluate_masks(photos, dataset.labels, None, looked.groups(), options.evaluate_masks).metrics
+        found = _judge_chain(looks, cascade, judged, options, has_ceilings=False).metrics
         figures = {key: found[key] for key in ("flaw_dice", "overkill_rate")}
         both = balanced(figures["flaw_dice"], 1 - (figures["overkill_rate"] or 0.0))
         rows.append({"rule": cascade.rule, "most": cascade.most, **figures, "balanced": float(both)})
@@ -274,11 +272,32 @@ def best_rule(tried: Sequence[Mapping[str, Any]]) -> int:
     return max(kept, key=lambda i: (tried[i]["balanced"], -i))
 
 
-def _chain(levels: np.ndarray, look: Look, cleaning: Cleaning, cascade: CascadeSpec) -> np.ndarray:
-    """(n_labels, H, W) bool: what the chain finds."""
+def _judge_chain(
+    looks: Sequence[Look],
+    cascade: CascadeSpec,
+    judged: JudgedMasks,
+    options: RunOptions,
+    *,
+    has_ceilings: bool = True,
+) -> MaskEvaluation:
+    """What the chain finds on the validation photos; ceilings take a while."""
+    looked, cleaning = judged.chosen.on_validation, judged.chosen.choice.cleaning
+    photos = (
+        chained(photo, look, cleaning, cascade) for photo, look in zip(looked.masked(), looks, strict=True)
+    )
+    if not has_ceilings:
+        photos = (replace(photo, probabilities=None) for photo in photos)
+    labels = judged.prepared.dataset.labels
+    return evaluate_masks(photos, labels, cleaning, looked.groups(), options.evaluate_masks)
+
+
+def chained(photo: MaskedPhoto, look: Look, cleaning: Cleaning, cascade: CascadeSpec) -> MaskedPhoto:
+    """What the mask network says of a photo → what the chain says of it, as Cascade.see() would."""
+    levels = photo.probabilities
+    assert levels is not None
     if look.flaw_score < cascade.skip_threshold:
-        return np.zeros(levels.shape, bool)
-    return clean_chained(levels, look, cleaning, cascade)
+        levels = np.zeros_like(levels)
+    return replace(photo, probabilities=levels, predicted=clean_chained(levels, look, cleaning, cascade))
 
 
 def _measure_times(cascade: Cascade, prepared: Prepared, options: RunOptions) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def inspect(
     require_handing_over()
     told = meta if isinstance(meta, SurveyMeta) else read_meta(meta)
     grading = None if options.grading is None else Grading(*read_grading(options.grading))
-    found = find_survey_photos(as_places(photos))
+    given = find_survey_photos(as_places(photos), out)
+    found = given.photos
     region = options.inspection.region
     without_region = [] if region is None else find_folders_without(region, found.values())
     looking = open_look(model, options, len(found), progress)
@@ -97,7 +98,8 @@ def inspect(
         if grading is not None:
             survey = grade_survey(survey, grading)
         hand_over(survey, folder, asked, options.report, progress, photos_from=name_folder(found.values()))
-    return Inspected(lines=survey_lines(survey, out, without_region), left_out=left_out(rows), survey=survey)
+    lines = survey_lines(survey, out, without_region, given.passed_over)
+    return Inspected(lines=lines, left_out=left_out(rows), survey=survey)
 
 
 def survey_photos(

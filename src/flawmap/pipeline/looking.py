@@ -15,10 +15,11 @@ from flawmap.pipeline.preparing import (
     Prepared,
     Timings,
     audit_entry,
+    audit_material,
     choose,
     prepare,
-    read_and_audit,
     read_labelled,
+    read_material,
     require_readable,
     select_candidates,
     select_entries,
@@ -74,7 +75,9 @@ def audit(
     check_files(json_file, inputs=[dataset], holds=['"n_photos"', '"exact_duplicates"'])
     check_files(splits_file, inputs=[dataset], holds=[",".join(SPLIT_COLUMNS)])
     options = (options or RunOptions()).resolved()
-    read = read_and_audit(Path(dataset), options, Timings(), progress)
+    timings = Timings()
+    material = read_material(Path(dataset), options, timings, progress)
+    read = audit_material(material, options, timings, progress)
     if json_file is not None:
         found = audit_to_dict(read.audit, read.dataset)
         write_file(Path(json_file), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
@@ -120,7 +123,8 @@ def rank(
         check_files(Path(out) / "ranking.csv", holds=[",".join(RANKING_COLUMNS)])
     candidates = select_candidates(options, progress)
     timings = Timings()
-    prepared = prepare(Path(dataset), options, timings, progress)
+    material = read_material(Path(dataset), options, timings, progress)
+    prepared = prepare(material, options, timings, progress)
     if prepared.dataset.has_masks and prepared.dataset.targets.all():
         raise DatasetError(
             f"every photo of {dataset} shows every label: there is nothing to tell apart and no backbone to "
@@ -200,17 +204,26 @@ def zoo(
     weights: tuple[str, ...] = (),
     max_parameters_millions: float | None = None,
     licences: tuple[str, ...] | None = None,
+    cache: Path | None = None,
     json_file: Path | str | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[str, ...]:
-    """The backbones that patterns and limits leave, and those passed over with the reason."""
+    """The backbones that patterns and limits leave, and those passed over with the reason.
+
+    Networks that were never asked for before are built once to be counted, without weights; of all of timm
+    that takes minutes. The counts are kept in `cache`.
+    """
+    from flawmap.stages.embed import EmbedOptions
+
     options = RunOptions(
         backbones=backbones,
         weights=weights,
         max_parameters_millions=max_parameters_millions,
         licences=licences,
+        embed=EmbedOptions(cache=cache),
     ).resolved()
     check_files(json_file, holds=['"backbones"', '"id"'])
-    entries, skipped = select_entries(options)
+    entries, skipped = select_entries(options, progress)
     if json_file is not None:
         table = {"backbones": [texts.entry_record(e) for e in entries]}
         table["skipped"] = [{"id": item.path, "reason": item.reason} for item in skipped]

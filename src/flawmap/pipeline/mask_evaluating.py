@@ -36,14 +36,13 @@ def evaluate_mask_model(
     photos = [dataset.photos[row] for row in rows]
     found = run_photos(model.n_threads, _to_work(model), photos, options.photos, progress)
     counts = []
-    for row, photo, maps in zip(rows, photos, found, strict=True):
+    for row, photo, (levels, predicted) in zip(rows, photos, found, strict=True):
         masks = to_pixels(dataset.masks[row])
-        truth = np.zeros(maps.shape, bool)
+        truth = np.zeros(levels.shape, bool)
         for place, mask in zip(places, masks, strict=True):
             if place is not None:
                 truth[place] |= mask
-        is_mask = maps.dtype == np.bool_
-        judged = MaskedPhoto(photo.name, truth, **{"predicted" if is_mask else "probabilities": maps})
+        judged = MaskedPhoto(photo.name, truth, levels, predicted)
         counts.append(count_photo(judged, cleaning, options.evaluate_masks))
     evaluation = evaluate_counts(
         [photo.name for photo in photos],
@@ -61,17 +60,17 @@ def evaluate_mask_model(
     return replace(evaluation, metrics={**evaluation.metrics, "n_seen_in_training": n_seen, "notes": notes})
 
 
-def _to_work(model: Segmenter | Cascade) -> Callable[[np.ndarray], np.ndarray]:
-    """Of one image (n_labels, H, W): levels of probability, or of a cascade, which has none, masks."""
+def _to_work(model: Segmenter | Cascade) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]:
+    """Of one image levels of probability (n_labels, H, W), and of a cascade, whose masks depend on more than
+    these, its masks."""
     if isinstance(model, Segmenter):
-        return lambda image: to_levels(model.probabilities(image))
+        return lambda image: (to_levels(model.probabilities(image)), None)
 
-    def find(image: np.ndarray) -> np.ndarray:
-        mask = model.find(image).mask
-        assert mask is not None
-        return to_pixels(mask)
+    def see(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        _, masks, probabilities = model.see(image)
+        return to_levels(probabilities), masks
 
-    return find
+    return see
 
 
 def match_labels(dataset: Dataset, spec: ModelSpec) -> list[int | None]:

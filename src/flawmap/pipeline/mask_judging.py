@@ -13,9 +13,16 @@ from flawmap.pipeline.preparing import Prepared
 from flawmap.pipeline.running import run_photos
 from flawmap.pipeline.settings import RunOptions
 from flawmap.records import MaskEvaluation, Progress, within
-from flawmap.stages.evaluate_masks import CleaningChoice, MaskedPhoto, choose_cleaning, evaluate_masks
+from flawmap.stages.evaluate_masks import (
+    CleaningChoice,
+    MaskedPhoto,
+    choose_cleaning,
+    count_photo,
+    evaluate_counts,
+    evaluate_masks,
+)
 from flawmap.tools.bundle import Bundle, write_spec
-from flawmap.tools.mask_scores import balanced, to_levels
+from flawmap.tools.mask_scores import balanced, empty_counts, to_levels
 from flawmap.tools.masks import to_pixels
 from flawmap.tools.runtime import RuntimeOptions
 from flawmap.tools.segmenting import Segmenter
@@ -33,6 +40,7 @@ class MaskChoice:
     flips: dict[str, float]
     """Validation figure with and without mirrored looks."""
     validation: MaskEvaluation
+    """Of what ships: of a cascade, of all its stages."""
     on_validation: Looked
     """What the file sees on the validation photos; on disk until the run is finished."""
 
@@ -45,6 +53,8 @@ class JudgedMasks:
     bundle: Bundle
     chosen: MaskChoice
     test: MaskEvaluation
+    before: MaskEvaluation
+    """The answer without any mask on the test part."""
     cascade: dict[str, Any] | None = None
     """What each stage of a cascade adds."""
 
@@ -131,10 +141,15 @@ def judge_masks(
     bundle = _with_masks(bundle, flips=chosen.has_flips, cleaning=cleaning)
     told = within(progress, "evaluating")
     looked = Looked(Segmenter(bundle, runtime), prepared, split.test, options, work / "test", told)
-    test = evaluate_masks(looked.masked(), labels, cleaning, looked.groups(), options.evaluate_masks)
-    test = prepared.with_seen_sources(test, split.test)
+    names = [prepared.dataset.photos[row].name for row in looked.rows]
+    counts = [count_photo(photo, cleaning, options.evaluate_masks) for photo in looked.masked()]
+    test = evaluate_counts(names, counts, labels, cleaning, looked.groups(), options.evaluate_masks)
+    empty = [empty_counts(count) for count in counts]
+    before = evaluate_counts(names, empty, labels, None, looked.groups(), options.evaluate_masks)
+    test, before = (prepared.with_seen_sources(one, split.test) for one in (test, before))
     metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
-    return JudgedMasks(prepared, write_spec(bundle, replace(bundle.spec, metrics=metrics)), chosen, test)
+    bundle = write_spec(bundle, replace(bundle.spec, metrics=metrics))
+    return JudgedMasks(prepared, bundle, chosen, test, before)
 
 
 def _with_masks(bundle: Bundle, **changes: Any) -> Bundle:

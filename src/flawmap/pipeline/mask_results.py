@@ -80,6 +80,7 @@ def _to_metrics(
     return {
         "test": _evaluation(judged.test),
         "validation": _evaluation(judged.chosen.validation),
+        "before_training": judged.before.metrics,
         **dataset_metrics(prepared),
         "split": split_metrics(prepared),
         "training": {

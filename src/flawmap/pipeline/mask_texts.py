@@ -39,12 +39,18 @@ def mask_evaluation_lines(evaluation: MaskEvaluation, title: str, origin: str) -
             beside = f"   without any mask {empty[key]:.3f}" if empty.get(key) is not None else ""
             lines.append(f"  {name:<18}{m[key]:.3f}{interval_words(m, key)}{beside}")
     lines += _ceiling_lines(m)
-    for label, figures in m["per_class"].items() if len(m["per_class"]) > 1 else ():
-        dice = figures["flaw_dice"]
-        said = "no photo shows it" if dice is None else f"flaw Dice {dice:.3f}"
-        lines.append(f"  {label}: {said} ({counted(figures['n_photos_with'], 'photo')})")
+    if len(m["per_class"]) > 1:
+        lines += [_label_line(label, figures) for label, figures in m["per_class"].items()]
     lines += [f"  note: {note}" for note in m.get("notes", ())]
     return tuple(lines)
+
+
+def _label_line(label: str, figures: dict[str, Any]) -> str:
+    said, n_sources = "no photo shows it", figures["n_groups_with"]
+    if figures["flaw_dice"] is not None:
+        interval = interval_words({**figures, "n_groups": n_sources}, "flaw_dice")
+        said = f"flaw Dice {figures['flaw_dice']:.3f}{interval}"
+    return f"  {label}: {said} ({counted(figures['n_photos_with'], 'photo')})"
 
 
 def _ceiling_lines(metrics: dict[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from flawmap.errors import MaskError, OptionError, PhotoError, option, require_extra
 from flawmap.pipeline.using import Outcome
 from flawmap.records import CrackMeasurement, Photo, ProfileWidth
+from flawmap.stages.dataset import read_class_names
 from flawmap.stages.measure import (
     LocatedCrack,
     MeasuredCracks,
@@ -96,7 +97,7 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
         raise PhotoError(f"{photo}: {error}") from None
     found = measure_cracks(pixels, None if image is None else to_grey(image), options, found_scale)
     ranked = sorted(found.cracks, key=lambda one: one.measurement.width_rank, reverse=True)
-    found = replace(found, cracks=tuple(ranked))
+    found = replace(found, cracks=tuple(ranked)).named(read_class_names([Path(mask).parent]))
     grades = () if table is None else tuple(_grade(crack.measurement, *table) for crack in found.cracks)
     if json_file is not None:
         write_json(Path(json_file), _to_json(found, grades, table))
@@ -168,7 +169,7 @@ def _to_json(
 
     cracks = [
         plain(crack.measurement)
-        | {"box_xyxy": crack.box_xyxy, "widest_xy": crack.widest_xy, "class_index": crack.class_index}
+        | {name: getattr(crack, name) for name in ("box_xyxy", "widest_xy", "class_index", "label")}
         for crack in found.cracks
     ]
     if table is not None:
@@ -207,7 +208,7 @@ def _classes(found: MeasuredCracks) -> list[int]:
 
 def _class_words(one: LocatedCrack | Patch, classes: list[int]) -> str:
     """Of which class a line is, where the mask holds several."""
-    return f"class {one.class_index}: " if len(classes) > 1 else ""
+    return f"{one.label or f'class {one.class_index}'}: " if len(classes) > 1 else ""
 
 
 def _patch_lines(found: MeasuredCracks, classes: list[int]) -> list[str]:
@@ -216,11 +217,17 @@ def _patch_lines(found: MeasuredCracks, classes: list[int]) -> list[str]:
     lines = []
     for patch in patches[:_SHOWN]:
         left, top, right, bottom = patch.box_xyxy
-        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {patch.area_px:,} px²"
+        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {_area(patch)}"
         lines.append(f"{_class_words(patch, classes)}no width of the region of {where}: {patch.reason}")
     if len(patches) > _SHOWN:
         lines.append(f"… and {len(patches) - _SHOWN} more regions without a width, none of them larger")
     return lines
+
+
+def _area(patch: Patch) -> str:
+    if patch.area_mm2 is None:
+        return f"{patch.area_px:,} px²"
+    return f"{patch.area_mm2:,.0f} mm²" if patch.area_mm2 >= 100 else f"{patch.area_mm2:.3g} mm²"
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:

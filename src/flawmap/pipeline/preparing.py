@@ -134,6 +134,14 @@ def audit_entry() -> BackboneEntry:
 
 
 @dataclass(frozen=True)
+class Material:
+    """A data set as the task sees it."""
+
+    dataset: Dataset
+    learns_masks: bool
+
+
+@dataclass(frozen=True)
 class Read:
     """A data set with its audit, before it is split."""
 
@@ -148,21 +156,25 @@ class Read:
         return Prepared(self.dataset, self.audit, parts, self.embeddings, self.learns_masks)
 
 
-def read_and_audit(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Read:
-    """Read, embed and audit."""
+def read_material(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Material:
+    """Read the photos; what is to be learnt of them is known then. Raises DatasetError."""
     with timings.measure("read"):
-        read = read_labelled(path, options, progress)
-        dataset, learns_masks = resolve_task(read, options.task, options.cascade)
+        return Material(*resolve_task(read_labelled(path, options, progress), options.task, options.cascade))
+
+
+def audit_material(material: Material, options: RunOptions, timings: Timings, progress: Progress) -> Read:
+    """Embed and audit."""
+    dataset = material.dataset
     with timings.measure("embed"):
         embeddings = embed(dataset.photos, audit_entry(), options.embed, progress)
     with timings.measure("audit"):
         found = audit_once(dataset, embeddings, options, progress)
-    return Read(dataset, found, embeddings, learns_masks)
+    return Read(dataset, found, embeddings, material.learns_masks)
 
 
-def prepare(path: Path, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
-    """Read, embed, audit and split."""
-    read = read_and_audit(path, options, timings, progress)
+def prepare(material: Material, options: RunOptions, timings: Timings, progress: Progress) -> Prepared:
+    """Embed, audit and split."""
+    read = audit_material(material, options, timings, progress)
     with timings.measure("split"):
         return read.split(options)
 
@@ -233,7 +245,7 @@ def choose(
             with timings.measure("embed"):
                 by_id[entry.id] = (entry, embed(prepared.dataset.photos, entry, options.embed, progress))
         except BackboneError as error:
-            left_out.append(Unreadable(entry.id, str(error)))
+            left_out.append(Unreadable(entry.id, str(error).removeprefix(f"{entry.id}: ")))
     if not by_id:
         raise BackboneError(_none_left(options, left_out))
     with timings.measure("rank"):

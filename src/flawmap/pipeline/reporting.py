@@ -68,8 +68,8 @@ def write_survey(
     `survey` says all but the rows and the grades. Every name stands for a file of its own. Photos are read
     once more, for their pictures and positions; a finding with runs and without a measurement is one that a
     person painted, and is measured. The files name photos, never the places where they lie here; and no name
-    becomes part of a path, so that it may come from anybody. Raises OptionError for a table, distance or
-    expression that cannot be used.
+    becomes part of a path, so that it may come from anybody. Raises OptionError for a table or expression
+    that cannot be used.
     """
     require_handing_over()
     telling = telling or TellingOptions()

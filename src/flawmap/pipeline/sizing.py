@@ -72,9 +72,12 @@ def _measure_some(
         rows = open_rows(path, photos)
         image = rows.image if isinstance(rows, ImageRows) else None
         found_scale = _find_scale(scale, path, rows.size_hw, image)
+        # What people marked on a photo outside the region of interest they looked for in all of it.
+        looked_at_px = max(1, round((seen.share_seen or 1.0) * rows.size_hw[0] * rows.size_hw[1]))
         # From top to bottom, as rows of large photos can be read.
         for i in sorted(which, key=lambda i: findings[i].box_xyxy[1]):
-            measurement = _measure(findings[i], rows, options, found_scale, is_coarse=is_coarse)
+            where = (rows, looked_at_px, found_scale)
+            measurement = _measure(findings[i], *where, options, is_coarse=is_coarse)
             findings[i] = replace(findings[i], measurement=measurement)
     except PhotoError:  # also where it was damaged since it was looked at
         return seen
@@ -102,14 +105,16 @@ class Grading:
         return f"{self.table.title}. {self.table.limits} Source: {self.table.source}"
 
     def grade(self, finding: Finding) -> Finding:
-        """With its severity and how sure that is, where its width is known in millimetres."""
+        """With its severity, how sure that is and the ratio to the limit, where its width in mm is known."""
         sizes = finding.measurement
         if sizes is None or sizes.scale_mm_per_px is None:
             return finding
         told = sizes.to_mm()
         widths = (told["width_max_mm"], told["width_max_u95_mm"])
         grade = grade_width(*widths, self.table, self.exposure, sizes.is_resolved)
-        return replace(finding, severity=grade.name, severity_is_certain=grade.is_certain)
+        return replace(
+            finding, severity=grade.name, severity_is_certain=grade.is_certain, severity_ratio=grade.ratio
+        )
 
 
 def grade_survey(survey: Survey, grading: Grading) -> Survey:
@@ -130,7 +135,7 @@ def scale_findings(
 
     Such a scale changes no pixel of a measurement, so this says the same as measuring with it; a marker's
     does, and is not for here. `keeps_known`: sizes that are in millimetres already stay as they are. Of the
-    photo's file at most the EXIF is read. Raises OptionError for a distance that cannot be.
+    photo's file at most the EXIF is read.
     """
     if not any(_wants_scale(one, keeps_known) for one in seen.findings):
         return seen
@@ -153,9 +158,16 @@ def _wants_scale(finding: Finding, keeps_known: bool) -> bool:
 
 
 def _measure(
-    finding: Finding, rows: PhotoRows, options: MeasureOptions, scale: Scale | None, *, is_coarse: bool
+    finding: Finding,
+    rows: PhotoRows,
+    looked_at_px: int,
+    scale: Scale | None,
+    options: MeasureOptions,
+    *,
+    is_coarse: bool,
 ) -> CrackMeasurement | None:
-    """The sizes of one finding, by its runs where it has some; None where it is no crack."""
+    """The sizes of one finding, by its runs where it has some; None where it is no crack. `looked_at_px`: the
+    area that its density refers to."""
     height, width = rows.size_hw
     left, top, right, bottom = (round(value) for value in finding.box_xyxy)
     left, top = max(0, left - _SURFACE_PX), max(0, top - _SURFACE_PX)
@@ -175,7 +187,7 @@ def _measure(
         mask = trace_crack(grey, mask)
     if mask.sum() < options.least_area_px:
         return None
-    given = (options, None if scale is None else scale.moved(left, top), height * width)
+    given = (options, None if scale is None else scale.moved(left, top), looked_at_px)
     if not is_coarse:
         return measure_if_crack(mask, grey, *given)
     found = measure_crack(mask, grey, *given)
@@ -189,7 +201,8 @@ def _find_scale(
     options: ScaleOptions, path: Path, size_hw: tuple[int, int], image: np.ndarray | None = None
 ) -> Scale | None:
     """Of one photo; None where it shows no marker, is too large for one to be sought (no `image`), or its
-    EXIF does not say what is missing: its sizes then stay in pixels, which the reports tell."""
+    EXIF does not say what is missing or names a lens that cannot be: its sizes then stay in pixels, which the
+    reports tell."""
     if options.marker_mm is not None and image is None:
         return None
     try:

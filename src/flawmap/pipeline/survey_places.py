@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-from flawmap.errors import OptionError, option
-from flawmap.stages.predict import name_photos
+from flawmap.errors import OptionError, option, some_of
+from flawmap.stages.predict import list_photos, name_photos
 from flawmap.stages.survey import JOURNAL, list_removed_files
 from flawmap.tools.files import cache_folder
 from flawmap.tools.remote import (
@@ -41,18 +43,66 @@ OURS = (
 """Files of a survey, the journal last: without it a folder is not flawmap's."""
 
 
-def find_survey_photos(given: Sequence[Place]) -> dict[str, Place]:
-    """Name → file or address of every photo.
+@dataclass(frozen=True)
+class SurveyPhotos:
+    """What a survey is to look at."""
+
+    photos: dict[str, Place]
+    """Name → file or address."""
+    passed_over: dict[str, int]
+    """Folder of a survey among them → how many pictures lie there, which are none to look at."""
+
+
+def find_survey_photos(given: Sequence[Place], out: Place) -> SurveyPhotos:
+    """Every photo but those below `out`, and below folders of other surveys that lie in what was given.
 
     Raises OptionError for a path that is not there, and for a folder, pattern or address without photos.
     """
     near = [item for item in given if not is_remote(item)]
-    found = [pair for item in given if is_remote(item) for pair in list_remote_photos(str(item))]
-    names = name_photos(near) if near or not given else {}  # of nothing at all it says what was wanted
+    paths = list_photos(near) if near or not given else []  # of nothing at all it says what was wanted
+    surveys = [*_own_survey(out), *_find_surveys(near, paths)]
+    far: list[tuple[str, str]] = []
+    for item in given:
+        if is_remote(item):
+            found, folders = list_remote_photos(str(item), JOURNAL)
+            far += found
+            surveys += folders
+    places = [*paths, *(place for place, _ in far)]
+    survey_of = {place: _survey_of(place, surveys) for place in places}
+    passed_over = Counter(folder for place in places if (folder := survey_of[place]))
+    if passed_over.total() == len(places):
+        raise OptionError(
+            f"all photos given lie in folders of surveys ({some_of(sorted(passed_over), 3)}); give the "
+            "folder of the photos that these were made of"
+        )
+    names = name_photos(near, [path for path in paths if not survey_of[path]])
+    far = [(place, name) for place, name in far if not survey_of[place]]
     photos: dict[str, Place] = {printable(name): Path(path) for path, name in names.items()}
-    far = [name for _, name in found]
-    is_plain = len({*far, *photos}) == len(far) + len(photos)
-    return photos | {name if is_plain else place.split("://", 1)[1]: place for place, name in found}
+    is_plain = len({*photos, *(name for _, name in far)}) == len(far) + len(photos)
+    photos |= {name if is_plain else place.split("://", 1)[1]: place for place, name in far}
+    return SurveyPhotos(photos, dict(passed_over))
+
+
+def _own_survey(out: Place) -> list[str]:
+    """The folder or address to write to where it holds a survey already."""
+    if is_remote(out):
+        return [str(out).rstrip("/")] if JOURNAL in list_names(str(out).rstrip("/")) else []
+    return [os.path.realpath(out)] if Path(out, JOURNAL).is_file() else []
+
+
+def _find_surveys(given: Sequence[Place], photos: Sequence[str]) -> list[str]:
+    """The folders of surveys among local photos, at or below what all that was given lies in."""
+    folders = {Path(os.path.realpath(os.path.dirname(photo))) for photo in photos}  # noqa: PTH120
+    tops = [os.path.realpath(item) for item in given if Path(item).is_dir()]
+    top = os.path.commonpath([*tops, *folders]) if folders else ""
+    above = {one for folder in folders for one in (folder, *folder.parents) if one.is_relative_to(top)}
+    return sorted(str(folder) for folder in above if (folder / JOURNAL).is_file())
+
+
+def _survey_of(photo: Place, surveys: Sequence[str]) -> str:
+    """The first of these folders that a photo lies below; "" where there is none."""
+    place = PurePosixPath(photo) if is_remote(photo) else Path(os.path.realpath(Path(photo).parent), "photo")
+    return next((one for one in surveys if place.is_relative_to(one)), "")
 
 
 def name_folder(photos: Iterable[Place]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,11 +116,14 @@ def large_photos_lines(n_large: int, spec: ModelSpec) -> tuple[str, ...]:
 def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     """What is in the folder and what is wrong with it."""
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
-    unknown = "none" if dataset.is_multilabel else f"none (if a label is, name it: {option('--good')})"
-    good = ", ".join(dataset.good_labels) or unknown
+    good = f"good: {', '.join(dataset.good_labels)}"
+    if not dataset.good_labels and dataset.is_multilabel:
+        good = f"{int((~dataset.is_flawed).sum()):,} good"
+    elif not dataset.good_labels:
+        good = f"good: none (if a label is, name it: {option('--good')})"
     remedy = f"; if you know them, give {option('--group-by')}" if audit.are_groups_found else ""
     lines = [
-        f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); good: {good}; {dataset.layout}",
+        f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); {good}; {dataset.layout}",
         f"  {counted(len(set(audit.groups)), 'source')} ({audit.group_origin}){remedy}",
     ]
     problems = [
@@ -195,7 +198,7 @@ def ranking_lines(ranking: Ranking, top: int) -> tuple[str, ...]:
         f"chosen (*): {ranking.why}",
         *_deeper_lines(ranking),
         f"control, last layer with average pooling: {control.backbone_id}, F1 {control.f1:.3f}",
-        *(f"skipped {item.path}: {item.reason}" for item in ranking.skipped),
+        *skipped_lines(ranking.skipped),
     ]
     return tuple(lines)
 
@@ -260,6 +263,7 @@ def training_lines(
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
+        *skipped_lines(ranking.skipped),
         f"shipped: {model.winner} (validation F1: {contenders}){refit_words(model)}",
         *evaluation_lines(test, "test", held_back_words(test.metrics)),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
@@ -289,19 +293,31 @@ def entry_record(entry: BackboneEntry) -> dict[str, Any]:
     }
 
 
+def _of_rgb(values: Sequence[float]) -> str:
+    """Of the three colours in 0..1; one figure where they share it."""
+    return "/".join(f"{value:.2g}" for value in (values[:1] if len(set(values)) == 1 else values))
+
+
+def skipped_lines(skipped: Sequence[Unreadable]) -> tuple[str, ...]:
+    """Backbones that could not be had, each with the reason."""
+    return tuple(f"skipped {item.path}: {item.reason}" for item in skipped)
+
+
 def zoo_lines(entries: Sequence[BackboneEntry], skipped: Sequence[Unreadable]) -> tuple[str, ...]:
     """One line per backbone, then those passed over."""
     width = max((len(e.id) for e in entries), default=8)
-    lines = [f"{'id':<{width}}  {'M param.':>8}  {'depths':>6}  {'input':>9}  {'weights':<9}  licence"]
+    heads = f"{'M param.':>8}  {'depths':>6}  {'input':>9}  {'resized':<8}  {'mean, std':<30}  {'weights':<9}"
+    lines = [f"{'id':<{width}}  {heads}  licence"]
     for e in entries:
         parameters = "?" if e.n_parameters is None else f"{e.n_parameters / 1e6:.2f}"
         height, width_px = e.preprocessing.input_hw
         here = "here" if e.is_available else "to fetch"
         depths = "?" if e.n_depths is None else str(e.n_depths)
         size = f"{height}x{width_px}"
-        lines.append(f"{e.id:<{width}}  {parameters:>8}  {depths:>6}  {size:>9}  {here:<9}  {e.licence}")
-    lines += [f"skipped {item.path}: {item.reason}" for item in skipped]
-    return tuple(lines)
+        norm = f"{_of_rgb(e.preprocessing.mean)}, {_of_rgb(e.preprocessing.std)}"
+        facts = f"{parameters:>8}  {depths:>6}  {size:>9}  {e.preprocessing.interpolation:<8}  {norm:<30}"
+        lines.append(f"{e.id:<{width}}  {facts}  {here:<9}  {e.licence}")
+    return tuple(lines) + skipped_lines(skipped)
 
 
 def _why_ungraded(survey: Survey) -> str:
@@ -316,15 +332,24 @@ def survey_file(out: Path | str, name: str) -> str:
     return f"{str(out).rstrip('/')}/{name}"
 
 
-def survey_lines(survey: Survey, out: Path | str, without_region: Sequence[str] = ()) -> tuple[str, ...]:
+def survey_lines(
+    survey: Survey,
+    out: Path | str,
+    without_region: Sequence[str] = (),
+    passed_over: Mapping[str, int] | None = None,
+) -> tuple[str, ...]:
     """What `inspect` prints: how much was found, what was not judged, where the reports lie.
 
-    `without_region` are folders of photos for which none was given, where others had one."""
+    `without_region` are folders of photos for which none was given, where others had one; `passed_over` are
+    folders of surveys, with the number of their pictures."""
     n_with = sum(bool(row.inspection.findings) for row in survey.rows)
     unread = f", {len(survey.unreadable)} not readable" if survey.unreadable else ""
     photos = counted(len(survey.rows), "photo")
     same = f", {counted(survey.n_flaws, 'flaw')}" if survey.n_flaws < survey.n_findings else ""
     lines = [f"{photos}: {n_with} with findings ({survey.n_findings} in all{same}){unread}"]
+    if passed_over:
+        pictures = counted(sum(passed_over.values()), "picture")
+        lines.append(f"left out {pictures} of surveys among the photos: {some_of(sorted(passed_over), 3)}")
     if survey.overlaps is not None and survey.overlaps.n_pairs:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
         lines.append(f"{matched} of {counted(compared, 'pair')} of neighbouring photos could be matched")

@@ -16,7 +16,15 @@ from flawmap.pipeline.labelling import export_labels, learn_shallow_or_deep, ref
 from flawmap.pipeline.looking import write_ranking_files
 from flawmap.pipeline.masking import choose_entry, train_masks
 from flawmap.pipeline.photo_findings import choose_photo_findings, keep_limits
-from flawmap.pipeline.preparing import Chosen, Prepared, Timings, choose, prepare, select_candidates
+from flawmap.pipeline.preparing import (
+    Chosen,
+    Prepared,
+    Timings,
+    choose,
+    prepare,
+    read_material,
+    select_candidates,
+)
 from flawmap.pipeline.results import Finished, write_results
 from flawmap.pipeline.runfolder import RunFolder, check_run, start_run
 from flawmap.pipeline.settings import RunOptions
@@ -61,8 +69,9 @@ def train(
     timings = Timings()
     run = check_run(Path(out), asked, overwrite=overwrite, resume=resume)
     candidates = select_candidates(options, progress)
-    prepared = prepare(Path(dataset), options, timings, progress)
-    entry = choose_entry(candidates, options) if prepared.learns_masks else None
+    material = read_material(Path(dataset), options, timings, progress)
+    entry = choose_entry(candidates, options) if material.learns_masks else None
+    prepared = prepare(material, options, timings, progress)
     start_run(run, asked, resume=resume)
     write_splits(prepared.split, prepared.dataset, run.path / "splits.csv")
     if entry is not None:

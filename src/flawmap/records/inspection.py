@@ -168,6 +168,8 @@ class Finding:
     severity_is_certain: bool | None = None
     """Whether the width's whole 95 % interval lies in that severity, and the photo resolves it; None where
     nothing is graded."""
+    severity_ratio: float | None = None
+    """The largest width over the limit of the exposure; None where grades are bands, or nothing is graded."""
     is_foreign: bool | None = None
     """Whether it lies on a surface unlike the training photos, where the model's word is worth less; None
     where the model cannot tell."""

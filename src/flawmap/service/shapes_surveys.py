@@ -12,7 +12,7 @@ from flawmap.pipeline.reporting import TellingOptions
 from flawmap.records import SurveyMeta
 from flawmap.service.shapes import Asked
 from flawmap.tools.grading import GradingOptions, read_grading
-from flawmap.tools.scale import Lens, ScaleOptions, to_mm_per_px
+from flawmap.tools.scale import ScaleOptions
 
 ReportFile = Literal[
     "report.html",
@@ -93,9 +93,6 @@ class AskedReport(Asked):
             telling = self.to_telling()
             if telling.grading is not None:
                 read_grading(telling.grading)
-            if None not in (self.distance_m, self.focal_mm, self.sensor_width_mm):
-                lens = Lens(self.focal_mm, self.sensor_width_mm)
-                to_mm_per_px(float(self.distance_m or 0), lens, (1, 1))
         except OptionError as error:
             raise ValueError(in_rest_words(error)) from None
         return self

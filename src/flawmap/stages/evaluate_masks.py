@@ -100,7 +100,7 @@ def evaluate_masks(
 def count_photo(
     photo: MaskedPhoto, cleaning: Cleaning | None, options: EvaluateMasksOptions = EvaluateMasksOptions()
 ) -> dict[str, np.ndarray]:
-    """What `evaluate_counts` needs of one photo (some kB), so that photos can be counted apart.
+    """What `evaluate_counts` needs of one photo (some kB, and 2 per label): photos can be counted apart.
 
     clDice, which is about skeletons, is counted where scikit-image is installed, and is null elsewhere.
     """
@@ -150,7 +150,6 @@ def _metrics(
 ) -> dict[str, Any]:
     here = mask_figures.figures_of_set(stacked)
     drawn = mask_figures.figures_of_resamples(stacked, resamples)
-    plain = [name for name in mask_figures.FIGURES if name in here]
     has_truth = stacked["has_truth"] > 0
     n_with = has_truth.sum(axis=0)
     n_groups_with = [len(np.unique(resamples.codes[has_it])) for has_it in has_truth.T[1:]]
@@ -162,33 +161,51 @@ def _metrics(
         "ods_threshold": here.get("ods_threshold"),
         "ceiling": list(mask_figures.CEILING),
         "interval95": widened(
-            {name: interval95(drawn[name]) for name in plain}, _exact_intervals(stacked, here, groups)
+            {name: interval95(drawn[name]) for name in mask_figures.FIGURES if name in drawn},
+            _exact_intervals(stacked, here, groups),
         ),
         "intervals_reliable": resamples.n_groups >= MIN_RELIABLE_GROUPS,
         "per_class": {
             label: {
                 "n_photos_with": int(n_with[1 + i]),
                 "n_groups_with": None if groups is None else n_groups_with[i],
-                **{name: here[f"class:{name}"][i] for name in mask_figures.PER_CLASS},
-                "interval95": {
-                    name: interval95(drawn[f"class:{name}"][:, i]) for name in mask_figures.PER_CLASS
-                },
+                **_label_figures(stacked, here, drawn, i, groups),
             }
             for i, label in enumerate(labels)
         },
     }
 
 
+def _label_figures(
+    stacked: Mapping[str, np.ndarray],
+    here: Mapping[str, np.ndarray],
+    drawn: Mapping[str, np.ndarray],
+    label: int,
+    groups: Sequence[str] | None,
+) -> dict[str, Any]:
+    """One label's figures, null where they were not counted, and their intervals."""
+    known = [name for name in mask_figures.PER_CLASS if f"class:{name}" in here]
+    own = {name: here[f"class:{name}"][label] for name in known}
+    intervals = {name: interval95(drawn[f"class:{name}"][:, label]) for name in known}
+    return {
+        **{name: own.get(name) for name in mask_figures.PER_CLASS},
+        "interval95": widened(intervals, _exact_intervals(stacked, own, groups, 1 + label)),
+    }
+
+
 def _exact_intervals(
-    stacked: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray], groups: Sequence[str] | None
+    stacked: Mapping[str, np.ndarray],
+    here: Mapping[str, np.ndarray],
+    groups: Sequence[str] | None,
+    column: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """Exact 95 % intervals of the escape and overkill rates.
+    """Exact 95 % intervals of the escape and overkill rates, of any flaw (column 0) or a label.
 
     Photos of one group count for less by how alike their highest probabilities are, where these are known.
     """
-    flawed = stacked["has_truth"][:, 0] > 0
-    found = np.where(flawed, stacked["escaped"] == 0, stacked["overkilled"] > 0)
-    at = stacked.get("score", found.astype(np.float64))
+    flawed = stacked["has_truth"][:, column] > 0
+    found = np.where(flawed, stacked["escaped"][:, column] == 0, stacked["overkilled"][:, column] > 0)
+    at = stacked["score"][:, column] if "score" in stacked else found.astype(np.float64)
     exact = {
         name: exact_interval(here[name], at, among, groups)
         for name, among in (("escape_rate", flawed), ("overkill_rate", ~flawed))

@@ -115,14 +115,15 @@ def _why_none(folder: Path, listed: Found) -> str:
     return ""
 
 
-def name_photos(given: Iterable[str | Path]) -> dict[str, str]:
-    """The paths of list_photos() → names below which outputs are kept: POSIX, relative, each of its own.
+def name_photos(given: Iterable[str | Path], paths: Sequence[str] | None = None) -> dict[str, str]:
+    """The paths of list_photos(), or some of them → names below which outputs are kept: POSIX, relative, each
+    of its own.
 
     A photo of a given folder is named by its place in it, any other by its file name; where two would be the
     same, all are named by their place in the folder that holds them all.
     """
     given = [os.fspath(item) for item in given]
-    paths = list_photos(given)
+    paths = list_photos(given) if paths is None else paths
     folders = [item for item in given if Path(item).is_dir()]
     names = {}
     for path in paths:
@@ -204,7 +205,7 @@ def check_output(path: Path) -> None:
 
 
 def to_record(row: PredictionRow) -> dict[str, Any]:
-    """Plain JSON values: the columns of the CSV, `probabilities` by label, of masks `area_px` by label too."""
+    """Plain JSON values: the columns of the CSV, and by label `probabilities` and, of masks, `area_px`."""
     record: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
     for name in ("score", "flaw_score"):
         record[name] = None if record[name] is None else round(record[name], 6)

@@ -52,12 +52,13 @@ class Cascade:
 
     def find(self, image: np.ndarray) -> Answer:
         """One image → labels and masks; a photo below the skip threshold has none, and costs little."""
-        look, masks, _ = self._see(check_image(image))
+        look, masks, _ = self.see(image)
         return self._to_answer(look, to_photo_mask(masks))
 
-    def _see(self, image: np.ndarray) -> tuple[Look, np.ndarray, np.ndarray]:
-        """Scores, masks (n_labels, H, W) bool and the probabilities that these were made of."""
-        look = self.look(image)
+    def see(self, image: np.ndarray) -> tuple[Look, np.ndarray, np.ndarray]:
+        """Scores, masks (n_labels, H, W) bool and the probabilities that these were made of: 0 throughout a
+        photo below the skip threshold."""
+        look = self.look(check_image(image))
         shape = (len(self.spec.labels), *image.shape[:2])
         if look.flaw_score < self.cascade.skip_threshold:
             return look, np.zeros(shape, bool), np.zeros(shape, np.float32)
@@ -76,7 +77,7 @@ class Cascade:
         """
 
         def find(piece: np.ndarray) -> np.ndarray:
-            _, masks, probabilities = self._see(piece)
+            _, masks, probabilities = self.see(piece)
             return np.where(masks, probabilities, np.float32(0))
 
         side = max(self.spec.tile_hw)

@@ -7,6 +7,7 @@ union. Probabilities are (n_labels, H, W) floats from 0 to 1, or uint8 levels as
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -57,10 +58,11 @@ def photo_counts(
 
     (1 + n_labels) columns, any flaw first: `hits` (3, columns: right, false, missed pixels), `near` (2,
     columns: predicted pixels with a true one within `tolerance_px`, true pixels with a predicted one),
-    `dice` (1 where truth and prediction are both empty), `has_truth`. For any flaw: `skeleton` (4),
-    `escaped`, `overkilled`, and with probabilities `curves` (5, 255) and `ois` (2), see `level_curves`.
-    Distances are Euclidean between pixel centres and neither mask is thinned. Raises DatasetError for shapes
-    that do not fit.
+    `dice` (1 where truth and prediction are both empty), `has_truth`, `escaped`, `overkilled`, `skeleton`
+    (columns, 4). With probabilities also `score` (columns), the highest; of any flaw `curves` (5, 255) and
+    `ois` (2), see `level_curves`; of each label `label_curves` (n_labels, 2, 255: predicted, right) and
+    `label_ois`. Distances are Euclidean between pixel centres and neither mask is thinned. Raises
+    DatasetError for shapes that do not fit.
     """
     truth, predicted = np.asarray(truth, bool), np.asarray(predicted, bool)
     if truth.ndim != 3 or truth.shape != predicted.shape:
@@ -74,13 +76,13 @@ def photo_counts(
         )
     truths, said = _with_any(truth), _with_any(predicted)
     near_truth = [dilate(mask, tolerance_px) if mask.any() else mask for mask in truths]
-    columns = [_mask_counts(*masks, tolerance_px) for masks in zip(truths, said, near_truth, strict=True)] * (
-        2 if len(truths) == 1 else 1
+    columns = _twice(
+        [_mask_counts(*masks, tolerance_px) for masks in zip(truths, said, near_truth, strict=True)]
     )
     hits = np.stack([column[:3] for column in columns], axis=1)
     has_truth = hits[0] + hits[2] > 0
     both = 2 * hits[0] + hits[1] + hits[2]
-    is_said = bool(hits[0, 0] + hits[1, 0] > 0)
+    is_said = hits[0] + hits[1] > 0
     counts = {
         "n": np.ones(()),
         "pixels": np.float64(truth[0].size),
@@ -88,17 +90,54 @@ def photo_counts(
         "near": np.stack([column[3:] for column in columns], axis=1),
         "dice": np.where(both > 0, 2 * hits[0] / np.maximum(both, 1), 1.0),
         "has_truth": has_truth.astype(np.float64),
-        "escaped": np.float64(has_truth[0] and not is_said),
-        "overkilled": np.float64(is_said and not has_truth[0]),
+        "escaped": (has_truth & ~is_said).astype(np.float64),
+        "overkilled": (is_said & ~has_truth).astype(np.float64),
     }
     if has_cldice:
-        counts["skeleton"] = _skeleton_counts(truths[0], said[0])
+        lines = zip(truths, said, _skeletons(truths), _skeletons(said), strict=True)
+        counts["skeleton"] = np.stack(_twice([_skeleton_counts(*masks) for masks in lines]))
     if probabilities is not None:
-        levels = to_levels(probabilities).max(axis=0)
-        counts["curves"] = level_curves(truths[0], near_truth[0], levels, tolerance_px)
-        counts["ois"] = curve_f1(counts["curves"]).max(axis=-1)
-        counts["score"] = np.float64(levels.max(initial=0) / N_LEVELS)
+        counts |= _level_counts(truth, truths[0], near_truth[0], to_levels(probabilities), tolerance_px)
     return counts
+
+
+def empty_counts(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`photo_counts` of a photo → those of an answer without any mask."""
+    has_truth, nothing = counts["has_truth"], np.zeros_like(counts["hits"][0])
+    found = {
+        "n": counts["n"],
+        "pixels": counts["pixels"],
+        "hits": np.stack([nothing, nothing, counts["hits"][0] + counts["hits"][2]]),
+        "near": np.zeros_like(counts["near"]),
+        "dice": 1 - has_truth,
+        "has_truth": has_truth,
+        "escaped": has_truth,
+        "overkilled": nothing,
+    }
+    if "skeleton" in counts:
+        found["skeleton"] = counts["skeleton"] * (0, 0, 0, 1)
+    return found
+
+
+def _twice(columns: list[np.ndarray]) -> list[np.ndarray]:
+    """Of a single label its column stands for any flaw too."""
+    return columns * 2 if len(columns) == 1 else columns
+
+
+def _level_counts(
+    truth: np.ndarray, any_truth: np.ndarray, near_truth: np.ndarray, levels: np.ndarray, tolerance_px: float
+) -> dict[str, np.ndarray]:
+    """What `photo_counts` has of levels (n_labels, H, W) at every threshold."""
+    curves = level_curves(any_truth, near_truth, levels.max(axis=0), tolerance_px)
+    of_labels = np.stack([level_curves(*masks, None) for masks in zip(truth, truth, levels, strict=True)])
+    highest = levels.max(axis=(1, 2), initial=0) / N_LEVELS
+    return {
+        "curves": curves,
+        "ois": curve_f1(curves).max(axis=-1),
+        "label_curves": of_labels[:, :2].astype(np.uint32),  # a photo's pixels: half the memory of floats
+        "label_ois": curve_f1(of_labels)[:, 0].max(axis=-1),
+        "score": np.concatenate([[highest.max()], highest]),
+    }
 
 
 def _with_any(masks: np.ndarray) -> np.ndarray:
@@ -117,9 +156,16 @@ def _mask_counts(truth: np.ndarray, said: np.ndarray, near_truth: np.ndarray, ra
     return np.array([right, n_said - right, n_true - right, near_said, near_true], np.float64)
 
 
-def _skeleton_counts(truth: np.ndarray, said: np.ndarray) -> np.ndarray:
+def _skeletons(masks: np.ndarray) -> list[np.ndarray]:
+    """Of each mask; a label that is all that is there shares that of any flaw."""
+    lines = [skeleton(masks[0])]
+    return lines + [lines[0] if np.array_equal(mask, masks[0]) else skeleton(mask) for mask in masks[1:]]
+
+
+def _skeleton_counts(
+    truth: np.ndarray, said: np.ndarray, true_line: np.ndarray, said_line: np.ndarray
+) -> np.ndarray:
     """(4,) pixels: predicted skeleton inside the truth, all of it; true skeleton found, all of it."""
-    said_line, true_line = skeleton(said), skeleton(truth)
     masks = (said_line & truth, said_line, true_line & said, true_line)
     return np.array([np.count_nonzero(mask) for mask in masks], np.float64)
 

@@ -25,15 +25,15 @@ def is_remote(place: Place) -> bool:
     return isinstance(place, str) and "://" in place
 
 
-def list_remote_photos(folder: str) -> list[tuple[str, str]]:
+def list_remote_photos(folder: str, marker: str) -> tuple[list[tuple[str, str]], list[str]]:
     """(address, name) of all photos below an address, sorted by name; names are relative to it. An address
-    that ends like a photo's is that photo alone.
+    that ends like a photo's is that photo alone. And the addresses of the folders that hold a file `marker`.
 
     Names that begin with a dot and extensions that are not a photo's are passed over. Raises OptionError
     where there are none, or the store cannot be reached.
     """
     if is_photo_name(folder):
-        return [(folder, PurePosixPath(folder).name)]
+        return [(folder, PurePosixPath(folder).name)], []
     files, path = _open(folder)
     root = path.rstrip("/")
     with _explained(folder):
@@ -42,7 +42,10 @@ def list_remote_photos(folder: str) -> list[tuple[str, str]]:
     kept = sorted(name for name in names if is_photo_name(name) and not _is_hidden(name))
     if not kept:
         raise OptionError(f"no photos below {folder}; give the address of a folder that holds some")
-    return [(f"{folder.rstrip('/')}/{name}", name) for name in kept]
+    address = folder.rstrip("/")
+    found = [f"{address}/{name}" for name in names]
+    marked = sorted(one.removesuffix(f"/{marker}") for one in found if one.endswith(f"/{marker}"))
+    return [(f"{address}/{name}", name) for name in kept], marked
 
 
 def read_place(place: Place) -> bytes:

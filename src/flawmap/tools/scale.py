@@ -59,6 +59,8 @@ class ScaleOptions(Options):
             )
         if lens and not sources:
             raise OptionError(f"a lens gives no scale by itself; give {option('--distance-m')} too")
+        if self.distance_m is not None and self.focal_mm is not None:
+            _check_distance(self.distance_m, self.focal_mm)
 
     def _flags(self) -> tuple[tuple[str, float | None], ...]:
         return (
@@ -80,7 +82,8 @@ def find_scale(
 ) -> Scale | None:
     """The scale of a photo, (H, W, 3) uint8 RGB and the file it came from; None where none is asked for.
 
-    Raises OptionError for what is missing, PhotoError where the photo shows no marker.
+    Raises OptionError for what is missing, PhotoError where the photo shows no marker, or its EXIF names a
+    focal length that the distance rules out.
     """
     if options.mm_per_px is not None:
         return Scale.uniform(options.mm_per_px)
@@ -95,7 +98,13 @@ def find_scale(
     size_hw = (image.shape[0], image.shape[1])
     told = Lens() if photo is None else read_lens(photo, size_hw)
     lens = Lens(options.focal_mm or told.focal_mm, options.sensor_width_mm or told.sensor_width_mm)
-    return Scale.uniform(to_mm_per_px(float(options.distance_m or 0), lens, size_hw))
+    distance_m = float(options.distance_m or 0)
+    if options.focal_mm is None and told.focal_mm is not None and _is_too_near(distance_m, told.focal_mm):
+        raise PhotoError(
+            f"its EXIF gives a focal length of {told.focal_mm:g} mm, and {option('--distance-m')} is "
+            f"{distance_m:g}, not twice that; give {option('--focal-mm')}, or the distance in metres"
+        )
+    return Scale.uniform(to_mm_per_px(distance_m, lens, size_hw))
 
 
 @dataclass(frozen=True)
@@ -122,13 +131,20 @@ def to_mm_per_px(distance_m: float, lens: Lens, size_hw: tuple[int, int]) -> flo
         if not 0 < value < math.inf:
             raise OptionError(f"{option(flag)} is {value}; a number above 0 was wanted")
     focal_mm, sensor_mm = float(lens.focal_mm or 0), float(lens.sensor_width_mm or 0)
-    distance_mm = 1000 * distance_m
-    if distance_mm <= 2 * focal_mm:
+    _check_distance(distance_m, focal_mm)
+    return sensor_mm / max(size_hw) * (1000 * distance_m - focal_mm) / focal_mm
+
+
+def _check_distance(distance_m: float, focal_mm: float) -> None:
+    if _is_too_near(distance_m, focal_mm):
         raise OptionError(
             f"{option('--distance-m')} is {distance_m:g}, not twice the focal length of {focal_mm:g} mm; the "
             "distance from lens to surface in metres was wanted"
         )
-    return sensor_mm / max(size_hw) * (distance_mm - focal_mm) / focal_mm
+
+
+def _is_too_near(distance_m: float, focal_mm: float) -> bool:
+    return 1000 * distance_m <= 2 * focal_mm
 
 
 def read_lens(photo: Path, size_hw: tuple[int, int]) -> Lens:

@@ -34,6 +34,12 @@ class Scale:
         """(n,) mm per pixel at (n, 2) points, along (n, 2) unit vectors."""
         return _stretch(self.to_surface, xy, directions)
 
+    def area_mm2(self, xy: np.ndarray) -> float:
+        """Of the pixels at (n, 2) points together: |det H| / W³ each, the determinant of the derivative of
+        (X, Y) / W."""
+        weight = np.column_stack([xy, np.ones(len(xy))]) @ self.to_surface[2]
+        return float((abs(np.linalg.det(self.to_surface)) / np.abs(weight) ** 3).sum())
+
     def relative_u95(self, xy: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """(n,) 95 % half-interval of at(), as a share of it; 0 for a scale that was given."""
         found = self.at(xy, directions)

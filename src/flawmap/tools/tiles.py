@@ -13,14 +13,15 @@ def lay_tiles(size_hw: tuple[int, int], tile_px: int, overlap_px: int) -> list[B
     overlap_px. The last of a row or column is moved back into the photo rather than made smaller."""
     if not 0 <= overlap_px < tile_px:
         raise ValueError(f"wanted an overlap from 0 to {tile_px - 1}; got {overlap_px}")
-    tops, lefts = (_starts(side, tile_px, overlap_px) for side in size_hw)
+    tops, lefts = (lay_starts(side, tile_px, overlap_px) for side in size_hw)
     height, width = size_hw
     return [
         (top, left, min(top + tile_px, height), min(left + tile_px, width)) for top in tops for left in lefts
     ]
 
 
-def _starts(side: int, tile_px: int, overlap_px: int) -> list[int]:
+def lay_starts(side: int, tile_px: int, overlap_px: int = 0) -> list[int]:
+    """Where the tiles of lay_tiles() begin along one side of a photo."""
     if side <= tile_px:
         return [0]
     n = -(-(side - overlap_px) // (tile_px - overlap_px))

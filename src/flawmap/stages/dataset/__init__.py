@@ -17,8 +17,9 @@ first of these:
   colours, or a folder per class; Pascal VOC's folders too.
 """
 
+from flawmap.stages.dataset.class_names import read_class_names
 from flawmap.stages.dataset.good_labels import guess_good_labels
 from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.stages.dataset.reading import read_dataset
 
-__all__ = ["DatasetOptions", "guess_good_labels", "read_dataset"]
+__all__ = ["DatasetOptions", "guess_good_labels", "read_class_names", "read_dataset"]

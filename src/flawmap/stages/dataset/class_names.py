@@ -18,14 +18,20 @@ def read_class_names(folders: Iterable[Path]) -> tuple[str, ...]:
 
     Raises DatasetError where files differ, or a name stands twice.
     """
-    found: dict[Path, tuple[str, ...]] = {}
-    for folder in dict.fromkeys(folders):
-        for path in (folder / name for name in _FILES):
-            if path.is_file():
-                found[path] = _read(path)
+    found = {path: _read(path) for path in find_class_names(folders)}
     if len(set(found.values())) > 1:
         raise DatasetError(f"{' and '.join(map(str, found))} name different classes; keep one of them")
     return next(iter(found.values()), ())
+
+
+def find_class_names(folders: Iterable[Path]) -> list[Path]:
+    """The files that read_class_names() reads."""
+    return [path for folder in dict.fromkeys(folders) for name in _FILES if (path := folder / name).is_file()]
+
+
+def find_label_map(folders: Iterable[Path]) -> list[Path]:
+    """The file that read_label_map() reads, if there is one."""
+    return [path for folder in folders if (path := folder / "labelmap.txt").is_file()][:1]
 
 
 def read_label_map(folders: Iterable[Path]) -> tuple[tuple[str, ...], dict[tuple[int, int, int], int]]:
@@ -34,7 +40,7 @@ def read_label_map(folders: Iterable[Path]) -> tuple[tuple[str, ...], dict[tuple
     A line is name:red,green,blue, with more behind as CVAT writes it; a name such as "background" is 0.
     Nothing for no file. Raises DatasetError for another line, or a name or colour that stands twice.
     """
-    path = next((path for folder in folders if (path := folder / "labelmap.txt").is_file()), None)
+    path = next(iter(find_label_map(folders)), None)
     if path is None:
         return (), {}
     lines = [line.strip() for line in _read_text(path).splitlines()]

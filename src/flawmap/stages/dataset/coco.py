@@ -21,7 +21,7 @@ import numpy as np
 
 from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Part, Unreadable
-from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing, told_size
+from flawmap.stages.dataset.drawings import Drawing, Paint, Shape, polygon, read_drawing, refuse, told_size
 from flawmap.stages.dataset.entries import Entry, Listing, MaskListing, named, without_files
 from flawmap.stages.dataset.json_files import has_keys, read_json
 from flawmap.stages.dataset.options import DatasetOptions
@@ -73,9 +73,8 @@ def list_coco(files: Sequence[Path], root: Path, options: DatasetOptions) -> Mas
         has_masks += marked
         for one in data["images"]:
             if entry := own.get(one["id"]):
-                drawings[entry.name] = Drawing(
-                    entry, tuple(shapes[one["id"]]), told_size(one.get("height"), one.get("width"))
-                )
+                size_hw = told_size(one.get("height"), one.get("width"))
+                drawings[entry.name] = Drawing(entry, tuple(shapes[one["id"]]), size_hw, path.name)
     if not drawings:
         first = f", such as {unreadable[0].path}" if unreadable else ""
         raise DatasetError(f"{files[0]} names no photo that is there{first}; wanted its photos below {root}")
@@ -183,24 +182,20 @@ def _shapes(
 
 def _paint(segmentation: Any) -> Paint:
     if not segmentation:
-        return partial(_refuse, "a box without a mask")
+        return refuse("a box without a mask")
     if isinstance(segmentation, dict):
         return partial(_paint_runs, segmentation)
     if not isinstance(segmentation, list):
-        return partial(_refuse, "its mask is neither polygons nor runs")
+        return refuse("its mask is neither polygons nor runs")
     polygons = [segmentation] if isinstance(segmentation[0], int | float) else segmentation
     return partial(_paint_all, [polygon(_pairs(one)) for one in polygons])
-
-
-def _refuse(message: str, layer: np.ndarray, value: bool) -> None:
-    raise MaskError(message)
 
 
 def _paint_runs(segmentation: dict[str, Any], layer: np.ndarray, value: bool) -> None:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != list(layer.shape):
         raise MaskError(
-            f"its mask is {size} (height, width), the photo {list(layer.shape)}, upright; the same was wanted"
+            f"its mask is {size} (height, width), its picture {list(layer.shape)}; the same was wanted"
         )
     if isinstance(counts, str):
         counts = rle.unpack_counts(counts)

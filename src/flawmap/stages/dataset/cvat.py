@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from flawmap.errors import DatasetError
-from flawmap.stages.dataset.class_names import is_nothing, read_class_names
+from flawmap.stages.dataset.class_names import find_class_names, is_nothing, read_class_names
 from flawmap.stages.dataset.drawings import (
     Drawing,
     Drawings,
@@ -70,9 +70,9 @@ def list_cvat(files: Sequence[Path], found: Found, options: DatasetOptions) -> M
                 continue
             entry = Entry(entry.path, entry.name, (), PART_OF_NAME.get(subset.lower()))
             size_hw = told_size(image.get("height"), image.get("width"))
-            drawings.add(Drawing(entry, _shapes(image, path), size_hw), path)
+            drawings.add(Drawing(entry, _shapes(image, path), size_hw, path.name), path)
     names = read_class_names([root]) or tuple(labels) or labels_of(drawings.of_photo.values())
-    return drawings.listing("shapes of CVAT", files, names, options)
+    return drawings.listing("shapes of CVAT", files, names, options, find_class_names([root]))
 
 
 def _read_xml(path: Path) -> ElementTree.Element:

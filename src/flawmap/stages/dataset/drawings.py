@@ -11,8 +11,6 @@ line, a point) leaves its photo out, because the rest would be half a mask.
 
 from __future__ import annotations
 
-import posixpath
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,8 +23,8 @@ from flawmap.errors import DatasetError, MaskError
 from flawmap.records import Photo, Unreadable
 from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, named, without_files
 from flawmap.stages.dataset.options import DatasetOptions
+from flawmap.stages.dataset.photo_names import PhotoNames
 from flawmap.tools import rle
-from flawmap.tools.mask_images import fit_to_photo
 from flawmap.tools.masks import fill_polygon
 from flawmap.tools.photos import Found
 
@@ -53,6 +51,8 @@ class Drawing:
     shapes: tuple[Shape, ...]
     size_hw: tuple[int, int] | None = None
     """Of the picture as the tool showed it; None where its file does not tell."""
+    file: str = ""
+    """That tells the size."""
 
 
 @dataclass
@@ -66,27 +66,12 @@ class Drawings:
 
     def __post_init__(self) -> None:
         self._paths = {name: path for path, name in self.found.files}
-        self._names: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        for name in self._paths:
-            self._names[posixpath.basename(name)].append(name)
-            self._by_stem[posixpath.splitext(name)[0]].append(name)
+        self._names = PhotoNames(self._paths)
 
     def find(self, wanted: str, file: Path, folder: str = "") -> Entry | None:
-        """The photo that `file` calls `wanted`, as seen from `folder`: of that path, or of one that ends like
-        it (there, if any does), or the longer way round. What is not found, or could be two, is listed as
-        unreadable."""
-        path = wanted.replace("\\", "/")
-        beside = posixpath.normpath(posixpath.join(folder, path))
-        plain = posixpath.normpath(path).replace("../", "").lstrip("/")
-        alike = [
-            name
-            for name in self._names.get(posixpath.basename(path), [])
-            if f"/{name}".endswith(f"/{plain}") or f"/{plain}".endswith(f"/{name}")
-        ]
-        exact = [name for name in (beside, plain) if name in self._paths]
-        near = [name for name in alike if f"/{name}".endswith(f"/{beside}")]
-        names = exact[:1] or near or alike
+        """The photo that `file` calls `wanted`, as seen from `folder`. What is not found, or could be two, is
+        listed as unreadable."""
+        names = self._names.find(wanted, folder)
         if len(names) == 1:
             return Entry(self._paths[names[0]], names[0], ())
         why = f"could be {' or '.join(names[:2])}" if names else f"no such photo below {self.root.name}/"
@@ -116,12 +101,18 @@ class Drawings:
 
     def beside(self, file: str) -> list[str]:
         """Photos in the folder of a file, and of its name but for the extension."""
-        return self._by_stem.get(posixpath.splitext(file)[0], [])
+        return self._names.beside(file)
 
     def listing(
-        self, tool: str, files: Sequence[Path], labels: Sequence[str], options: DatasetOptions
+        self,
+        tool: str,
+        files: Sequence[Path],
+        labels: Sequence[str],
+        options: DatasetOptions,
+        others_read: Sequence[Path] = (),
     ) -> MaskListing:
-        """Raises DatasetError where no photo is there, or a shape's label is not among `labels`."""
+        """`others_read` are files that were read besides. Raises DatasetError where no photo is there, or a
+        shape's label is not among `labels`."""
         if not self.of_photo:
             first = f": {self.unreadable[0].path}: {self.unreadable[0].reason}" if self.unreadable else ""
             raise DatasetError(f"{files[0]} names no photo that can be used{first}")
@@ -133,7 +124,7 @@ class Drawings:
             tuple(self.of_photo[name].entry for name in sorted(self.of_photo)),
             is_multilabel=True,
             unreadable=tuple(self.unreadable),
-            ignored=(*without_files(self.found.ignored, files, self.root), *others),
+            ignored=(*without_files(self.found.ignored, [*files, *others_read], self.root), *others),
         )
         return MaskListing(listing, partial(read_drawing, self.of_photo, options), named(tuple(labels)))
 
@@ -146,18 +137,20 @@ def labels_of(drawings: Iterable[Drawing]) -> tuple[str, ...]:
 def read_drawing(drawings: Mapping[str, Drawing], options: DatasetOptions, photo: Photo) -> Marks:
     """Raises MaskError for a shape that marks no pixels, and where the shapes were drawn on another size."""
     drawing = drawings[photo.name]
+    fit = options.mask_images().fit(photo, options.photos)
+    if drawing.size_hw is not None:
+        fit.check(drawing.size_hw, f"the size listed in {drawing.file}")
     layers: dict[str, np.ndarray] = {}
     for shape in drawing.shapes:
         if shape.label is not None and shape.label not in layers:
-            layers[shape.label] = np.zeros(drawing.size_hw or photo.size_hw, bool)
+            layers[shape.label] = np.zeros(drawing.size_hw or fit.drawn_hw, bool)
         painted = [layers[shape.label]] if shape.label is not None else layers.values()
         for layer in painted:
             try:
                 shape.paint(layer, shape.label is not None)
             except MaskError as error:
                 raise MaskError(f"{shape.where}: {error}") from None
-    fitted = partial(fit_to_photo, photo=photo, options=options.mask_images(), photos=options.photos)
-    return {label: rle.encode(fitted(layer)) for label, layer in layers.items()}
+    return {label: rle.encode(fit.apply(layer)) for label, layer in layers.items()}
 
 
 def told_size(height: Any, width: Any) -> tuple[int, int] | None:
@@ -186,7 +179,12 @@ def stamp(pixels: np.ndarray, left: int, top: int) -> Paint:
 
 def no_area(what: str) -> Paint:
     """Says that `what` marks no pixels."""
-    return partial(_refuse, f"{what}, which is no mask; draw a polygon or a mask, or remove it")
+    return refuse(f"{what}, which is no mask; draw a polygon or a mask, or remove it")
+
+
+def refuse(reason: str) -> Paint:
+    """Leaves the photo out for this reason."""
+    return partial(_refuse, reason)
 
 
 def _refuse(message: str, layer: np.ndarray, value: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -11,8 +12,10 @@ from flawmap.errors import DatasetError, option, some_of
 from flawmap.records import Unreadable
 from flawmap.stages.dataset.entries import Entry, Listing
 from flawmap.stages.dataset.good_labels import guess_good_labels
+from flawmap.stages.dataset.json_files import read_json
 from flawmap.tools.photos import Found
 from flawmap.tools.places import IMAGE_FOLDER, MASK_FOLDER, PART_OF_NAME, could_be_class
+from flawmap.tools.words import counted
 
 _WAYS = (
     "Put the photos into one folder per class (crack/, good/), or list them in a manifest.csv (path,label)"
@@ -40,14 +43,16 @@ def list_folder(root: Path, found: Found, known: Collection[str] = ()) -> Listin
     if images == tops and not _top_folders_below(found):
         where = f"in {_names(tops)}" if tops else "in no folder"
         raise DatasetError(
-            f"{root}: {len(found.files)} photos {where}, and nothing that labels them. {_WAYS}; masks belong "
-            "into masks/, or as runs into train.csv (ImageId,ClassId,EncodedPixels)"
+            f"{root}: {counted(len(found.files), 'photo')} {where}, and nothing that labels them"
+            f"{_not_understood(root, found)}. {_WAYS}; masks belong into masks/, or as runs into train.csv "
+            "(ImageId,ClassId,EncodedPixels)"
         )
     if parts and parts != tops:
         raise DatasetError(
             f"{root} mixes parts ({_names(parts)}) with other folders ({_names(tops - parts)}); keep either "
             "train/, val/, test/ or class folders there"
         )
+    _refuse_masks_of_classes(root, found)
     return _list_parts(root, found, known) if parts else _list_classes(root, found, tops, known)
 
 
@@ -114,9 +119,11 @@ def _list_parts(root: Path, found: Found, known: Collection[str]) -> Listing:
         entries.append(Entry(path, name, (steps[1],), PART_OF_NAME[steps[0].lower()]))
     classes = {entry.labels[0] for entry in entries}
     if len(classes) < 2 and not (classes and classes <= set(known)):
+        _refuse_masks_alone(root, classes, found)
         what = f"only the class '{min(classes)}'" if classes else "no class folders"
         raise DatasetError(
-            f"{root} holds parts with {what}; two or more classes were wanted (train/crack/, ...)"
+            f"{root} holds parts with {what}{_not_understood(root, found)}; two or more classes were wanted "
+            "(train/crack/, ...)"
         )
     _refuse_same_letters(root, classes)
     by_part: dict[str, set[str]] = defaultdict(set)
@@ -146,6 +153,7 @@ def _refuse_one_class(root: Path, found: Found, top: str) -> None:
         raise DatasetError(
             f"{root} holds the single folder {top}/, and that holds {_names(below)}; give {root / top}"
         )
+    _refuse_masks_alone(root, {top}, found)
     empty = [one.path for one in _empty_folders(root, {top})]
     beside = f" (no photo in {_names(empty)})" if empty else ""
     raise DatasetError(
@@ -170,6 +178,45 @@ def _refuse_swapped(root: Path, found: Found, tops: set[str], known: Collection[
         f"with {option('--good')}; or list the photos in a manifest.csv "
         f"(path,label,group: {outer}/{below}/1.jpg,{below},{outer})"
     )
+
+
+def _refuse_masks_alone(root: Path, folders: set[str], found: Found) -> None:
+    if len(folders) != 1 or not MASK_FOLDER.fullmatch(min(folders).lower()):
+        return
+    loose = [name for _, name in found.files if f"{min(folders)}/" not in name]
+    what = f"{counted(len(loose), 'photo')} beside masks" if loose else "masks without photos"
+    raise DatasetError(
+        f"{root} holds {what} ({_names(folders)}); put the photos into images/, named as their masks"
+    )
+
+
+def _refuse_masks_of_classes(root: Path, found: Found) -> None:
+    """A class folder that holds images/ and masks/ would make photos of its masks."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for _, name in found.files:
+        folders = name.split("/")[:-1]
+        for i in range(1, len(folders)):
+            below["/".join(folders[:i])].add(folders[i])
+    for folder, inner in sorted(below.items()):
+        masks = [one for one in inner if MASK_FOLDER.fullmatch(one.lower())]
+        if masks and any(IMAGE_FOLDER.fullmatch(one.lower()) for one in inner):
+            raise DatasetError(
+                f"{root}: {folder}/ holds masks beside its photos ({_names(inner)}). For masks give "
+                f"{root / folder}, or put all photos into images/ and the masks into "
+                f"masks/{posixpath.basename(folder)}/; for labels by folder take {_names(masks)} out"
+            )
+
+
+def _not_understood(root: Path, found: Found) -> str:
+    """What is wrong with a file of JSON that may have been meant to label the photos."""
+    names = [one.path for one in found.ignored if one.path.endswith(".json") and "/." not in f"/{one.path}"]
+    if not names:
+        return ""
+    try:
+        read_json(root / names[0])
+    except DatasetError as error:
+        return f": {error}"
+    return f" ({some_of(names, 3)} is of no tool that is known)"
 
 
 def _refuse_same_letters(root: Path, classes: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from flawmap.errors import DatasetError, MaskError, option
-from flawmap.stages.dataset.class_names import is_nothing, read_class_names
+from flawmap.stages.dataset.class_names import find_class_names, is_nothing, read_class_names
 from flawmap.stages.dataset.drawings import (
     Drawing,
     Drawings,
@@ -73,7 +73,7 @@ def list_labelme(files: Sequence[Path], root: Path, found: Found, options: Datas
             continue
         file_of[entry.name] = path
         size_hw = told_size(data.get("imageHeight"), data.get("imageWidth"))
-        drawings.add(Drawing(entry, _shapes(data, path), size_hw), path)
+        drawings.add(Drawing(entry, _shapes(data, path), size_hw, path.name), path)
     paths = {name: path for path, name in found.files}
     for name in drawings.unlisted():
         if options.unmasked_good and (entry := drawings.entry_of(name)):
@@ -81,9 +81,9 @@ def list_labelme(files: Sequence[Path], root: Path, found: Found, options: Datas
         else:
             undrawn = f"no file of Labelme; {option('--unmasked-good')} takes such photos as good"
             drawings.left_out(name, why_no_photo(paths[name]) or undrawn)
-    labels = read_class_names([root, *(path.parent for path in used)])
-    labels = labels or labels_of(drawings.of_photo.values())
-    return drawings.listing("shapes of Labelme", used, labels, options)
+    folders = [root, *(path.parent for path in used)]
+    labels = read_class_names(folders) or labels_of(drawings.of_photo.values())
+    return drawings.listing("shapes of Labelme", used, labels, options, find_class_names(folders))
 
 
 def _leave_out(drawings: Drawings, name: str, reason: str) -> None:

@@ -22,9 +22,14 @@ import numpy as np
 
 from flawmap.errors import DatasetError, MaskError, option
 from flawmap.records import Part, Photo, Unreadable
-from flawmap.stages.dataset.class_names import read_class_names, read_label_map
-from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, Named
-from flawmap.stages.dataset.voc import LISTS, read_lists
+from flawmap.stages.dataset.class_names import (
+    find_class_names,
+    find_label_map,
+    read_class_names,
+    read_label_map,
+)
+from flawmap.stages.dataset.entries import Entry, Listing, Marks, MaskListing, Named, without_files
+from flawmap.stages.dataset.voc import LISTS, find_lists, read_lists
 from flawmap.tools import rle
 from flawmap.tools.mask_images import MAX_CLASS_INDEX, VOID, MaskImageOptions, read_value_runs
 from flawmap.tools.photos import Found, PhotoOptions, read_photos
@@ -92,14 +97,15 @@ def list_mask_folders(
         entries.append(Entry(picture.path, picture.name, (), part))
         mask_paths[picture.name] = tuple((match.label, match.mask.path) for match in own)
     unreadable += _refuse_unmasked(unmasked, photos)
-    names, images = _read_names(root, masks, images)
+    names, images, files_of_names = _read_names(root, masks, images)
+    ignored = without_files(found.ignored, [*files_of_names, *find_lists(root)], root)
     listing = Listing(
         root,
         _describe(entries, in_folders == {True}),
         tuple(entries),
         is_multilabel=True,
         unreadable=tuple(unreadable),
-        ignored=(*found.ignored, *_not_used(files, used)),
+        ignored=(*ignored, *_not_used(files, used)),
     )
     limit = 1 if in_folders == {True} else max(len(names), 1) if names else MAX_CLASS_INDEX
     read = partial(_read, mask_paths, images, photos, limit)
@@ -119,13 +125,16 @@ def _not_used(files: Sequence[_File], used: Sequence[_File]) -> list[Unreadable]
 
 def _read_names(
     root: Path, masks: Sequence[_File], images: MaskImageOptions
-) -> tuple[tuple[str, ...], MaskImageOptions]:
-    """The names of the classes, if any, and how mask images are read that have these names and folders."""
+) -> tuple[tuple[str, ...], MaskImageOptions, list[Path]]:
+    """The names of the classes, if any, how mask images are read that have these names and folders, and the
+    files that told it."""
     tops = list(dict.fromkeys(root / mask.place.top for mask in masks))
     folders = [root, *tops, *(top.parent for top in tops)]
     names, colours = read_label_map(folders)
     has_void = any(top.name.lower().startswith("segmentation") for top in tops)
-    return names or read_class_names(folders), replace(images, colours=colours, has_void=has_void)
+    images = replace(images, colours=colours, has_void=has_void)
+    files = [*find_label_map(folders), *([] if names else find_class_names(folders))]
+    return names or read_class_names(folders), images, files
 
 
 def _match(pictures: Sequence[_File], masks: Sequence[_File]) -> tuple[dict[str, list[_Match]], list[_File]]:

@@ -96,7 +96,7 @@ def _list(path: Path, options: DatasetOptions, known: Collection[str]) -> Listin
         return list_via(path, find_photos(path.parent), options)
     if path.suffix.lower() in TABLE_SUFFIXES:
         if is_mask_table(path):
-            return list_mask_tables([path], find_photos(path.parent))
+            return list_mask_tables([path], find_photos(path.parent), options)
         return list_manifest(path)
     if path.suffix.lower() == ".json":
         return list_coco([path], path.parent, options)
@@ -115,7 +115,7 @@ def _list_folder(path: Path, options: DatasetOptions, known: Collection[str]) ->
     """Labels go before masks, and what states masks in a file before mask images."""
     found = find_photos(path)
     if tables := find_mask_tables(path):
-        return list_mask_tables(tables, found)
+        return list_mask_tables(tables, found, options)
     if via := find_via(path):
         return list_via(via, found, options)
     manifest = find_manifest(path)

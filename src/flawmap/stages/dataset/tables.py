@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flawmap.errors import DatasetError, require_extra
@@ -23,6 +24,8 @@ class Table:
     path: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[int, tuple[Cell, ...]], ...]
+    short_lines: Mapping[int, int] = field(default_factory=dict)
+    """How many cells a line had that lacks some, which are empty here."""
 
 
 def read_table(path: Path) -> Table:
@@ -58,16 +61,19 @@ def _read_csv(path: Path) -> Table:
             f"{path} is empty; a header line such as path,label was wanted, and a line per photo"
         )
     columns = tuple(cell.strip() for cell in rows[0][1])
-    filled = []
+    n_named = max((i + 1 for i, column in enumerate(columns) if column), default=0)
+    filled, short = [], {}
     for line, cells in rows[1:]:
         if len(cells) > len(columns) and any(cell.strip() for cell in cells[len(columns) :]):
             raise DatasetError(
                 f"{path}, line {line}: {len(cells)} cells for {len(columns)} columns; put quotes around "
                 "cells that hold the separator"
             )
+        if len(cells) < n_named:
+            short[line] = len(cells)
         padded = [*cells, *[""] * (len(columns) - len(cells))][: len(columns)]
         filled.append((line, tuple(cell.strip() for cell in padded)))
-    return Table(path, columns, tuple(filled))
+    return Table(path, columns, tuple(filled), short)
 
 
 def _decode(path: Path, data: bytes, is_whole: bool = True) -> str:

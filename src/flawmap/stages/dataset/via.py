@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.errors import DatasetError
-from flawmap.stages.dataset.class_names import is_nothing, read_class_names
+from flawmap.stages.dataset.class_names import find_class_names, is_nothing, read_class_names
 from flawmap.stages.dataset.drawings import (
     NAMELESS,
     Drawing,
@@ -69,7 +69,7 @@ def list_via(path: Path, found: Found, options: DatasetOptions) -> MaskListing:
             shapes = tuple(_to_shape(key, region) for region in of_photo)
             drawings.add(Drawing(entry, shapes), path)
     labels = read_class_names([root]) or labels_of(drawings.of_photo.values())
-    return drawings.listing("regions of VIA", [path], labels, options)
+    return drawings.listing("regions of VIA", [path], labels, options, find_class_names([root]))
 
 
 def _read_project(path: Path) -> dict[str, list[_Region]]:

@@ -11,6 +11,11 @@ from flawmap.tools.places import PART_OF_NAME
 LISTS = "ImageSets/Segmentation"
 
 
+def find_lists(root: Path) -> list[Path]:
+    """The files that read_lists() reads."""
+    return sorted((root / LISTS).glob("*.txt"))
+
+
 def read_lists(root: Path) -> dict[str, Part | None]:
     """Parts by the photo's name without folder of photos and extension; {} where there are no lists.
 
@@ -18,7 +23,7 @@ def read_lists(root: Path) -> dict[str, Part | None]:
     list that is not text.
     """
     parts: dict[str, set[Part]] = {}
-    for path in sorted((root / LISTS).glob("*.txt")):
+    for path in find_lists(root):
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

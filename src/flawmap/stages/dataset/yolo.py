@@ -14,7 +14,7 @@ from typing import Any
 
 from flawmap.errors import DatasetError
 from flawmap.records import Part
-from flawmap.stages.dataset.drawings import Drawing, Drawings, Shape, no_area, polygon
+from flawmap.stages.dataset.drawings import Drawing, Drawings, Paint, Shape, no_area, polygon, refuse
 from flawmap.stages.dataset.entries import Entry, MaskListing
 from flawmap.stages.dataset.options import DatasetOptions
 from flawmap.tools.photos import Found
@@ -51,21 +51,22 @@ def list_yolo(path: Path, found: Found, options: DatasetOptions) -> MaskListing:
     data = _read_yaml(path)
     labels = _class_names(data, path)
     drawings = Drawings(found, root)
-    n_files = 0
+    files_read: list[Path] = []
     for entry in _entries(data, path, drawings):
         file = root / _label_name(entry.name)
         shapes: tuple[Shape, ...] = ()
         if file.is_file():
-            n_files += 1
+            files_read.append(file)
             shapes = tuple(_shapes(file, labels))
         drawings.add(Drawing(entry, shapes), path)
-    if drawings.of_photo and not n_files:
+    if drawings.of_photo and not files_read:
         first = next(iter(drawings.of_photo))
         raise DatasetError(
             f"{path}: no photo has a text file of its polygons; {_label_name(first)} was wanted for {first}"
         )
     _list_orphans(drawings)
-    return drawings.listing("polygons of YOLO", [path], tuple(labels.values()), options)
+    files_read += _lists(data, path)
+    return drawings.listing("polygons of YOLO", [path], tuple(labels.values()), options, files_read)
 
 
 def _read_yaml(path: Path) -> Mapping[str, Any]:
@@ -122,13 +123,11 @@ def _photos_at(place: str, path: Path, drawings: Drawings) -> list[str]:
     Folders are often those of another machine or relative to another place, so the longest end of the path
     that is here counts.
     """
-    steps = [step for step in PurePosixPath(posixpath.normpath(place)).parts if step not in ("..", "/")]
     names = [name for _, name in drawings.found.files]
-    for i in range(len(steps)):
-        end = "/".join(steps[i:])
+    for end in _ends(place):
         if end == ".":
             return names
-        if end.endswith(".txt") and (path.parent / end).is_file():
+        if _is_list(end, path):
             lines = (path.parent / end).read_text(encoding="utf-8-sig", errors="replace").splitlines()
             entries = [drawings.find(line.strip(), path.parent / end) for line in lines if line.strip()]
             return [entry.name for entry in entries if entry]
@@ -136,6 +135,22 @@ def _photos_at(place: str, path: Path, drawings: Drawings) -> list[str]:
         if below:
             return below
     return []
+
+
+def _ends(place: str) -> list[str]:
+    """Of a path, the longest first."""
+    steps = [step for step in PurePosixPath(posixpath.normpath(place)).parts if step not in ("..", "/")]
+    return ["/".join(steps[i:]) for i in range(len(steps))]
+
+
+def _is_list(end: str, path: Path) -> bool:
+    return end.endswith(".txt") and (path.parent / end).is_file()
+
+
+def _lists(data: Mapping[str, Any], path: Path) -> list[Path]:
+    """The text files that list the photos of the parts."""
+    places = [place for key in ("train", "val", "test") for place in _places(data.get(key))]
+    return [path.parent / end for place in places for end in _ends(place) if _is_list(end, path)]
 
 
 def _label_name(photo: str) -> str:
@@ -175,12 +190,15 @@ def _shapes(file: Path, labels: Mapping[int, str]) -> Iterable[Shape]:
         label = labels.get(number) if number is not None else None
         if label is None:
             known = ", ".join(map(str, labels))
-            yield Shape(first, no_area(f"the class '{words[0][:20]}', where {known} are named"), where)
+            reason = f"its class is '{words[0][:20]}'; a number that data.yaml names was wanted ({known})"
+            yield Shape(first, refuse(reason), where)
         elif len(words) == 5:
             yield Shape(label, no_area("a box"), where)
         else:
-            yield Shape(label, polygon(_pairs(words[1:]), relative=True), where)
+            yield Shape(label, _polygon(words[1:]), where)
 
 
-def _pairs(words: list[str]) -> list[list[str]] | None:
-    return [words[i : i + 2] for i in range(0, len(words), 2)] if len(words) % 2 == 0 else None
+def _polygon(words: list[str]) -> Paint:
+    if len(words) % 2 or len(words) < 6:
+        return refuse(f"{len(words)} numbers behind its class; x y of three points or more were wanted")
+    return polygon([words[i : i + 2] for i in range(0, len(words), 2)], relative=True)

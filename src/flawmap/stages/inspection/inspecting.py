@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flawmap.errors import BundleError, PhotoError, option
+import numpy as np
+
+from flawmap.errors import BundleError, OptionError, PhotoError, option
 from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable, why_not_clean
 from flawmap.stages.inspection.choosing import default_findings
@@ -17,7 +19,7 @@ from flawmap.tools.close_ups import cut_close_up
 from flawmap.tools.options import Options
 from flawmap.tools.photo_rows import PhotoRows, open_rows
 from flawmap.tools.photos import PhotoOptions
-from flawmap.tools.regions import check_region, find_region
+from flawmap.tools.regions import Region, check_region, find_region
 from flawmap.tools.runtime import RuntimeOptions
 
 MOST_CLOSE_UPS = 12
@@ -39,6 +41,13 @@ class InspectOptions(Options):
     photos: PhotoOptions = field(default_factory=PhotoOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     """`n_threads` are those within one photo; 1 where many photos are inspected side by side."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.least_score is not None and not 0 < self.least_score < 1:
+            raise OptionError(f"least_score is {self.least_score:g}; above 0 and below 1 was wanted, or none")
+        if self.least_area_px is not None and self.least_area_px < 0:
+            raise OptionError(f"least_area_px is {self.least_area_px}; 0 or more was wanted, or none")
 
 
 DEFAULT_OPTIONS = InspectOptions()
@@ -103,24 +112,20 @@ def inspect_photo(inspector: Inspector, path: Path | str, progress: Progress = n
         given = inspector.options.region
         region = None if given is None else find_region(given, path)
         look = inspector.looker.look(rows, region)
-        return _to_inspected(inspector, str(path), rows, look)
+        return _to_inspected(inspector, str(path), rows, look, region)
     except PhotoError as error:
         return InspectedPhoto(Inspection(str(path), error=str(error)))
     except MemoryError:
         return InspectedPhoto(Inspection(str(path), error="too large for the memory of this machine"))
 
 
-def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) -> InspectedPhoto:
+def _to_inspected(
+    inspector: Inspector, path: str, rows: PhotoRows, look: Look, region: Region | None
+) -> InspectedPhoto:
     height, width = rows.size_hw
     preview = rows.preview()
     image = getattr(rows, "image", preview)
-    reason = why_not_assessable(cut_parts(image, inspector.bundle.spec.tile_hw), inspector.findings)
-    if image is preview:
-        reason = ""  # a reduced photo says nothing about sharpness
-    if not look.share_seen:
-        reason = OUTSIDE
-    if not look.findings:
-        reason = reason or why_not_clean(look.share_foreign, look.remoteness, inspector.findings)
+    reason = _why_not(inspector, image, rows.size_hw, look, region)
     findings = () if reason else tuple(_place(one, rows) for one in look.findings)
     inspection = Inspection(
         path,
@@ -141,6 +146,26 @@ def _to_inspected(inspector: Inspector, path: str, rows: PhotoRows, look: Look) 
     whole = None if image is preview else image
     window = draw_window(whole, look.heat, rows.size_hw, inspector.bundle.spec)
     return InspectedPhoto(inspection, preview, close_ups, look.heat[::step, ::step], window)
+
+
+def _why_not(
+    inspector: Inspector, image: np.ndarray, size_hw: tuple[int, int], look: Look, region: Region | None
+) -> str:
+    """Why the photo is not judged, or "". `image` is the photo, or what it was reduced to."""
+    if not look.share_seen:
+        return OUTSIDE
+    least, tile_hw, is_whole = inspector.findings, inspector.bundle.spec.tile_hw, image.shape[:2] == size_hw
+    if not is_whole:  # which says nothing about sharpness, and may have a broad black margin
+        if look.findings:
+            return ""
+        least = replace(least, least_sharpness=None)
+        scale = image.shape[0] / size_hw[0]
+        tile_hw = (max(1, round(tile_hw[0] * scale)), max(1, round(tile_hw[1] * scale)))
+    inside = None if region is None else region.shares(image.shape[:2], size_hw)
+    reason = why_not_assessable(cut_parts(image, tile_hw, inside), least)
+    if reason or look.findings:
+        return reason
+    return why_not_clean(look.share_foreign, look.remoteness, least)
 
 
 def _place(finding: Finding, rows: PhotoRows) -> Finding:

@@ -171,7 +171,8 @@ def measure_cracks(
                 continue
             read = _read(part.mask, part.crop(grey), options, scale, part.origin_xy)
             if why_not := read.why_no_line:
-                patches.append(Patch(part.box_xyxy, part.area_px, why_not, class_index))
+                area_mm2 = None if scale is None else scale.area_mm2(part.pixels_xy)
+                patches.append(Patch(part.box_xyxy, part.area_px, why_not, class_index, area_mm2))
                 continue
             measurement, widest = _summarise([read], options, mask.size)
             cracks.append(LocatedCrack(part.box_xyxy, widest, measurement, class_index))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from flawmap.records import CrackMeasurement
+
+Region = TypeVar("Region", "LocatedCrack", "Patch")
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class LocatedCrack:
     measurement: CrackMeasurement
     class_index: int | None = None
     """Its number in a mask of class numbers; None in a mask of 0 and 255."""
+    label: str = ""
+    """The name of that class, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,10 @@ class Patch:
     reason: str
     """Why it is not measured as a crack."""
     class_index: int | None = None
+    """As that of a crack."""
+    area_mm2: float | None = None
+    """With a scale."""
+    label: str = ""
     """As that of a crack."""
 
 
@@ -45,3 +55,12 @@ class MeasuredCracks:
     """Specks of the mask that are too small for a crack."""
     patches: tuple[Patch, ...] = ()
     """In the order of the cracks."""
+
+    def named(self, labels: Sequence[str]) -> MeasuredCracks:
+        """The same with the names of classes 1, 2, …; a class that has none stays without."""
+
+        def name(one: Region) -> Region:
+            place = one.class_index
+            return replace(one, label=labels[place - 1]) if place and place <= len(labels) else one
+
+        return replace(self, cracks=tuple(map(name, self.cracks)), patches=tuple(map(name, self.patches)))

@@ -22,6 +22,11 @@ class Region:
     origin_xy: tuple[int, int]
     """Of the window in the photo."""
 
+    @property
+    def pixels_xy(self) -> np.ndarray:
+        """(n, 2) middles of the mask's pixels in the photo."""
+        return np.argwhere(self.mask)[:, ::-1] + np.array(self.origin_xy)
+
     def crop(self, picture: np.ndarray | None) -> np.ndarray | None:
         """(h, w) of a picture of the whole photo."""
         left, top = self.origin_xy

@@ -3,15 +3,15 @@
 Facts (`MaskReportFacts.cascade`): `skip_threshold`; `skipped_share` of the validation photos with a flaw that
 the classifier lets pass, and `lost_share`, of whose flaw masks would mark some; `rule` ("area", "veto" or
 "none"); `table`, rows of {name, figures}; `ms_good` and `ms_flawed`, each {chain, alone}; `compared`, rows of
-what else was tried.
+{rule, most, flaw_dice, overkill_rate, balanced, is_chosen} on the validation part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flawmap.stages.report.wording import DASH, is_number, number, percent
+from flawmap.stages.report.wording import DASH, count, is_number, number, percent
 
 _FIGURES = {
     "dice": "Dice",
@@ -26,6 +26,12 @@ _RULES = {
     "veto": "the classifier has a veto: masks of kinds that it does not see are dropped",
     "none": "above the threshold the mask network decides alone",
 }
+_TRIED = {
+    "flaw_dice": "Flaw Dice",
+    "overkill_rate": "Overkill rate",
+    "balanced": "Harmonic mean of flaw Dice and good photos left alone",
+}
+_TRIED_RULES = {"none": "nothing is done", "veto": "its mask is dropped"}
 
 
 def cascade_section(cascade: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -40,17 +46,31 @@ def cascade_section(cascade: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "names": list(_FIGURES.values()),
         "rows": [_row(row) for row in cascade.get("table") or ()],
         "times": _times(cascade),
-        "compared": _plain_table(cascade.get("compared") or ()),
+        "tried_names": list(_TRIED.values()),
+        "tried": [_tried_row(row) for row in cascade.get("compared") or ()],
     }
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    figures = row.get("figures") or {}
     return {
         "name": _NAMES.get(row["name"], row["name"]),
         "is_chain": row["name"] == "chain",
-        "cells": [(percent if key.endswith("rate") else number)(figures.get(key)) for key in _FIGURES],
+        "cells": _cells(row.get("figures") or {}, _FIGURES),
     }
+
+
+def _tried_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One rule on the validation part."""
+    raised = f"its smallest area is up to {count(row.get('most'))} times as large"
+    return {
+        "name": _TRIED_RULES.get(str(row.get("rule")), raised),
+        "is_chosen": bool(row.get("is_chosen")),
+        "cells": _cells(row, _TRIED),
+    }
+
+
+def _cells(figures: Mapping[str, Any], shown: Iterable[str]) -> list[str]:
+    return [(percent if key.endswith("rate") else number)(figures.get(key)) for key in shown]
 
 
 def _times(cascade: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -66,20 +86,3 @@ def _times(cascade: Mapping[str, Any]) -> list[dict[str, str]]:
             ratio = f"{100 * (chain / alone - 1):.0f} % slower" if alone else DASH
         rows.append({"name": name, "chain": f"{chain:.0f} ms", "alone": f"{alone:.0f} ms", "ratio": ratio})
     return rows
-
-
-def _plain_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Any rows of names and values, as they come."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return {
-        "columns": [column.replace("_", " ") for column in columns],
-        "rows": [[_cell(row.get(column)) for column in columns] for row in rows],
-    }
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return str(value)
-    return number(value) if is_number(value) or value is None else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from flawmap.stages.report.mask_verdict import MaskOutcome, empty_answer, tolera
 from flawmap.stages.report.svg import AxisStyle, Drawing, axes, both_widths
 from flawmap.stages.report.verdict import interval_of, interval_text
 from flawmap.stages.report.wording import count, is_number, number, percent, plural
+from flawmap.tools.bootstrap import LOWER_IS_BETTER
 
 _FIGURES = {
     "dice": Figure("Dice", "Twice the overlap over the sum of both areas; the same as the strict F1."),
@@ -42,7 +43,8 @@ _CEILINGS = {
     "ois_f1": "Every test photo its own threshold (OIS)",
     "ois_f1_tolerant": "The same, small shifts forgiven",
 }
-_PER_CLASS = ("f1_tolerant", "dice", "flaw_dice", "iou", "precision", "recall")
+_PER_CLASS = ("f1_tolerant", "dice", "flaw_dice", "precision", "recall", "escape_rate", "overkill_rate")
+"""What one acts on; metrics.json has the rest."""
 
 
 def mask_figures_section(facts: MaskReportFacts, outcome: MaskOutcome) -> dict[str, Any]:
@@ -74,16 +76,17 @@ def _class_rows(facts: MaskReportFacts) -> list[dict[str, Any]]:
         {
             "label": label,
             "n": count(row.get("n_photos_with")),
-            "cells": [
-                (
-                    number(row.get(key)),
-                    interval_text(interval_of(row, key), number, n_sources=row.get("n_groups_with")),
-                )
-                for key in _PER_CLASS
-            ],
+            "cells": [_class_cell(row, key) for key in _PER_CLASS],
         }
         for label, row in rows.items()
     ]
+
+
+def _class_cell(row: Mapping[str, Any], key: str) -> tuple[str, str]:
+    is_rate = key in LOWER_IS_BETTER
+    write, best = (percent, 0.0) if is_rate else (number, 1.0)
+    n_sources = None if is_rate else row.get("n_groups_with")
+    return write(row.get(key)), interval_text(interval_of(row, key), write, "", best, n_sources)
 
 
 def _ceiling_rows(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str, Any]]:

@@ -168,8 +168,10 @@ def _sizes_of(finding: Finding) -> list[tuple[str, str]]:
         extent = f"{right - left:.0f}\N{MULTIPLICATION SIGN}{bottom - top:.0f}{NARROW_SPACE}px"
         return [("extent", extent), ("area", f"{count(finding.area_px)}{NARROW_SPACE}px")]
     branches = f", {count(sizes.n_branches)} branches" if sizes.n_branches > 1 else ""
+    is_told = finding.severity_ratio is not None and sizes.is_resolved and not sizes.is_vague
     return [
         ("largest width", width_text(sizes)),
+        *([("ratio to the limit", f"{finding.severity_ratio:.2f}")] if is_told else []),
         ("mean width", length_text(sizes.width_mean_px, sizes.scale_mm_per_px)),
         ("length", length_text(sizes.length_px, sizes.scale_mm_per_px)),
         ("direction", f"{sizes.direction_deg:.0f}°"),
@@ -251,7 +253,7 @@ def scale_note(survey: Survey) -> str:
     found = f"{count(n_found) if n_found else 'none'} of {count(n)} photos"
     if n == 1:
         found = "the one photo" if n_found else "no photo"
-    what = "the marker was found in" if asked.get("marker_mm") else "the lens is known of"
+    what = "the marker was found in" if asked.get("marker_mm") else "lens and distance give a scale for"
     text = f"{what} {found} with sizes"
     if n_found == n:
         return text

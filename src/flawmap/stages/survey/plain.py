@@ -96,6 +96,7 @@ def to_finding(finding: Finding) -> dict[str, Any]:
     values |= {
         "severity": finding.severity,
         "severity_is_certain": finding.severity_is_certain,
+        "severity_ratio": finding.severity_ratio,
         "is_foreign": finding.is_foreign,
         "lon": finding.lon,
         "lat": finding.lat,

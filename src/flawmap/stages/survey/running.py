@@ -126,7 +126,8 @@ class _PhotoWork:
             if ready.reason:
                 seen, position = _not_read(ready.path, ready.reason), None
             else:
-                position = read_camera_position(ready.path)
+                # Of an ordinary file alone: a named pipe would keep whoever opens it waiting for ever.
+                position = read_camera_position(ready.path) if ready.stamp.digest else None
                 seen = _place(_look_at(self.look, ready.path), position)
         # Masks to the pixel of thousands of photos would not fit into memory when the files are written.
         findings = tuple(replace(one, runs=None) for one in seen.inspection.findings)

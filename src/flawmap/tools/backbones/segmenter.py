@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flawmap.errors import BackboneError
+from flawmap.errors import BackboneError, option
 from flawmap.records import Decoder
 from flawmap.tools.backbones.decoders import mend_decoder
 from flawmap.tools.backbones.networks import INPUT_MULTIPLE, Backbone, cut_backbone, load_backbone
 from flawmap.tools.backbones.padding import PaddedConv2d
 from flawmap.tools.backbones.weights import build_network
+from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry
 
 _WIDTHS = (128, 64, 32, 32, 16)
@@ -24,6 +25,8 @@ the backbones are small too, and masks of thin cracks were as good at 0.6 times 
 _BY_BLOCK = ("unet", "unetplusplus", "manet")
 """Decoders that are told the channels of every block."""
 _ENCODER = "flawmap"
+_MIN_LEVELS = 3
+"""Maps of different strides that every decoder can stand on."""
 
 
 class SegmenterNetwork(nn.Module):
@@ -53,7 +56,7 @@ class SegmenterNetwork(nn.Module):
             encoder = _Encoder(load_backbone(entry, depth, pretrained=pretrained))
             _seed()  # so that the decoder starts alike, whether weights were loaded or not
             n_channels = n_labels + 1 if is_exclusive else n_labels
-            network = _assemble(decoder, encoder, n_channels, entry.id)
+            network = _assemble(decoder, encoder, n_channels, entry)
         mend_decoder(network.decoder)
         self.n_last_channels = encoder.out_channels[-1]
         """Of the backbone's last map."""
@@ -173,19 +176,21 @@ def _dilate(stage: nn.Module, rate: int) -> None:
                 layer.padding = (height, width)
 
 
-def _assemble(decoder: Decoder, encoder: _Encoder, n_labels: int, name: str) -> Any:
+def _assemble(decoder: Decoder, encoder: _Encoder, n_labels: int, entry: BackboneEntry) -> Any:
     """The library's network around our encoder, which its registry holds for that long only."""
     import segmentation_models_pytorch as smp
 
+    name = entry.id
     n_levels = len(encoder.strides)
     if encoder.strides != [2 ** (i + 1) for i in range(n_levels)]:
         raise BackboneError(
             f"{name} gives maps at strides {encoder.strides}; a decoder wants 2, 4, 8, …: choose another "
             "backbone, such as efficientnet_lite0"
         )
-    if n_levels < 3:
+    if n_levels < _MIN_LEVELS:
         raise BackboneError(
-            f"{name} cut at depth {encoder.backbone.last} gives {n_levels} maps; a decoder wants 3 or more"
+            f"{name} cut at depth {encoder.backbone.last} gives {counted(n_levels, 'map')}; a decoder wants "
+            f"{_MIN_LEVELS} or more: {_deeper_words(entry)}"
         )
     options: dict[str, Any] = {"decoder_channels": _WIDTHS[-n_levels:]} if decoder in _BY_BLOCK else {}
     if decoder == "pspnet":
@@ -213,5 +218,19 @@ def _assemble(decoder: Decoder, encoder: _Encoder, n_labels: int, name: str) -> 
 
 def default_depth(entry: BackboneEntry) -> int:
     """The first depth whose map is as coarse as the whole backbone's: what follows adds cost, not context."""
-    strides, _ = _measure(cut_backbone(build_network(entry, "meta"), entry, None))
+    strides = _all_strides(entry)
     return strides.index(strides[-1])
+
+
+def _all_strides(entry: BackboneEntry) -> list[int]:
+    return _measure(cut_backbone(build_network(entry, "meta"), entry, None))[0]
+
+
+def _deeper_words(entry: BackboneEntry) -> str:
+    """What to do where a backbone is cut too early for a decoder."""
+    strides = _all_strides(entry)
+    levels = list(dict.fromkeys(strides))
+    if len(levels) < _MIN_LEVELS:
+        return "choose another backbone, such as efficientnet_lite0"
+    least = strides.index(levels[_MIN_LEVELS - 1])
+    return f"cut it at depth {least} or later, with {option('--max-depth')}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -52,10 +52,8 @@ def select(
     user's own, as ARCHITECTURE@FILE. `folder` is the cache folder. Raises OptionError where a pattern fits
     nothing.
     """
-    named = {entry.id: entry for entry in _match(patterns)}
-    for text in weights:
-        entry = user_entry(*_parse_weights(text))
-        named[entry.id] = entry
+    own = _tell_apart([user_entry(*_parse_weights(text)) for text in weights])
+    named = {entry.id: entry for entry in [*_match(patterns), *own]}
     facts = _Facts(cache_folder(folder))
     kept, skipped = [], []
     for n_done, entry in enumerate(named.values()):
@@ -92,11 +90,8 @@ def user_entry(architecture: str, file: Path) -> BackboneEntry:
     Preprocessing is that of timm's default weights of the architecture.
     """
     if not timm.is_model(architecture.partition(".")[0]):
-        close = timm.list_models(f"*{architecture[:6]}*")[:4]
-        raise OptionError(
-            f"timm has no architecture {architecture!r}"
-            + (f"; did you mean {', '.join(close)}?" if close else "")
-        )
+        hint = nearest_hint(architecture, timm.list_models())
+        raise OptionError(f"timm has no architecture {architecture!r}{hint}")
     if not file.is_file():
         raise BackboneError(f"{file} is not there; {option('--weights')} wants ARCHITECTURE@FILE")
     config = timm.get_pretrained_cfg(architecture) or timm.models.PretrainedCfg()
@@ -113,6 +108,19 @@ def user_entry(architecture: str, file: Path) -> BackboneEntry:
         weights_path=file.resolve(),
         weights_digest=read_digest(file),
     )
+
+
+def _tell_apart(entries: Sequence[BackboneEntry]) -> list[BackboneEntry]:
+    """The same, with the beginning of the digest in the ids of different files that would share one."""
+    digests_of: dict[str, set[str]] = {}
+    for entry in entries:
+        digests_of.setdefault(entry.id, set()).add(entry.weights_digest)
+    return [
+        replace(entry, id=f"{entry.id}-{entry.weights_digest[:8]}")
+        if len(digests_of[entry.id]) > 1
+        else entry
+        for entry in entries
+    ]
 
 
 def _parse_weights(text: str) -> tuple[str, Path]:

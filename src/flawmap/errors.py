@@ -66,6 +66,7 @@ _IN_PYTHON = {
     "--distance-m": "scale=ScaleOptions(distance_m=…)",
     "--exposure": "grading=GradingOptions(exposure=…)",
     "--focal-mm": "scale=ScaleOptions(focal_mm=…)",
+    "--good": "options.dataset.good",
     "--group-by": "options.audit.group_by",
     "--json": "json_file=…",
     "--mask-threshold": "options.dataset.mask_threshold",

@@ -90,6 +90,7 @@ def test_a_run_learns_masks_by_itself(trained) -> None:
     metrics = json.loads((trained.run / "metrics.json").read_text())
     assert metrics["test"]["dice"] > 0.6 and metrics["test"]["n"] == metrics["split"]["test"]["n"]
     assert set(metrics["test"]["per_class"]) == set(KINDS)
+    assert metrics["test"]["n_source_seen_in_training"] == 0
     assert metrics["cleaning"]["chosen"]["is_exclusive"] is True
     test, before = metrics["test"], metrics["before_training"]
     assert (before["n"], before["n_with_flaw"]) == (test["n"], test["n_with_flaw"])

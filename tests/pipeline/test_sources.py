@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import flawmap
+from flawmap.errors import DatasetError
 from flawmap.stages.audit import AuditOptions
 from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.tools.bundle import write_bundle
@@ -119,3 +121,25 @@ def test_a_missing_or_damaged_list_is_passed_over(run: Path, photos: Path, conte
     if content is not None:
         (run / "splits.csv").write_bytes(content)
     assert found(run, photos)[0] is None
+
+
+def test_photos_of_one_class_are_enough_to_measure_escapes(run: Path, photos: Path) -> None:
+    shutil.rmtree(photos / "good")
+    metrics = flawmap.evaluate(run, photos, options()).evaluation.metrics
+    assert metrics["escape_rate"] == 0 and metrics["overkill_rate"] is None
+    (photos / "crack").rename(photos / "krack")
+    with pytest.raises(DatasetError, match="only the class 'krack'"):
+        flawmap.evaluate(run, photos, options())
+
+
+def test_photos_with_kin_in_training_are_told_from_the_models_digests(run: Path, photos: Path) -> None:
+    """A source named by the user reaches from what was trained on, numbers 0 to 15, into the test photos."""
+    labels = ["crack" if i % 2 else "good" for i in range(N_PHOTOS)]
+    rows = [
+        [f"{label}/{i:02}.png", label, "test" if i >= 16 else "train", f"wall-{i % 20}"]
+        for i, label in enumerate(labels)
+    ]
+    write_rows(photos / "list.csv", ["path", "label", "split", "group"], rows)
+    metrics = flawmap.evaluate(run, photos / "list.csv", options()).evaluation.metrics
+    assert metrics["n"] == 8 and metrics["n_source_seen_in_training"] == 4  # walls 0 to 3 again
+    assert any("of 8 photos 4 have another photo of their source" in note for note in metrics["notes"])

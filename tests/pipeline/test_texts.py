@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from flawmap.pipeline.mask_texts import mask_evaluation_lines
-from flawmap.pipeline.texts import dataset_lines, evaluation_lines, split_line
+from flawmap.pipeline.mask_texts import mask_evaluation_lines, unused_cost_lines
+from flawmap.pipeline.texts import dataset_lines, evaluation_lines, picture_lines, split_line
 from flawmap.records import Audit
+from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.tools.words import counted
 from mask_report_facts import make_mask_facts
 from report_facts import make_facts
@@ -50,6 +51,28 @@ def test_what_is_counted_agrees_with_its_noun(tmp_path: Path) -> None:
     assert "train 3 (1 source)" in split_line(facts.split)
     one = replace(facts.test, metrics=facts.test.metrics | {"n": 1, "claims": []})
     assert evaluation_lines(one, "test", "here")[0] == "test: 1 photo here"
+
+
+def test_where_no_label_is_good_the_option_is_named(tmp_path: Path) -> None:
+    remedy = "good: none (if a label is, name it: --good (Python: options.dataset.good))"
+    for kind, is_said in (("no good class", True), ("two classes", False), ("several labels", False)):
+        facts = make_facts(tmp_path, kind, 9)
+        assert (remedy in dataset_lines(facts.dataset, facts.audit)[0]) == is_said
+
+
+def test_sizes_and_brightness_are_a_line(tmp_path: Path) -> None:
+    sizes = {"640 × 480": 5, "64 × 64": 1, "10 × 8": 1, "8 × 8": 1}
+    summary = {"sizes": sizes, "n_sizes": 4, "brightness": {"p5": 80.2, "median": 120.0, "p95": 160.0}}
+    audit = replace(make_facts(tmp_path, "two classes", 9).audit, summary=summary)
+    assert picture_lines(audit) == (
+        "  width × height: 640 × 480 (5 photos), 64 × 64 (1 photo), 10 × 8 (1 photo) and 1 other size; "
+        "median brightness 120 of 255, 80 to 160 for nine in ten photos",
+    )
+
+
+def test_costs_are_not_for_masks() -> None:
+    assert unused_cost_lines(EvaluateOptions()) == ()
+    assert "have no effect" in unused_cost_lines(EvaluateOptions(cost_miss=3.0))[0]
 
 
 def test_each_kind_of_flaw_has_its_dice_with_an_interval(tmp_path: Path) -> None:

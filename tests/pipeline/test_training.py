@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import flawmap
+from commands import run_here
 from flawmap.errors import DatasetError, OptionError
 from flawmap.stages.audit import AuditOptions
 from flawmap.stages.embed import EmbedOptions
@@ -96,7 +97,7 @@ def test_metrics_hold_what_was_promised(trained) -> None:
         for key in ("n", "accuracy", "precision", "recall", "specificity", "f1", "macro_f1", "loss", "auroc"):
             assert stored[part][key] is not None, (part, key)
         assert 0 <= stored[part]["f1"] <= 1 and "trivial" in stored[part] and "interval95" in stored[part]
-    assert stored["test"]["n_seen_in_training"] == 0
+    assert stored["test"]["n_seen_in_training"] == stored["test"]["n_source_seen_in_training"] == 0
     assert set(stored["training"]["contenders"]) == {"untrained", "probe", "head", "fine-tuned"}
     best = max(figures["f1"] for figures in stored["training"]["contenders"].values())
     assert stored["training"]["contenders"][stored["training"]["winner"]]["f1"] == best
@@ -209,6 +210,12 @@ def test_a_resumed_run_that_asks_for_something_else_is_told_what(tmp_path: Path)
         check_run(tmp_path, asked | {"dataset": "b"}, overwrite=False, resume=True)
 
 
+def test_going_on_and_beginning_anew_are_not_asked_for_at_once(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="give one of them"):
+        flawmap.train(tmp_path / "photos", tmp_path / "run", overwrite=True, resume=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_foreign_files_are_never_touched(sample: Path, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OptionError, match="not a flawmap run"):
@@ -274,6 +281,23 @@ def test_a_stored_audit_is_the_audit(sample: Path, cache: Path) -> None:
     assert sorted((cache / "audits").iterdir()) == stored
     flawmap.audit(sample, replace(options, dataset=replace(options.dataset, good=("Positive",))))
     assert len(list((cache / "audits").iterdir())) == len(stored) + 1
+
+
+def test_training_photos_that_a_given_part_repeats_are_listed(cache: Path, tmp_path: Path) -> None:
+    rows = ["path,label,split"]
+    for i in range(12):
+        pixels = np.random.default_rng(i % 11).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{'good' if i % 11 % 2 else 'crack'},{('train', 'val', 'test')[i % 3]}")
+    (tmp_path / "list.csv").write_text("\n".join(rows), encoding="utf-8")
+    audited = flawmap.audit(tmp_path / "list.csv", quick_options(cache))
+    assert [(one.path, one.reason) for one in audited.left_out] == [
+        ("0.png", "left out of training: the same photo as 11.png, of the test part")
+    ]
+    assert any("1 left out of training" in line for line in audited.lines)
+    assert any("width × height: 64 × 64 (12 photos)" in line for line in audited.lines)
+    ended = run_here("audit", tmp_path / "list.csv", "--cache", cache, "-q")
+    assert ended.returncode == 1 and "  0.png: left out of training" in ended.stderr
 
 
 def test_an_audit_is_told_where_no_honest_split_can_be_made(cache: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Audit, Dataset, Embeddings
 from flawmap.stages.audit import AuditOptions, audit, audit_to_dict, given_groups
+from flawmap.stages.audit.duplicates import shared_groups
 from flawmap.tools.photos import read_image, read_images, read_photo
 
 TILE = 96
@@ -193,6 +194,18 @@ def test_copies_conflicts_and_leaks(tmp_path: Path) -> None:
     assert set(found.leaks) == expected | {("0000.png", "same.png")}
     group = dict(zip(ordered, found.groups, strict=True))
     assert all(group[a] == group[b] for a, b in found.leaks)
+
+
+def test_sources_in_several_given_parts_are_named(tmp_path: Path) -> None:
+    made = cut(tmp_path, 1, [f"{i}.png" for i in range(9)], step=TILE)
+    parts = ("train", "train", "test", "validation", "test", *[None] * 4)
+    groups = ("a", "b", "a", "b", *"ccccc")
+    dataset = make_dataset(tmp_path, made.names, made.labels, parts=parts, groups=groups)
+    found = audit(dataset, embed_simply(dataset))
+    assert found.shared_groups == ("a", "b") and not found.leaks
+    assert audit_to_dict(found, dataset)["shared_groups"] == ["a", "b"]
+    # The copy of a test photo is left out of training: its source is then in one part only.
+    assert shared_groups(dataset, groups, [(0, 2)]) == ["b"]
 
 
 def test_parallel_grooves_are_no_overlap(tmp_path: Path) -> None:

@@ -74,6 +74,26 @@ def test_deeper_folders_belong_to_their_class(tmp_path: Path) -> None:
     }
 
 
+def test_classes_that_hold_the_same_folders_are_told_by_a_good_one(tmp_path: Path) -> None:
+    make_photos(tmp_path, *(f"{label}/{place}/1.png" for label in ("crack", "good") for place in "ab"))
+    assert read_dataset(tmp_path).labels == ("crack", "good")
+    (tmp_path / "good").rename(tmp_path / "ohne")
+    with pytest.raises(DatasetError, match="either could be the classes"):
+        read_dataset(tmp_path)
+    assert read_dataset(tmp_path, DatasetOptions(good=("ohne",))).labels == ("crack", "ohne")
+    assert read_dataset(tmp_path, known_labels=("crack", "ohne")).labels == ("crack", "ohne")
+
+
+def test_one_class_is_enough_where_it_is_known(tmp_path: Path) -> None:
+    make_photos(tmp_path, "set/crack/a/1.png", "set/crack/b/2.png", "parts/test/crack/1.png", "p.png")
+    write_table(tmp_path / "list.csv", "path,label", "p.png,crack")
+    for place in ("set", "parts", "list.csv"):
+        dataset = read_dataset(tmp_path / place, known_labels=("crack", "good"))
+        assert dataset.labels == ("crack",) and dataset.is_flawed.all()
+        with pytest.raises(DatasetError):
+            read_dataset(tmp_path / place, known_labels=("good",))
+
+
 def test_what_lies_beside_the_class_folders_is_listed(tmp_path: Path) -> None:
     make_photos(tmp_path, "a/1.png", "b/1.png", "cover.png", ".hidden/1.png")
     (tmp_path / "c").mkdir()
@@ -195,6 +215,27 @@ def test_several_labels_in_a_cell(photos: Path) -> None:
     assert dataset.is_flawed.tolist() == [True, False, True, True]
 
 
+@pytest.mark.parametrize("head", ["label1,label2", "Class 1,Class 2", "tag_1,tag_2", "label,label2"])
+def test_several_labels_in_numbered_columns(photos: Path, head: str) -> None:
+    rows = ("p/0.png,crack,stain", "p/1.png,stain,", "p/2.png,,", "p/3.png,rust,crack")
+    write_table(photos / "m.csv", f"path,{head}", *rows)
+    dataset = read_dataset(photos)
+    assert dataset.is_multilabel and dataset.labels == ("crack", "rust", "stain")
+    assert dataset.targets.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0], [1, 1, 0]]
+
+
+def test_numbered_columns_of_0_and_1_are_labels_themselves(photos: Path) -> None:
+    path = write_table(photos / "m.csv", "path,class1,class2", *(f"p/{i}.png,{i % 2},1" for i in range(4)))
+    assert read_dataset(path).labels == ("class1", "class2")
+
+
+def test_columns_of_0_and_1_beside_a_label_are_said_not_to_be_read(photos: Path) -> None:
+    rows = (f"p/{i}.png,{'ab'[i % 2]},{i % 2},0" for i in range(4))
+    dataset = read_dataset(write_table(photos / "m.csv", "path,label,crack,moss", *rows))
+    assert dataset.labels == ("a", "b")
+    assert dataset.layout == "manifest m.csv, its labels from 'label', not from 'crack', 'moss' (0 and 1)"
+
+
 def test_columns_of_0_and_1(photos: Path) -> None:
     path = write_table(
         photos / "m.csv",
@@ -274,7 +315,10 @@ def test_rows_that_cannot_be_used_are_listed(photos: Path, tmp_path_factory: pyt
     dataset = read_dataset(path)
     assert [photo.name for photo in dataset.photos] == ["p/0.png", "p/1.png", "p/3.png"]
     reasons = {one.path: one.reason for one in dataset.unreadable}
-    assert "no label in line 4" in reasons["p/2.png"] and "does not exist" in reasons["gone.png"]
+    assert (
+        "no label in line 4" in reasons["p/2.png"]
+        and f"looked for {photos / 'gone.png'}; paths" in reasons["gone.png"]
+    )
     for escaped in ("../x.png", str(outside), "link.png"):
         assert "put the manifest above its photos" in reasons[escaped]
     assert "text" in reasons["text.png"] and "no path" in reasons["line 10"]
@@ -379,6 +423,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "mixed": (_photos("train/a/1.png", "train/b/1.png", "other/1.png"), "mixes parts"),
     "parts of one class": (_photos("train/a/1.png", "test/a/1.png"), "only the class 'a'"),
+    "levels swapped": (_photos("w0/a/1.png", "w0/b/1.png", "w1/a/1.png", "w1/b/1.png"), r"Swap .*a/w0/"),
     "parts of none": (_photos("train/1.png", "test/1.png"), "no class folders"),
     "parts inside": (_photos("a/train/1.png", "b/train/1.png", "b/test/1.png"), "put the parts outside"),
     "same letters": (_photos("Crack/1.png", "crack/1.png", "b/1.png"), "capital letters"),
@@ -389,6 +434,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no header": (_table("p/0.png,a", "p/1.png,b"), "header line such as path,label"),
     "no label": (_table("path,width", "0.png,7"), "no column for the label"),
     "two labels": (_table("path,class,target", "0.png,a,b"), "name one of them 'label'"),
+    "label twice": (
+        _table("path,label,label", "0.png,a,b"),
+        r"2 columns are called 'label'; keep one .*label1",
+    ),
     "masks as codes": (_table("ImageId,ClassId,EncodedPixels", "0.png,1,1 3"), "none of which is there"),
     "too many cells": (_table("path,label", "a,b.png,a"), "line 2: 3 cells for 2"),
     "unknown part": (_table("path,label,split", "0.png,a,fold1"), "unknown part 'fold1'"),

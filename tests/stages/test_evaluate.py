@@ -94,6 +94,18 @@ def test_two_classes_agree_with_scikit_learn() -> None:
         assert low <= value <= high and high - low < 0.3, name
 
 
+@pytest.mark.parametrize(
+    ("labels", "good", "is_said"), [("a b c", "c", True), ("a b", "", True), ("a b", "b", False)]
+)
+def test_costs_that_decide_nothing_are_told(labels: str, good: str, is_said: bool) -> None:
+    logits, targets = noisy(60, len(labels.split()))
+    options = EvaluateOptions(n_resamples=20, cost_miss=10.0)
+    notes = evaluate(logits, make_truth(targets), make_spec(labels, good), options).metrics["notes"]
+    assert any("costs of misses and false alarms have no effect" in note for note in notes) == is_said
+    plain = evaluate(logits, make_truth(targets), make_spec(labels, good), QUICK).metrics["notes"]
+    assert not any("costs" in note for note in plain)
+
+
 def test_several_classes_are_means_and_have_no_f1() -> None:
     from sklearn import metrics as reference
 
@@ -106,7 +118,7 @@ def test_several_classes_are_means_and_have_no_f1() -> None:
     assert found["escape_rate"] is None and found["overkill_rate"] is None
     assert found["trivial"]["f1"] is None and found["trivial"]["accuracy"] == pytest.approx(1 / 3)
     assert found["trivial"]["macro_f1"] == pytest.approx(0.5 / 3)
-    assert any("no label is good" in note for note in found["notes"])
+    assert any("no label is good" in note and "train with --good" in note for note in found["notes"])
     assert {claim["kind"] for claim in found["claims"]} == {"errors"}
     assert found["review_share"] is None
 

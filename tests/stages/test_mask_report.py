@@ -114,7 +114,9 @@ def test_the_verdict_counts_photos(tmp_path: Path) -> None:
     wrong = [row.name for row in outcome.overkilled]
     assert wrong == ["040.png", "044.png", "048.png", "052.png", "part & <b>056</b>.png"]
     assert sorted(row.name for row in outcome.escaped) == ["059.png", "part & <b>049</b>.png"]
-    assert verdict_sentence(outcome).endswith("on 8 of 10 flawed photos and something on 5 of 10 good ones.")
+    assert verdict_sentence(facts, outcome).endswith(
+        "on 8 of 10 flawed photos and something on 5 of 10 good ones."
+    )
     text = Reader(write(facts, tmp_path)).text
     assert "2 of the 10 flawed test photos got no mark" in text and "no mark lies on the flaw" not in text
 
@@ -127,7 +129,7 @@ def test_a_mark_beside_the_flaw_is_not_called_found(tmp_path: Path) -> None:
     facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, rows=tuple(rows)))
     outcome = count_masks(facts)
     assert len(outcome.beside) == 3 and len(outcome.escaped) == 2
-    assert "marked the flaw on 5 of 10 flawed photos (on 3 more only" in verdict_sentence(outcome)
+    assert "marked the flaw on 5 of 10 flawed photos (on 3 more only" in verdict_sentence(facts, outcome)
     text = Reader(write(facts, tmp_path)).text
     assert "On 3 more no mark lies on the flaw" in text and "marked beside the flaw" in text
 
@@ -189,6 +191,16 @@ def test_kinds_with_numbers_are_told_how_they_get_names(tmp_path: Path) -> None:
     assert "show kind 1 (" in texts(numbers, runs)
     assert "classes.txt" not in texts(numbers, "COCO masks in annotations.json")
     assert "classes.txt" not in texts(("1", "2", "crack"), runs)
+
+
+def test_the_verdict_calls_no_source_unseen_that_training_knew(tmp_path: Path) -> None:
+    facts = make_mask_facts(tmp_path, "one kind")
+    assert "it had never seen, this model marked" in verdict_sentence(facts, count_masks(facts))
+    metrics = facts.test.metrics | {"n_source_seen_in_training": 1, "are_sources_found": False}
+    facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, metrics=metrics))
+    said = verdict_sentence(facts, count_masks(facts))
+    assert "never seen" not in said and "1 has another photo of its source in training), this model" in said
+    assert "The given parts share sources" in [c["title"] for c in mask_caveats(facts, count_masks(facts))]
 
 
 def test_grave_caveats_come_first(tmp_path: Path) -> None:

@@ -135,6 +135,20 @@ def test_the_verdict_counts_photos(tmp_path: Path) -> None:
     assert "7 sources" in verdict_sentence(facts, outcome)
 
 
+def test_the_verdict_calls_no_source_unseen_that_training_knew(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    assert "7 sources it had never seen, this model" in verdict_sentence(
+        facts, count_outcome(facts, facts.test)
+    )
+    metrics = facts.test.metrics | {"n_source_seen_in_training": 12, "are_sources_found": True}
+    facts = dataclasses.replace(facts, test=dataclasses.replace(facts.test, metrics=metrics))
+    outcome = count_outcome(facts, facts.test)
+    said = verdict_sentence(facts, outcome)
+    assert "never seen" not in said and "12 appear to have another photo of their source in training" in said
+    (told,) = [c for c in caveats(facts, outcome) if c["title"] == "The given parts share sources"]
+    assert told["level"] == "grave" and "the figures flatter" in told["text"]
+
+
 def test_grave_caveats_come_first(tmp_path: Path) -> None:
     facts = make_facts(tmp_path, "two classes")
     metrics = facts.test.metrics | {
@@ -146,6 +160,14 @@ def test_grave_caveats_come_first(tmp_path: Path) -> None:
     titles = [c["title"] for c in found if c["level"] == "grave"]
     assert titles == [c["title"] for c in found][:3]
     assert "Not shown to beat the trivial answer" in titles
+
+
+def test_uneven_parts_are_told(tmp_path: Path) -> None:
+    facts = make_facts(tmp_path, "two classes")
+    split = dataclasses.replace(facts.split, uneven="the sources are too few")
+    found = caveats(dataclasses.replace(facts, split=split), count_outcome(facts, facts.test))
+    (text,) = [c["text"] for c in found if c["title"] == "The parts of the split are uneven"]
+    assert text.startswith("The sources are too few. ")
 
 
 def test_sources_that_nobody_named_are_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flawmap.errors import DatasetError, OptionError
 from flawmap.records import Audit, Dataset, Photo, Split
-from flawmap.stages.split import SplitOptions, split, write_splits
+from flawmap.stages.split import SplitOptions, split, tell_left_out, write_splits
 
 PARTS = ("train", "validation", "test")
 
@@ -101,6 +101,28 @@ def test_too_few_groups_of_a_class_name_the_option() -> None:
         split(dataset, audit)
 
 
+def test_a_split_that_sources_do_not_allow_is_not_called_even() -> None:
+    sizes = {"A": (26, 5), "B": (2, 5), "C": (2, 20)}
+    groups = [group for group, counts in sizes.items() for _ in range(sum(counts))]
+    targets = np.array([row for n, m in sizes.values() for row in [(1, 0)] * n + [(0, 1)] * m], np.uint8)
+    photos = tuple(Photo(Path(f"{i}.png"), f"{i:02}.png", f"{i:064x}", (8, 8)) for i in range(60))
+    dataset = Dataset(Path(), photos, ("crack", "good"), targets, ("good",))
+    found = split(dataset, Audit(tuple(groups), "test"))
+    assert "even class shares" not in found.why and found.uneven in found.why
+    assert found.uneven.startswith("the sources are too few or too large to share out evenly: ")
+    for name, rows in rows_of(found).items():
+        crack = targets[rows, 0].mean()
+        said = f"{name} holds {100 * crack:.0f} % crack, the set 50 %"
+        assert (said in found.uneven) == (abs(crack - 0.5) > 0.05)
+    for name in ("test", "validation"):
+        share = len(getattr(found, name)) / 60
+        assert f"{name} {100 * share:.0f} %" in found.why
+        said = f"{name} holds {100 * share:.0f} % of the photos, 20 % were wanted"
+        assert (said in found.uneven) == (abs(share - 0.2) > 0.05)
+    even = split(*make(n_groups=60))
+    assert not even.uneven and even.why.endswith("with even class shares")
+
+
 def test_given_parts_are_kept() -> None:
     dataset, audit = make()
     n = len(dataset)
@@ -132,6 +154,10 @@ def test_training_photos_that_stand_in_another_part_are_left_out(tmp_path: Path)
     found = split(dataset, audit)
     assert found.left_out.tolist() == [0]
     assert {2, 5} <= set(found.test.tolist()) and 4 in found.validation
+    told = tell_left_out(found, dataset, audit)
+    assert [(one.path, one.reason) for one in told] == [
+        (names[0], f"left out of training: the same photo as {names[2]}, of the test part")
+    ]
     path = tmp_path / "splits.csv"
     write_splits(found, dataset, path)
     with path.open(newline="") as file:

@@ -98,3 +98,14 @@ def test_the_card_does_not_praise_a_kind_that_is_never_found(tiny: SimpleNamespa
     card = to_card(mask_spec(tiny, metrics={"test": METRICS | {"per_class": kinds}}), None)
     assert "| `crack`, 4 photos | 0.000 | all from one source: no interval |" in card
     assert "| `stain`, 4 photos | 0.000 | no interval: too few sources |" in card
+
+
+def test_no_card_denies_that_given_parts_share_sources(tiny: SimpleNamespace) -> None:
+    seen = {"n_source_seen_in_training": 5, "are_sources_found": False}
+    for spec, head in (
+        (mask_spec(tiny, metrics={"test": METRICS | seen}), None),
+        (tiny.make_spec(metrics={"test": {"n": 40, "f1": 0.9} | seen}), tiny.make_head()),
+    ):
+        card = " ".join(to_card(spec, head).split())
+        assert "no source photo" not in card
+        assert "of these photos 5 have another photo of their source in training: the figures flatter" in card

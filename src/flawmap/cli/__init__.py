@@ -172,8 +172,8 @@ def audit(
 ) -> None:
     """Find what is wrong with a data set.
 
-    Unreadable files, exact and near duplicates, tiles of one source photo, photos that stand in two given
-    parts, and labels that look wrong.
+    Unreadable files, exact and near duplicates, tiles of one source photo, photos and sources that stand in
+    two given parts, and labels that look wrong.
     """
     options = resolve_options(
         config,

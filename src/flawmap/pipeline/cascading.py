@@ -212,6 +212,7 @@ def _join(
     loaded = Cascade(bundle, RuntimeOptions(n_threads=options.embed.n_threads))
     rows = [int(row) for row in split.test]
     test = evaluate_mask_model(loaded, prepared.dataset, rows, split.groups, options, progress)
+    test = prepared.with_seen_sources(test, split.test)
     metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
     bundle = write_spec(bundle, replace(bundle.spec, metrics=metrics))
     facts = {

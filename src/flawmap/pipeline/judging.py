@@ -136,4 +136,4 @@ def _evaluate(
     logits: np.ndarray, rows: np.ndarray, prepared: Prepared, spec: ModelSpec, options: RunOptions
 ) -> Evaluation:
     truth = Truth.from_dataset(prepared.dataset, spec.labels, rows, prepared.split.groups)
-    return evaluate(logits, truth, spec, options.evaluate)
+    return prepared.with_seen_sources(evaluate(logits, truth, spec, options.evaluate), rows)

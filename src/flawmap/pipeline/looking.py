@@ -82,21 +82,26 @@ def audit(
         found = audit_to_dict(read.audit, read.dataset)
         write_file(Path(json_file), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     try:
-        parts = read.split(options).split
+        prepared = read.split(options)
     except DatasetError as error:
         if splits_file is not None:
             raise
-        parts, told = None, f"  no split: {error}"
+        prepared, told = None, (f"  no split: {error}",)
     else:
-        told = texts.split_line(parts)
+        told = texts.split_lines(prepared)
         if splits_file is not None:
-            write_splits(parts, read.dataset, Path(splits_file))
+            write_splits(prepared.split, read.dataset, Path(splits_file))
     return Audited(
-        lines=(*texts.dataset_lines(read.dataset, read.audit), told, *texts.audit_lines(read.audit)),
-        left_out=read.dataset.unreadable,
+        lines=(
+            *texts.dataset_lines(read.dataset, read.audit),
+            *texts.picture_lines(read.audit),
+            *told,
+            *texts.audit_lines(read.audit),
+        ),
+        left_out=read.dataset.unreadable if prepared is None else prepared.left_out,
         dataset=read.dataset,
         audit=read.audit,
-        split=parts,
+        split=None if prepared is None else prepared.split,
     )
 
 
@@ -130,7 +135,7 @@ def rank(
     if out is not None:
         write_ranking_files(ranking, Path(out))
         lines.append(f"wrote {Path(out) / 'ranking.csv'} and its charts")
-    return Ranked(lines=tuple(lines), left_out=prepared.dataset.unreadable, ranking=ranking)
+    return Ranked(lines=tuple(lines), left_out=prepared.left_out, ranking=ranking)
 
 
 def write_ranking_files(ranking: Ranking, folder: Path) -> None:
@@ -302,4 +307,4 @@ def _check_count(name: str, n: int) -> None:
 
 
 def _lines(prepared: Prepared) -> tuple[str, ...]:
-    return (*texts.dataset_lines(prepared.dataset, prepared.audit), texts.split_line(prepared.split))
+    return (*texts.dataset_lines(prepared.dataset, prepared.audit), *texts.split_lines(prepared))

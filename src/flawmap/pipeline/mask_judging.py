@@ -146,6 +146,7 @@ def judge_masks(
     test = evaluate_counts(names, counts, labels, cleaning, looked.groups(), options.evaluate_masks)
     empty = [empty_counts(count) for count in counts]
     before = evaluate_counts(names, empty, labels, None, looked.groups(), options.evaluate_masks)
+    test, before = (prepared.with_seen_sources(one, split.test) for one in (test, before))
     metrics = {"test": test.metrics, "validation": chosen.validation.metrics}
     bundle = write_spec(bundle, replace(bundle.spec, metrics=metrics))
     return JudgedMasks(prepared, bundle, chosen, test, before)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flawmap.pipeline.texts import dataset_lines, interval_words, refit_words, split_line
+from flawmap.pipeline.texts import dataset_lines, interval_words, refit_words, split_lines
 from flawmap.records import MaskEvaluation, TrainedSegmenter
+from flawmap.stages.evaluate import EvaluateOptions
 from flawmap.tools.bundle import Bundle
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, held_back_words
 
 if TYPE_CHECKING:
     from flawmap.pipeline.preparing import Prepared
@@ -86,6 +87,16 @@ def cascade_lines(facts: dict[str, Any]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def unused_cost_lines(options: EvaluateOptions) -> tuple[str, ...]:
+    """That costs were given to a run that learns masks."""
+    if options.costs is None:
+        return ()
+    return (
+        "  note: the costs of misses and false alarms have no effect: masks have thresholds of their own, "
+        "chosen by how well they fit",
+    )
+
+
 def mask_training_lines(
     prepared: Prepared, model: TrainedSegmenter, test: MaskEvaluation, bundle: Bundle, run: Path
 ) -> tuple[str, ...]:
@@ -95,10 +106,10 @@ def mask_training_lines(
     changed = max(agreement["pixels_changed"].values())
     return (
         *dataset_lines(prepared.dataset, prepared.audit),
-        split_line(prepared.split),
+        *split_lines(prepared),
         f"trained: {model.decoder} on {model.backbone_id} cut at depth {model.depth}; {model.note}"
         f"{refit_words(model)}",
-        *mask_evaluation_lines(test, "test", "of sources never seen"),
+        *mask_evaluation_lines(test, "test", held_back_words(test.metrics)),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {changed:.1g} of the pixels change sides against the "
         f"network, on {counted(agreement['n_photos'], 'photo')})",
         f"report: {run / 'report.html'}",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from flawmap.errors import BackboneError, DatasetError, option, require_extra
 from flawmap.pipeline.auditing import audit_once
+from flawmap.pipeline.seen_sources import E, with_seen_sources
 from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.tasks import resolve_task
 from flawmap.records import (
@@ -27,7 +30,7 @@ from flawmap.records import (
 from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import embed
 from flawmap.stages.rank import rank
-from flawmap.stages.split import split
+from flawmap.stages.split import split, tell_left_out
 from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry, Limits, bundled_entries, default_entries
 
@@ -71,6 +74,22 @@ class Prepared:
         return tuple(sorted({self.dataset.photos[row].digest for row in self.split.development}))
 
     @property
+    def left_out(self) -> tuple[Unreadable, ...]:
+        """Photos that took no part: not readable, or left out of training as they stand in another part."""
+        return (*self.dataset.unreadable, *tell_left_out(self.split, self.dataset, self.audit))
+
+    def with_seen_sources(self, evaluation: E, rows: np.ndarray) -> E:
+        """An evaluation of these rows, with what it owes to photos of the same sources that were learnt."""
+        return with_seen_sources(
+            evaluation,
+            self.dataset,
+            rows.tolist(),
+            self.split.groups,
+            self.training_digests,
+            are_found=self.audit.are_groups_found,
+        )
+
+    @property
     def validation_photos(self) -> list[Photo]:
         """In the order of the split."""
         return [self.dataset.photos[row] for row in self.split.validation]
@@ -88,9 +107,11 @@ class Chosen:
     """The same with `ranking.deeper` as the choice."""
 
 
-def read_labelled(path: Path, options: RunOptions, progress: Progress) -> Dataset:
-    """The data set, which must hold photos. Raises DatasetError."""
-    dataset = read_dataset(path, options.dataset, progress)
+def read_labelled(
+    path: Path, options: RunOptions, progress: Progress, known_labels: Collection[str] = ()
+) -> Dataset:
+    """The data set, which must hold photos; see read_dataset(). Raises DatasetError."""
+    dataset = read_dataset(path, options.dataset, progress, known_labels)
     require_readable(path, dataset.photos, dataset.unreadable)
     return dataset
 

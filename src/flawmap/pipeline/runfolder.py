@@ -65,10 +65,13 @@ class RunFolder:
 def check_run(path: Path, asked: dict[str, Any], *, overwrite: bool, resume: bool) -> RunFolder:
     """The run folder, nothing written yet. `asked` (plain JSON) is what the run is to do.
 
-    Raises OptionError where the folder holds an earlier run (without `overwrite` or `resume`), somebody
-    else's files, or an unfinished run that was asked for something else.
+    Raises OptionError for `overwrite` with `resume`, and where the folder holds an earlier run (without one
+    of them), somebody else's files, or an unfinished run that was asked for something else.
     """
     run = RunFolder(path)
+    if overwrite and resume:
+        resuming, replacing = option("--resume"), option("--overwrite")
+        raise OptionError(f"{resuming} goes on with a run, {replacing} begins it anew; give one of them")
     if path.exists() and not path.is_dir():
         raise OptionError(f"{path} is a file; {option('--out')} wants a folder that flawmap may make")
     check_folder(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flawmap.errors import option, some_of
+from flawmap.pipeline.seen_sources import rows_of_seen_sources
 from flawmap.records import (
     Audit,
     Candidate,
@@ -25,13 +26,14 @@ from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
 from flawmap.stages.report import scale_note
 from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, held_back_words, kin_words, shared_words
 from flawmap.tools.zoo import BackboneEntry
 
 if TYPE_CHECKING:
     from flawmap.pipeline.preparing import Prepared
 
 _LISTED = 10
+_N_SIZES = 3
 
 
 def evaluation_lines(evaluation: Evaluation, title: str, origin: str) -> tuple[str, ...]:
@@ -114,9 +116,11 @@ def large_photos_lines(n_large: int, spec: ModelSpec) -> tuple[str, ...]:
 def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
     """What is in the folder and what is wrong with it."""
     counts = ", ".join(f"{n:,} {label}" for label, n in audit.class_counts.items())
-    good = f"good: {', '.join(dataset.good_labels) or 'none'}"
-    if dataset.is_multilabel and not dataset.good_labels:
+    good = f"good: {', '.join(dataset.good_labels)}"
+    if not dataset.good_labels and dataset.is_multilabel:
         good = f"{int((~dataset.is_flawed).sum()):,} good"
+    elif not dataset.good_labels:
+        good = f"good: none (if a label is, name it: {option('--good')})"
     remedy = f"; if you know them, give {option('--group-by')}" if audit.are_groups_found else ""
     lines = [
         f"{counted(len(dataset), 'photo')} in {dataset.root} ({counts}); {good}; {dataset.layout}",
@@ -128,11 +132,44 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
         (len(audit.conflicting_duplicates), "set", "of duplicates with conflicting labels"),
         (len(audit.near_duplicates), "pair", "of near duplicates"),
         (len(audit.leaks), "photo", "in two given parts"),
+        (len(audit.shared_groups), "source", "in several given parts"),
         (len(audit.label_suspects), "label", "to look at again"),
     ]
     found = [f"{counted(n, what)} {more}" for n, what, more in problems if n]
     lines.append("  " + ("; ".join(found) if found else "no problems found"))
     return tuple(lines)
+
+
+def picture_lines(audit: Audit) -> tuple[str, ...]:
+    """How large and how bright the photos are."""
+    sizes = [f"{size} ({counted(n, 'photo')})" for size, n in audit.summary["sizes"].items()]
+    more = audit.summary["n_sizes"] - _N_SIZES
+    told = ", ".join(sizes[:_N_SIZES]) + (f" and {counted(more, 'other size')}" if more > 0 else "")
+    light = audit.summary["brightness"]
+    most = f"{light['p5']:.0f} to {light['p95']:.0f} for nine in ten photos"
+    return (f"  width × height: {told}; median brightness {light['median']:.0f} of 255, {most}",)
+
+
+def split_lines(prepared: Prepared) -> tuple[str, ...]:
+    """Photos and sources of each part, what of them is uneven, and how far given parts are kin."""
+    uneven = prepared.split.uneven
+    return (split_line(prepared.split), *((f"  {uneven}",) if uneven else ()), *_shared_lines(prepared))
+
+
+def _shared_lines(prepared: Prepared) -> tuple[str, ...]:
+    """Given parts are kept as they are; that they share sources has to be said."""
+    audit, split = prepared.audit, prepared.split
+    if not audit.shared_groups:
+        return ()
+    rows, learnt = split.test.tolist(), set(prepared.training_digests)
+    n = len(rows_of_seen_sources(prepared.dataset, rows, split.groups, learnt))
+    of_test = f"of {counted(len(rows), 'test photo')} "
+    kin = (
+        f"{of_test}{kin_words(n, audit.are_groups_found)}: the figures flatter"
+        if n
+        else "none in the test part"
+    )
+    return (f"  {shared_words(len(audit.shared_groups), audit.are_groups_found)}; {kin}",)
 
 
 def split_line(split: Split) -> str:
@@ -222,13 +259,13 @@ def training_lines(
     size_mb = bundle.model_path.stat().st_size / 1e6
     return (
         *dataset_lines(prepared.dataset, prepared.audit),
-        split_line(prepared.split),
+        *split_lines(prepared),
         f"chosen: {best.backbone_id}, {best.cut.words}, of {len(ranking.choosable)} candidates "
         f"(CV F1 {best.f1:.3f} ± {best.standard_error:.3f})",
         *((f"  {ranking.why}",) if ranking.deeper is not None else ()),
         *skipped_lines(ranking.skipped),
         f"shipped: {model.winner} (validation F1: {contenders}){refit_words(model)}",
-        *evaluation_lines(test, "test", "of sources never seen"),
+        *evaluation_lines(test, "test", held_back_words(test.metrics)),
         f"model: {bundle.folder} ({size_mb:.1f} MB; {agreement_text(spec)})",
         f"report: {run / 'report.html'}",
     )

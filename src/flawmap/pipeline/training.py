@@ -8,7 +8,7 @@ from typing import Any
 
 from flawmap import __version__
 from flawmap.errors import require_extra
-from flawmap.pipeline import texts
+from flawmap.pipeline import mask_texts, texts
 from flawmap.pipeline.cascading import train_cascade
 from flawmap.pipeline.held_back import keep_held_back
 from flawmap.pipeline.judging import Judged, choose_limits, judge, judge_random_split
@@ -77,7 +77,8 @@ def train(
     if entry is not None:
         learn = train_cascade if options.cascade else train_masks
         masked = learn(prepared, entry, run, options, timings, command, progress)
-        return Trained(masked.lines, prepared.dataset.unreadable, run.path, masked.bundle, masked.metrics)
+        lines = (*masked.lines, *mask_texts.unused_cost_lines(options.evaluate))
+        return Trained(lines, prepared.left_out, run.path, masked.bundle, masked.metrics)
     ranked = choose(prepared, candidates, options, timings, progress)
     write_ranking_files(ranked.ranking, run.path)
     chosen, model, judged = _make_classifier(prepared, ranked, run, options, timings, progress)
@@ -86,7 +87,7 @@ def train(
     finished = Finished(prepared, chosen, model, judged, random_split, timings, command)
     metrics = write_results(finished, run, options)
     lines = texts.training_lines(prepared, chosen.ranking, model, judged.test, judged.bundle, run.path)
-    return Trained(lines, prepared.dataset.unreadable, run.path, judged.bundle, metrics)
+    return Trained(lines, prepared.left_out, run.path, judged.bundle, metrics)
 
 
 def _make_classifier(

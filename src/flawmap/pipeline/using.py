@@ -11,6 +11,7 @@ import numpy as np
 
 from flawmap.errors import BundleError, OptionError, option
 from flawmap.pipeline.running import run_logits
+from flawmap.pipeline.seen_sources import E, with_seen_sources
 from flawmap.records import (
     Dataset,
     Evaluation,
@@ -123,17 +124,18 @@ def evaluate(
     from flawmap.pipeline.preparing import read_labelled
     from flawmap.pipeline.settings import RunOptions
     from flawmap.pipeline.sources import find_groups
+    from flawmap.stages.audit import given_groups
 
     options = (options or RunOptions()).resolved()
     check_files(json_file, inputs=[dataset], holds=['"interval95"', '"n"'])
     check_outcomes(table)
     loaded = load(model, RuntimeOptions(n_threads=options.embed.n_threads))
-    found = read_labelled(Path(dataset), options, progress)
+    found = read_labelled(Path(dataset), options, progress, loaded.spec.labels)
     test_rows = [i for i, part in enumerate(found.parts) if part == "test"]
     rows = test_rows or list(range(len(found)))
     groups, origin = find_groups(loaded.bundle, found, rows, options.audit)
     where = f"in {dataset}" + (" (its test part)" if test_rows else "")
-    told = _Told(found, rows, groups, origin, where)
+    told = _Told(found, rows, groups, origin, given_groups(found, options.audit) is None, where)
     if isinstance(loaded, Classifier):
         return _evaluate_labels(loaded, told, options, json_file, table, progress)
     return _evaluate_masks(loaded, told, options, json_file, table, progress)
@@ -147,7 +149,19 @@ class _Told:
     rows: list[int]
     groups: tuple[str, ...] | None
     group_origin: str
+    are_groups_found: bool
     where: str
+
+    def with_seen_sources(self, evaluation: E, spec: ModelSpec) -> E:
+        """The evaluation, with what it owes to photos of the same sources that were learnt."""
+        return with_seen_sources(
+            evaluation,
+            self.dataset,
+            self.rows,
+            self.groups,
+            spec.training_digests,
+            are_found=self.are_groups_found,
+        )
 
 
 def _evaluate_labels(
@@ -171,7 +185,7 @@ def _evaluate_labels(
     truth = replace(truth, group_origin=told.group_origin)
     photos = [found.photos[row] for row in told.rows]
     logits = run_logits(classifier, photos, options.photos, progress)
-    evaluation = judge(logits, truth, spec, options.evaluate)
+    evaluation = told.with_seen_sources(judge(logits, truth, spec, options.evaluate), spec)
     if json_file is not None:
         write_evaluation_json(evaluation, Path(json_file))
     if table is not None:
@@ -194,6 +208,7 @@ def _evaluate_masks(
     from flawmap.stages.evaluate_masks import write_mask_evaluation_json
 
     evaluation = evaluate_mask_model(model, told.dataset, told.rows, told.groups, options, progress)
+    evaluation = told.with_seen_sources(evaluation, model.spec)
     if json_file is not None:
         write_mask_evaluation_json(evaluation, Path(json_file))
     if table is not None:

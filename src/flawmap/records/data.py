@@ -139,6 +139,8 @@ class Audit:
     near_duplicates: tuple[tuple[str, str], ...] = ()
     leaks: tuple[tuple[str, str], ...] = ()
     """The same photo in two given parts."""
+    shared_groups: tuple[str, ...] = ()
+    """Groups with photos in several given parts; training photos that are to be left out do not count."""
     label_suspects: tuple[LabelSuspect, ...] = ()
     class_counts: dict[str, int] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
@@ -160,6 +162,8 @@ class Split:
     seed: int
     why: str
     left_out: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    uneven: str = ""
+    """What whole sources did not allow to be shared out evenly, in words; empty where nothing."""
 
     def __post_init__(self) -> None:
         together = np.concatenate([self.train, self.validation, self.test, self.left_out])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.errors import DatasetError, OptionError, nearest
+from flawmap.errors import DatasetError, OptionError, nearest, option
 from flawmap.records import Dataset, Evaluation, ModelSpec, Thresholds
 from flawmap.tools import bootstrap, scores
 from flawmap.tools.bootstrap import MIN_RELIABLE_GROUPS, GroupResamples, interval95, upper_bound
@@ -207,7 +207,7 @@ def evaluate(
     learnt = _are_learnt(truth, spec)
     metrics["n_seen_in_training"] = int(learnt.sum())
     metrics["claims"] = [claim.to_json() for claim in _claims(judged, learnt, spec.thresholds, options)]
-    metrics["notes"] = _notes(judged, truth, metrics)
+    metrics["notes"] = _notes(judged, truth, metrics, options)
     return Evaluation(
         metrics=to_plain(metrics),
         confusion=scores.confusion_matrix(truth.targets, printed, several),
@@ -303,7 +303,7 @@ def _claims(
     ]
 
 
-def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any]) -> list[str]:
+def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any], options: EvaluateOptions) -> list[str]:
     """Plain sentences that a reader of the figures has to know."""
     notes = bootstrap.group_notes(metrics["n_groups"], truth.group_origin)
     n_seen = metrics["n_seen_in_training"]
@@ -314,9 +314,15 @@ def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any]) -> list[str
     if absent:
         notes.append(f"no photo here carries {', '.join(absent)}: means leave them out")
     if not judged.can_be_good:
-        notes.append("no label is good: escape and overkill rates have no meaning")
+        remedy = f"where one is, train with {option('--good')}"
+        notes.append(f"no label is good: escape and overkill rates have no meaning; {remedy}")
     elif judged.flawed.all() or not judged.flawed.any():
         notes.append(f"there is no {'good' if judged.flawed.all() else 'flawed'} photo here")
+    if options.costs and not scores.has_threshold(judged.is_flaw, judged.is_multilabel):
+        notes.append(
+            "the costs of misses and false alarms have no effect: the likeliest class is printed, without a "
+            "threshold"
+        )
     if judged.is_right.all():
         notes.append(
             "not one photo was answered wrongly: the interval of accuracy comes from the exact bound"

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.errors import DatasetError, OptionError, option
-from flawmap.records import Audit, Dataset, Part, Split
+from flawmap.records import Audit, Dataset, Part, Split, Unreadable
 from flawmap.tools.files import write_file
 from flawmap.tools.options import Options
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, shared_words
 
 _N_DEALS = 60
 _N_SWEEPS = 40
@@ -31,6 +31,8 @@ _TOLERABLE = 0.045
 """Deviations of class and part shares that cost nothing, and that make whole blocks not worth keeping."""
 _TAKEN_APART = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Shares of the blocks, largest first, that are taken apart in turn while deals stay uneven."""
+_UNEVEN = 0.05
+"""A label's share in a part, or a part's share of the photos, is told where it is off by more."""
 _LEFT_OUT = "left out"
 SPLIT_COLUMNS = ("path", "label", "split", "group")
 TRAINED_ON = ("train", "validation")
@@ -67,14 +69,30 @@ def split(dataset: Dataset, audit: Audit, options: SplitOptions | None = None) -
     pool = np.flatnonzero(part == "train")
     if wanted:
         part[pool] = _deal(dataset, audit, pool, wanted, options.seed)
+    shares: dict[Part, float] = {name: float((part[pool] == name).mean()) for name in wanted}
+    uneven = _unevenness(dataset, part, pool, wanted) if wanted else ""
     return Split(
         train=np.flatnonzero(part == "train"),
         validation=np.flatnonzero(part == "validation"),
         test=np.flatnonzero(part == "test"),
         groups=audit.groups,
         seed=options.seed,
-        why=_why(audit, wanted, is_given, len(left_out)),
+        why=_why(audit, shares, is_given, len(left_out), uneven),
         left_out=left_out,
+        uneven=uneven,
+    )
+
+
+def tell_left_out(split: Split, dataset: Dataset, audit: Audit) -> tuple[Unreadable, ...]:
+    """The photos that were left out of training, each with the one of another part that it is the same as."""
+    same = {name: other for a, b in audit.leaks for name, other in ((a, b), (b, a))}
+    part_of = {photo.name: part for photo, part in zip(dataset.photos, dataset.parts, strict=True)}
+    names = [dataset.photos[row].name for row in split.left_out]
+    return tuple(
+        Unreadable(
+            name, f"left out of training: the same photo as {same[name]}, of the {part_of[same[name]]} part"
+        )
+        for name in names
     )
 
 
@@ -296,18 +314,46 @@ def _cost(off: np.ndarray) -> np.ndarray:
     return (np.maximum(off - _GOOD_ENOUGH, 0) ** 2).sum(axis=(-2, -1))
 
 
-def _why(audit: Audit, wanted: dict[Part, float], is_given: bool, n_left_out: int) -> str:
-    if not wanted:
+def _unevenness(dataset: Dataset, part: np.ndarray, pool: np.ndarray, wanted: dict[Part, float]) -> str:
+    """Sizes of the parts that were cut from the pool, and of every part the label whose share is most off."""
+    found = []
+    for name, goal in wanted.items():
+        share = float((part[pool] == name).mean())
+        if abs(share - goal) > _UNEVEN:
+            found.append(f"{name} holds {_percent(share)} of the photos, {_percent(goal)} were wanted")
+    flaws_first = sorted(range(len(dataset.labels)), key=lambda k: dataset.labels[k] in dataset.good_labels)
+    of_set = dataset.targets[pool].mean(axis=0)
+    for name in ("train", *wanted):
+        held = dataset.targets[pool][part[pool] == name]
+        of_part = held.sum(axis=0) / max(len(held), 1)
+        worst = max(flaws_first, key=lambda k: round(abs(of_part[k] - of_set[k]), 9))
+        if abs(of_part[worst] - of_set[worst]) > _UNEVEN:
+            shares = f"{_percent(of_part[worst])} {dataset.labels[worst]}, the set {_percent(of_set[worst])}"
+            found.append(f"{name} holds {shares}")
+    if not found:
+        return ""
+    return f"the sources are too few or too large to share out evenly: {'; '.join(found)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _why(audit: Audit, shares: dict[Part, float], is_given: bool, n_left_out: int, uneven: str) -> str:
+    """`shares`: what each part that was cut holds of the photos that could be dealt out."""
+    if not shares:
         words = "all three parts are given"
     else:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in wanted.items())
+        told = ", ".join(f"{name} {_percent(share)}" for name, share in shares.items())
         source = "cut from the given training photos" if is_given else "dealt out"
         n_blocks = len(set(audit.blocks))
         kept = f", in {n_blocks} blocks of possible relatives" if audit.blocks and n_blocks else ""
         words = (
-            f"{shares}, {source} by source ({len(set(audit.groups))} groups from {audit.group_origin}"
-            f"{kept}), with even class shares"
+            f"{told}, {source} by source ({len(set(audit.groups))} groups from {audit.group_origin}"
+            f"{kept}){f'; {uneven}' if uneven else ', with even class shares'}"
         )
+    if audit.shared_groups:
+        words += f"; {shared_words(len(audit.shared_groups), audit.are_groups_found)}"
     if n_left_out:
         words += f"; {n_left_out} training photos left out because they stand in another part too"
     return words

@@ -22,7 +22,7 @@ from flawmap.tools.card_parts import (
 )
 from flawmap.tools.mask_card import to_mask_card
 from flawmap.tools.scores import has_threshold
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, split_words
 
 FIGURES = {
     "f1": "F1",
@@ -126,10 +126,9 @@ def _figures(test: Mapping[str, Any], spec: ModelSpec) -> str:
     photos = counted(test["n"], "photo") if test.get("n") else "photos"
     lines += [
         wrapped(
-            f"On {photos} held back from training and from every choice, split so that no source photo is "
-            "on both sides. Intervals: 95 %, bootstrapped over the sources, of rates at least as wide as the "
-            "exact one. The trivial answer calls every photo flawed (F1) or gives the most frequent "
-            "label (accuracy)."
+            f"On {photos} {split_words(test)} Intervals: 95 %, bootstrapped over the sources, of rates at "
+            "least as wide as the exact one. The trivial answer calls every photo flawed (F1) or gives the "
+            "most frequent label (accuracy)."
         ),
         "",
         "| | Value | 95 % interval | Trivial answer |",

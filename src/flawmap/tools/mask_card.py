@@ -19,7 +19,7 @@ from flawmap.tools.card_parts import (
     title,
     wrapped,
 )
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, split_words
 
 _TASK = Task(
     "image-segmentation",
@@ -128,11 +128,10 @@ def _figures(test: Mapping[str, Any]) -> str:
     photos = counted(test["n"], "photo") if test.get("n") else "photos"
     tolerance = test.get("tolerance_px", 2)
     text = (
-        f"On {photos} held back from training and from every choice, split so that no source photo is on "
-        "both sides. The pixels of all photos are counted together. Flaw Dice is the mean over photos and "
-        "the kinds of flaws that they show; the Severstal score is the mean over all photos and kinds, 1 "
-        "where nothing is and nothing is marked. Intervals: 95 %, bootstrapped over the sources. The empty "
-        "answer marks nothing."
+        f"On {photos} {split_words(test)} The pixels of all photos are counted together. Flaw Dice is the "
+        "mean over photos and the kinds of flaws that they show; the Severstal score is the mean over all "
+        "photos and kinds, 1 where nothing is and nothing is marked. Intervals: 95 %, bootstrapped over the "
+        "sources. The empty answer marks nothing."
     )
     lines = ["## How good it is", "", wrapped(text), ""]
     lines += ["| | Value | 95 % interval | Empty answer |", "|---|---|---|---|"]

@@ -11,7 +11,13 @@ import numpy as np
 
 from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Audit, Dataset, Embeddings, Progress, no_progress
-from flawmap.stages.audit.duplicates import all_pairs, exact_duplicates, leaks, near_duplicates
+from flawmap.stages.audit.duplicates import (
+    all_pairs,
+    exact_duplicates,
+    leaks,
+    near_duplicates,
+    shared_groups,
+)
 from flawmap.stages.audit.pictures import Pictures, read_pictures
 from flawmap.stages.audit.sources import Sources, find_sources
 from flawmap.stages.audit.suspects import label_suspects
@@ -97,6 +103,7 @@ def audit(
         origin = "the group column" if options.group_by is None else f"the pattern {options.group_by}"
     numbers = np.unique(np.array(groups), return_inverse=True)[1] if groups else np.zeros(0, np.int64)
     suspects = label_suspects(dataset, embeddings, numbers, options.min_suspect_score, options.seed)
+    leaked = leaks(dataset, copies)
     return Audit(
         groups=groups,
         blocks=blocks,
@@ -104,7 +111,8 @@ def audit(
         exact_duplicates=tuple(_names(dataset, rows) for rows in exact),
         conflicting_duplicates=tuple(_names(dataset, rows) for rows in exact if _conflict(dataset, rows)),
         near_duplicates=tuple(_pair(dataset, a, b) for a, b in near),
-        leaks=tuple(_pair(dataset, a, b) for a, b in leaks(dataset, copies)),
+        leaks=tuple(_pair(dataset, a, b) for a, b in leaked),
+        shared_groups=tuple(shared_groups(dataset, groups, leaked)),
         label_suspects=suspects,
         class_counts={
             label: int(n) for label, n in zip(dataset.labels, dataset.targets.sum(axis=0), strict=True)
@@ -123,6 +131,7 @@ def audit_to_dict(audit: Audit, dataset: Dataset) -> dict[str, Any]:
         "exact_duplicates": [list(paths) for paths in audit.exact_duplicates],
         "conflicting_duplicates": [list(paths) for paths in audit.conflicting_duplicates],
         "leaks": [list(pair) for pair in audit.leaks],
+        "shared_groups": list(audit.shared_groups),
         "near_duplicates": [list(pair) for pair in audit.near_duplicates],
         "n_groups": len(set(audit.groups)),
         "group_origin": audit.group_origin,

@@ -57,6 +57,16 @@ def leaks(dataset: Dataset, copies: np.ndarray) -> list[tuple[int, int]]:
     ]
 
 
+def shared_groups(dataset: Dataset, groups: Sequence[str], leaked: Sequence[tuple[int, int]]) -> list[str]:
+    """Groups in several given parts, without the training photos of `leaked`, which are to be left out."""
+    left_out = {row for pair in leaked for row in pair if dataset.parts[row] == "train"}
+    parts_of: dict[str, set[str]] = defaultdict(set)
+    for row, (part, group) in enumerate(zip(dataset.parts, groups, strict=True)):
+        if part is not None and row not in left_out:
+            parts_of[group].add(part)
+    return sorted(group for group, parts in parts_of.items() if len(parts) > 1)
+
+
 def all_pairs(sets: Sequence[Sequence[int]]) -> np.ndarray:
     """(m, 2) int64: every pair within each set."""
     pairs = [(a, b) for rows in sets for i, a in enumerate(rows) for b in rows[i + 1 :]]

@@ -3,8 +3,8 @@
 - **class folders**: `Positive/`, `Negative/`; deeper folders belong to the class folder they lie in;
 - **parts**: `train/`, `val/`, `test/` (or `training`, `valid`, `validation`, ...), each with class folders;
 - **a manifest**: CSV, TSV or Parquet with a column for the path (relative to the manifest), one for the label
-  (or several 0/1 columns, or cells such as "crack;stain"), and optionally for group and split; given itself,
-  or as the only one in a folder.
+  (or several 0/1 columns, label1, label2, ..., or cells such as "crack;stain"), and optionally for group and
+  split; given itself, or as the only one in a folder.
 
 Flaws may be marked pixel by pixel instead; where a folder holds labels too, those are read, and of masks the
 first of these:

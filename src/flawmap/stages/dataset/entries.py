@@ -35,6 +35,8 @@ class Listing:
     labels: tuple[str, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     ignored: tuple[Unreadable, ...] = ()
+    paths_count_from: str = ""
+    """Where a person wrote the paths: what they count from, to be told where one leads nowhere."""
 
 
 Marks = Mapping[str | int, np.ndarray]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from flawmap.errors import DatasetError, some_of
+from flawmap.errors import DatasetError, option, some_of
 from flawmap.records import Unreadable
 from flawmap.stages.dataset.entries import Entry, Listing
+from flawmap.stages.dataset.good_labels import guess_good_labels
 from flawmap.stages.dataset.json_files import read_json
 from flawmap.tools.photos import Found
 from flawmap.tools.places import IMAGE_FOLDER, MASK_FOLDER, PART_OF_NAME, could_be_class
@@ -23,8 +24,11 @@ _WAYS = (
 _COCO_PART = re.compile(r"(train|val|test|unlabeled)\d{4}")
 
 
-def list_folder(root: Path, found: Found) -> Listing:
-    """Class folders, or parts with class folders. Raises DatasetError, with a remedy, for anything else."""
+def list_folder(root: Path, found: Found, known: Collection[str] = ()) -> Listing:
+    """Class folders, or parts with class folders. Raises DatasetError, with a remedy, for anything else.
+
+    `known` are names that are labels, whatever else speaks against it; one class of these is enough.
+    """
     _refuse_no_photos(root, found)
     tops = _top_folders(found)
     parts = {top for top in tops if top.lower() in PART_OF_NAME}
@@ -49,7 +53,7 @@ def list_folder(root: Path, found: Found) -> Listing:
             "train/, val/, test/ or class folders there"
         )
     _refuse_masks_of_classes(root, found)
-    return _list_parts(root, found) if parts else _list_classes(root, found, tops)
+    return _list_parts(root, found, known) if parts else _list_classes(root, found, tops, known)
 
 
 def has_class_folders(found: Found) -> bool:
@@ -84,8 +88,8 @@ def _folder_pairs(found: Found) -> set[tuple[str, str]]:
     return {(names[0], names[1]) for names in steps if len(names) > 2}
 
 
-def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:
-    if len(tops) == 1:
+def _list_classes(root: Path, found: Found, tops: set[str], known: Collection[str]) -> Listing:
+    if len(tops) == 1 and not tops <= set(known):
         _refuse_one_class(root, found, min(tops))
     second = {below.lower() for below in _top_folders_below(found)}
     if second and second <= set(PART_OF_NAME) and all(name.count("/") > 1 for _, name in found.files):
@@ -93,6 +97,7 @@ def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:
             f"{root} holds parts inside its classes ({min(tops)}/{min(second)}/); put the parts outside: "
             f"{min(second)}/{min(tops)}/"
         )
+    _refuse_swapped(root, found, tops, known)
     _refuse_same_letters(root, tops)
     entries, loose = [], []
     for path, name in found.files:
@@ -104,7 +109,7 @@ def _list_classes(root: Path, found: Found, tops: set[str]) -> Listing:
     return Listing(root, "class folders", tuple(entries), unreadable=tuple(loose), ignored=ignored)
 
 
-def _list_parts(root: Path, found: Found) -> Listing:
+def _list_parts(root: Path, found: Found, known: Collection[str]) -> Listing:
     entries, loose = [], []
     for path, name in found.files:
         steps = PurePosixPath(name).parts
@@ -113,7 +118,7 @@ def _list_parts(root: Path, found: Found) -> Listing:
             continue
         entries.append(Entry(path, name, (steps[1],), PART_OF_NAME[steps[0].lower()]))
     classes = {entry.labels[0] for entry in entries}
-    if len(classes) < 2:
+    if len(classes) < 2 and not (classes and classes <= set(known)):
         _refuse_masks_alone(root, classes, found)
         what = f"only the class '{min(classes)}'" if classes else "no class folders"
         raise DatasetError(
@@ -153,6 +158,25 @@ def _refuse_one_class(root: Path, found: Found, top: str) -> None:
     beside = f" (no photo in {_names(empty)})" if empty else ""
     raise DatasetError(
         f"{root} holds only the class '{top}'{beside}; two or more classes were wanted. {_WAYS}"
+    )
+
+
+def _refuse_swapped(root: Path, found: Found, tops: set[str], known: Collection[str]) -> None:
+    """Folders that all hold the same folders could be places, each with a folder per class; unless one of
+    the outer names is a class's."""
+    inner: dict[str, set[str]] = {top: set() for top in tops}
+    for top, below in _folder_pairs(found):
+        inner[top].add(below)
+    same = inner[min(tops)]
+    is_same = len(tops) > 1 and len(same) > 1 and all(names == same for names in inner.values())
+    if not is_same or tops & set(known) or guess_good_labels(sorted(tops)):
+        return
+    outer, below = min(tops), min(same)
+    raise DatasetError(
+        f"{root}: each of {_names(tops)} holds {_names(same)}, so that either could be the classes. Swap the "
+        f"levels ({below}/{outer}/) where {_names(same)} are; where {_names(tops)} are, name the good one "
+        f"with {option('--good')}; or list the photos in a manifest.csv "
+        f"(path,label,group: {outer}/{below}/1.jpg,{below},{outer})"
     )
 
 

@@ -8,8 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from flawmap.errors import DatasetError
+from flawmap.errors import DatasetError, some_of
 from flawmap.records import Part, Unreadable
 from flawmap.stages.dataset.entries import Entry, Listing
 from flawmap.stages.dataset.tables import TABLE_SUFFIXES, Cell, Table, read_columns, read_table
@@ -25,16 +26,19 @@ _SYNONYMS = {
 }
 _PLURAL = {"labels", "classes", "categories", "tags"}
 _USUAL_STEMS = {"manifest", "labels", "dataset"}
+_FORMS = "several labels of a photo stand in one cell (crack;stain), in columns label1, label2, or of 0 and 1"
 _YES, _NO = {"1", "true", "yes", "y", "x"}, {"0", "false", "no", "n", ""}
 
 
 @dataclass(frozen=True)
 class _Roles:
-    """Column numbers. Either `label` or `flags` (0/1 columns) is given."""
+    """Column numbers. Either `labels` (label, or label1, label2, ...) or `flags` (0/1 columns) is given."""
 
     path: int
-    label: int | None
+    labels: tuple[int, ...]
     flags: tuple[int, ...]
+    unread: tuple[int, ...]
+    """Columns of 0 and 1 beside labels in words, which go before."""
     group: int | None
     split: int | None
 
@@ -91,7 +95,21 @@ def list_manifest(path: Path) -> Listing:
             )
     entries = tuple(entry for _, entry in sorted(listed.values(), key=lambda pair: pair[1].name))
     layout = f"manifest {path.name}" + (", several labels per photo" if is_multilabel else "")
-    return Listing(root, layout, entries, is_multilabel, names, tuple(unreadable), tuple(ignored))
+    if roles.unread:
+        names_of = [f"'{table.columns[i]}'" for i in roles.unread]
+        layout += (
+            f", its labels from '{table.columns[roles.labels[0]]}', not from {some_of(names_of, 4)} (0 and 1)"
+        )
+    return Listing(
+        root,
+        layout,
+        entries,
+        is_multilabel,
+        names,
+        tuple(unreadable),
+        tuple(ignored),
+        paths_count_from="the manifest's folder",
+    )
 
 
 def _normal(column: str) -> str:
@@ -106,6 +124,16 @@ def _match(columns: Sequence[str], role: str) -> list[int]:
     return own or [i for i, name in enumerate(normal) if name in _SYNONYMS[role].split()]
 
 
+def _match_numbered(columns: Sequence[str], label: int | None) -> tuple[int, ...]:
+    """Columns such as label1, label2, of one name: that of the column `label`, else the plainest there is."""
+    stems = _SYNONYMS["label"].split() if label is None else [_normal(columns[label])]
+    found = [
+        tuple(i for i, name in enumerate(map(_normal, columns)) if re.fullmatch(rf"{stem}_?\d+", name))
+        for stem in stems
+    ]
+    return next((numbered for numbered in found if numbered), ())
+
+
 def _rank(column: str) -> int:
     """The place of a path's name among its synonyms: the plainer come first."""
     return _SYNONYMS["path"].split().index(_normal(column).removesuffix("s"))
@@ -115,8 +143,9 @@ def _could_be(path: Path) -> bool:
     columns = read_columns(path)
     _refuse_masks(path, columns)
     is_prediction = "flaw_score" in columns
-    has_labels = bool(_match(columns, "label")) or path.stem.lower() in _USUAL_STEMS
-    return bool(_match(columns, "path")) and has_labels and not is_prediction
+    has_labels = bool(_match(columns, "label") or _match_numbered(columns, None))
+    is_usual = path.stem.lower() in _USUAL_STEMS
+    return bool(_match(columns, "path")) and (has_labels or is_usual) and not is_prediction
 
 
 def _refuse_masks(path: Path, columns: Sequence[str]) -> None:
@@ -133,22 +162,33 @@ def _assign_roles(table: Table) -> _Roles:
     for role in ("label", "group", "split"):
         matches = [i for i in _match(table.columns, role) if i != path]
         if len(matches) > 1:
-            names = " and ".join(f"'{table.columns[i]}'" for i in matches)
-            raise DatasetError(
-                f"{table.path}: the columns {names} could each be the {role}; name one of them '{role}'"
-            )
+            _refuse_several(table, role, matches)
         found[role] = matches[0] if matches else None
     label = found["label"]
     wanted = "wanted a header line such as path,label (and, if known, group and split)"
     if path is None:
         raise DatasetError(f"{table.path}: no column for the path among {list(table.columns)}; {wanted}")
-    flags = () if label is not None else _flag_columns(table, {i for i in found.values() if i is not None})
-    if label is None and not flags:
+    numbered = _match_numbered(table.columns, label)
+    flags = _flag_columns(table, {i for i in found.values() if i is not None})
+    labels = (() if label is None else (label,)) + numbered
+    if label is None and set(numbered) <= set(flags):
+        labels = ()
+    if not labels and not flags:
         raise DatasetError(
             f"{table.path}: no column for the label among {list(table.columns)}, nor columns of 0 and 1; "
-            + wanted
+            f"{wanted}; {_FORMS}"
         )
-    return _Roles(path, label, flags, found["group"], found["split"])
+    unread = tuple(i for i in flags if labels and i not in labels)
+    return _Roles(path, labels, () if labels else flags, unread, found["group"], found["split"])
+
+
+def _refuse_several(table: Table, role: str, matches: Sequence[int]) -> NoReturn:
+    names = [f"'{table.columns[i]}'" for i in matches]
+    if len(set(names)) == 1:
+        found = f"{len(names)} columns are called {names[0]}; keep one of them"
+    else:
+        found = f"the columns {' and '.join(names)} could each be the {role}; name one of them '{role}'"
+    raise DatasetError(f"{table.path}: {found}{f' ({_FORMS})' if role == 'label' else ''}")
 
 
 def _flag_columns(table: Table, taken: set[int]) -> tuple[int, ...]:
@@ -167,13 +207,19 @@ def _read_labels(table: Table, roles: _Roles) -> tuple[list[tuple[str, ...]], tu
         if len(names) == 1:  # one column of 0 and 1 makes two classes
             return [(names[0] if flag else f"no_{names[0]}",) for (flag,) in flags], (), False
         return [tuple(n for n, f in zip(names, row, strict=True) if f) for row in flags], names, True
-    assert roles.label is not None
-    is_plural = _normal(table.columns[roles.label]) in _PLURAL
-    cells = [row[roles.label] for _, row in table.rows]
+    is_plural = _normal(table.columns[roles.labels[0]]) in _PLURAL
     separators = r"[;|,]" if is_plural else r"[;|]"
-    rows = [_unique(cell if isinstance(cell, tuple) else re.split(separators, cell)) for cell in cells]
-    is_multilabel = any(len(row) > 1 for row in rows) or (is_plural and not all(rows))
+    rows = [
+        _unique([label for i in roles.labels for label in _to_labels(cells[i], separators)])
+        for _, cells in table.rows
+    ]
+    may_be_none = is_plural or len(roles.labels) > 1
+    is_multilabel = any(len(row) > 1 for row in rows) or (may_be_none and not all(rows))
     return rows, (), is_multilabel
+
+
+def _to_labels(cell: Cell, separators: str) -> Sequence[str]:
+    return cell if isinstance(cell, tuple) else re.split(separators, cell)
 
 
 def _unique(labels: Sequence[str]) -> tuple[str, ...]:

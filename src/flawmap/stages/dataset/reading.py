@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from flawmap.errors import DatasetError, nearest_hint
-from flawmap.records import Dataset, Progress, no_progress
+from flawmap.records import Dataset, Progress, Unreadable, no_progress
 from flawmap.stages.dataset.coco import find_coco, list_coco
 from flawmap.stages.dataset.cvat import find_cvat, is_cvat, list_cvat
 from flawmap.stages.dataset.entries import Entry, Listing, MaskListing
@@ -29,14 +30,18 @@ _DEFAULTS = DatasetOptions()
 
 
 def read_dataset(
-    path: Path | str, options: DatasetOptions = _DEFAULTS, progress: Progress = no_progress
+    path: Path | str,
+    options: DatasetOptions = _DEFAULTS,
+    progress: Progress = no_progress,
+    known_labels: Collection[str] = (),
 ) -> Dataset:
     """A folder in any layout, or a manifest. Every photo is decoded, so that what cannot be read is known.
 
     Photos that cannot be read, and rows or files without a label, are in `Dataset.unreadable`; the labels are
-    those that readable photos carry. Raises DatasetError, with a remedy, where the layout is not understood.
+    those that readable photos carry. Photos of a single class do where it is one of `known_labels`. Raises
+    DatasetError, with a remedy, where the layout is not understood.
     """
-    listing = _list(Path(path), options)
+    listing = _list(Path(path), options, known_labels)
     if isinstance(listing, MaskListing):
         if options.good:
             raise DatasetError(
@@ -48,14 +53,16 @@ def read_dataset(
     photos, unreadable = read_photos(
         [(entry.path, entry.name) for entry in listing.entries], options.photos, progress
     )
+    entry_of = {entry.name: entry for entry in listing.entries}
+    unreadable = [_told(one, entry_of[one.path], listing) for one in unreadable]
     unreadable = tuple(sorted((*listing.unreadable, *unreadable), key=lambda one: one.path))
     if not photos:
         first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
         raise DatasetError(f"none of the {len(unreadable)} photos of {path} can be used{first}")
-    entry_of = {entry.name: entry for entry in listing.entries}
     kept = [entry_of[photo.name] for photo in photos]
     labels = _labels(listing, kept)
-    _refuse_too_few_labels(path, listing, labels)
+    if not labels or not set(labels) <= set(known_labels):
+        _refuse_too_few_labels(path, listing, labels)
     targets = np.array([[label in entry.labels for label in labels] for entry in kept], np.uint8)
     return Dataset(
         root=listing.root,
@@ -72,11 +79,19 @@ def read_dataset(
     )
 
 
-def _list(path: Path, options: DatasetOptions) -> Listing | MaskListing:
+def _told(one: Unreadable, entry: Entry, listing: Listing) -> Unreadable:
+    """An unreadable photo; of one that is not there, where it was looked for."""
+    if not listing.paths_count_from or os.path.lexists(entry.path):
+        return one
+    why = f"{one.reason}: looked for {entry.path}; paths count from {listing.paths_count_from}"
+    return Unreadable(one.path, why)
+
+
+def _list(path: Path, options: DatasetOptions, known: Collection[str]) -> Listing | MaskListing:
     if not path.exists():
         raise DatasetError(f"{path} does not exist; a folder of photos or a manifest was wanted")
     if path.is_dir():
-        return _list_folder(path, options)
+        return _list_folder(path, options, known)
     if is_via(path):
         return list_via(path, find_photos(path.parent), options)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -96,7 +111,7 @@ def _list(path: Path, options: DatasetOptions) -> Listing | MaskListing:
     )
 
 
-def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
+def _list_folder(path: Path, options: DatasetOptions, known: Collection[str]) -> Listing | MaskListing:
     """Labels go before masks, and what states masks in a file before mask images."""
     found = find_photos(path)
     if tables := find_mask_tables(path):
@@ -117,7 +132,7 @@ def _list_folder(path: Path, options: DatasetOptions) -> Listing | MaskListing:
     if has_mask_folders(found):
         images = options.mask_images()
         return list_mask_folders(path, found, images, options.photos, options.unmasked_good)
-    return list_folder(path, found)
+    return list_folder(path, found, {*known, *(options.good or ())})
 
 
 def _list_drawn(path: Path, found: Found, options: DatasetOptions) -> MaskListing | None:

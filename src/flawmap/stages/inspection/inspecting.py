@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.errors import BundleError, OptionError, PhotoError
+from flawmap.errors import BundleError, OptionError, PhotoError, option
 from flawmap.records import Finding, FindingSpec, InspectedPhoto, Inspection, Progress, no_progress
 from flawmap.stages.inspection.assessing import cut_parts, why_not_assessable, why_not_clean
 from flawmap.stages.inspection.choosing import default_findings
@@ -71,7 +71,8 @@ def open_inspector(model: Path | str, options: InspectOptions = DEFAULT_OPTIONS)
     if spec.masks is None and not spec.is_multilabel and not spec.good_labels:
         raise BundleError(
             f"{model} knows flaws only ({', '.join(spec.labels)}) and would see one everywhere: inspection "
-            "needs a model trained with a label for what is good, or with masks"
+            "needs a model trained with a label for what is good, or with masks. If one of these is good, "
+            f"train again with {option('--good')}"
         )
     if options.region is not None:
         check_region(options.region)

@@ -79,7 +79,7 @@ def mask_context(facts: MaskReportFacts, options: ReportOptions) -> dict[str, An
         "task": f"{plural(len(facts.dataset), 'photo')} with masks, {kinds}",
         "made_at": facts.made_at,
         "verdict": {
-            "sentence": verdict_sentence(outcome),
+            "sentence": verdict_sentence(facts, outcome),
             "interval": pixel_words(facts),
             "figures": key_figures(facts, outcome),
             "caveats": mask_caveats(facts, outcome),

@@ -18,9 +18,11 @@ from flawmap.stages.report.verdict import (
     gravest_first,
     interval_of,
     interval_text,
-    left_out_caveats,
+    on_photos,
+    part_caveats,
     rate_tile,
     seen_in_training,
+    seen_sources,
     to_caveat,
 )
 from flawmap.stages.report.wording import count, is_number, kind_text, listed, number, percent, plural
@@ -90,9 +92,9 @@ def empty_answer(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def verdict_sentence(outcome: MaskOutcome) -> str:
+def verdict_sentence(facts: MaskReportFacts, outcome: MaskOutcome) -> str:
     """One sentence with true counts; a flaw counts as found where some mark lies on it."""
-    start = f"On {plural(outcome.n, 'photo')} from {plural(outcome.n_groups, 'source')} it had never seen, "
+    start = f"{on_photos(outcome.n, outcome.n_groups, facts.test.metrics)}, "
     n_beside, n_flawed = len(outcome.beside), len(outcome.flawed)
     n_hit = n_flawed - len(outcome.escaped) - n_beside
     n_false, n_good = len(outcome.overkilled), len(outcome.good)
@@ -154,6 +156,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
     if outcome.n_groups < MIN_RELIABLE_GROUPS:
         found.append(few_sources(outcome.n_groups))
     found += seen_in_training(facts.test.metrics)
+    found += seen_sources(facts.test.metrics)
     found += found_sources(facts)
     found += _against_nothing(facts)
     if not outcome.good:
@@ -168,7 +171,7 @@ def mask_caveats(facts: MaskReportFacts, outcome: MaskOutcome) -> list[dict[str,
         text = f"Fewer than {_FEW_PHOTOS} test photos show {listed(rare, 'or')}: one photo more or less "
         found.append(to_caveat("warn", "Some flaws are thinly tested", f"{text}moves the figures."))
     found += _masks_to_check(facts)
-    found += left_out_caveats(facts)
+    found += part_caveats(facts)
     text = (
         "Where a flaw is a few pixels wide, a mask that lies one pixel beside the truth already loses much "
         "of its Dice, and two people who draw the same flaw differ by as much. The figure with tolerance "

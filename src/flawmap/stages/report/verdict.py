@@ -14,6 +14,7 @@ from flawmap.stages.report.facts import ReportFacts, RunFacts
 from flawmap.stages.report.wording import capital, count, is_number, listed, number, percent, plural
 from flawmap.tools.bootstrap import LOWER_IS_BETTER, MIN_RELIABLE_GROUPS, no_interval
 from flawmap.tools.scores import is_flaw_against_good
+from flawmap.tools.words import kin_words
 
 Interval = tuple[float, float] | None
 
@@ -86,10 +87,18 @@ def is_reliable(facts: ReportFacts, outcome: Outcome) -> bool:
     return outcome.n_groups >= MIN_RELIABLE_GROUPS
 
 
+def on_photos(n: int, n_groups: int, metrics: Mapping[str, Any]) -> str:
+    """How a verdict begins: the test photos, and whether their sources were new to the model."""
+    start = f"On {plural(n, 'photo')} from {plural(n_groups, 'source')}"
+    n_seen = metrics.get("n_source_seen_in_training")
+    if not n_seen:
+        return f"{start} it had never seen"
+    return f"{start} (of these photos {kin_words(n_seen, metrics.get('are_sources_found'))})"
+
+
 def verdict_sentence(facts: ReportFacts, outcome: Outcome) -> str:
     """One sentence with true counts, never with shares alone."""
-    sources = plural(outcome.n_groups, "source")
-    start = f"On {plural(len(outcome.rows), 'photo')} from {sources} it had never seen, this model "
+    start = f"{on_photos(len(outcome.rows), outcome.n_groups, facts.test.metrics)}, this model "
     if not facts.spec.can_be_good:
         n_right = int(outcome.right.sum())
         what = "named all the flaws right on" if facts.spec.is_multilabel else "named the right class for"
@@ -213,6 +222,7 @@ def _trust(facts: ReportFacts, outcome: Outcome) -> list[dict[str, str]]:
         text = f"So nothing is known of the {rate} rate. Add {absent} photos from other sources."
         found.append(to_caveat("grave", f"The test part holds no {absent} photo", text))
     found += seen_in_training(facts.test.metrics)
+    found += seen_sources(facts.test.metrics)
     found += found_sources(facts)
     rare = _rare_labels(facts, outcome)
     if rare:
@@ -228,6 +238,19 @@ def seen_in_training(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         return []
     text = f"{plural(int(n_seen), 'test photo')} also stood in training or validation: the figures flatter."
     return [to_caveat("grave", "Test photos were seen in training", text)]
+
+
+def seen_sources(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The caveat of given parts that share sources; none where they do not."""
+    n_seen = metrics.get("n_source_seen_in_training")
+    if not n_seen:
+        return []
+    text = (
+        f"Of {plural(metrics['n'], 'test photo')} {kin_words(n_seen, metrics.get('are_sources_found'))} or "
+        "validation: the figures flatter. The parts that were given were kept; leave them out, and the "
+        "photos are split by source."
+    )
+    return [to_caveat("grave", "The given parts share sources", text)]
 
 
 def few_sources(n_groups: int) -> dict[str, str]:
@@ -258,7 +281,7 @@ def _rare_labels(facts: ReportFacts, outcome: Outcome) -> list[str]:
 
 
 def _folder(facts: ReportFacts) -> list[dict[str, str]]:
-    audit, found = facts.audit, left_out_caveats(facts)
+    audit, found = facts.audit, part_caveats(facts)
     if audit.conflicting_duplicates:
         text = (
             f"{plural(len(audit.conflicting_duplicates), 'set')} of identical files carry different labels; "
@@ -270,9 +293,12 @@ def _folder(facts: ReportFacts) -> list[dict[str, str]]:
     return found
 
 
-def left_out_caveats(facts: RunFacts) -> list[dict[str, str]]:
-    """Photos and files that took no part, whatever was trained."""
+def part_caveats(facts: RunFacts) -> list[dict[str, str]]:
+    """What is odd about the parts, and photos and files that took none, whatever was trained."""
     audit, found = facts.audit, []
+    if facts.split.uneven:
+        text = f"{capital(facts.split.uneven)}. Photos of more sources let the parts be alike."
+        found.append(to_caveat("warn", "The parts of the split are uneven", text))
     if audit.leaks:
         text = (
             f"{plural(len(audit.leaks), 'pair')} of photos stand in two of the parts that were given. The "

@@ -77,6 +77,20 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
     assert [i for _, i in survey.worst_first()] == [1, 0]
 
 
+def test_coordinates_that_were_not_converted_are_told() -> None:
+    swiss, own = replace(CRACKED, position_system="EPSG:2056"), "a system without a number"
+    survey = survey_of(swiss, CLEAN, replace(CLEAN, position_system="EPSG:2056"))
+    note = "the positions of 2 photos are in EPSG:2056 and were not converted"
+    assert note in survey_lines(survey, "out")
+    (told,) = [one for one in caveats(SurveyFacts(survey)) if one["title"] == "Positions"]
+    assert told["text"].startswith("The" + note[3:])
+    both = survey_of(swiss, replace(CLEAN, position_system=own))
+    assert words.position_note(both).startswith(
+        "the position of 1 photo is in EPSG:2056 and the position of 1 photo is in a system without"
+    )
+    assert words.position_note(survey_of(CLEAN, CRACKED)) == ""
+
+
 def test_grades_have_a_heading_where_something_was_judged() -> None:
     assert words.grade_counts(survey_of(CLEAN, BROKEN)) and words.grade_counts(survey_of(CRACKED))
     assert words.grade_counts(survey_of(BLURRED, BROKEN)) == []

@@ -22,7 +22,7 @@ from flawmap.records import (
     Unreadable,
 )
 from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
-from flawmap.stages.report import scale_note
+from flawmap.stages.report import position_note, scale_note
 from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted
@@ -303,6 +303,8 @@ def survey_lines(survey: Survey, out: Path | str, without_region: Sequence[str] 
         lens = f"{option('--focal-mm')} and {option('--sensor-width-mm')}"
         is_lens = "lens" in note and not all(survey.which_have_scale)
         lines.append(f"scale: {note}{f'; give {lens}' if is_lens else ''}")
+    if note := position_note(survey):
+        lines.append(note)
     for row in survey.crowded[:5]:
         n = len(row.inspection.findings)
         lines.append(f"{row.name} has {n:,} findings: the model is probably not made for such photos")

@@ -142,6 +142,11 @@ class Survey:
         return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
 
     @property
+    def position_systems(self) -> dict[str, int]:
+        """Of GeoTIFFs whose coordinates are not converted to degrees: system → photos."""
+        return dict(Counter(filter(None, (row.inspection.position_system for row in self.rows))))
+
+    @property
     def crowded(self) -> tuple[SurveyRow, ...]:
         """Photos with more than CROWDED findings, those with most first."""
         found = [row for row in self.rows if len(row.inspection.findings) > CROWDED]

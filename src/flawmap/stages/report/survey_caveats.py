@@ -7,7 +7,7 @@ from typing import get_args
 
 from flawmap.records import CROWDED, CrackMeasurement, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
-from flawmap.stages.report.survey_words import length_text, not_judged, scale_note
+from flawmap.stages.report.survey_words import length_text, not_judged, position_note, scale_note
 from flawmap.stages.report.verdict import interval_of
 from flawmap.stages.report.wording import capital, count, is_number, listed, percent, plural
 
@@ -20,6 +20,7 @@ def caveats(facts: SurveyFacts) -> list[dict[str, str]]:
         *_reviewed(survey),
         *_trust(survey.model),
         *_sizes(survey),
+        *_positions(survey),
         *_counting(survey),
     ]
 
@@ -172,6 +173,18 @@ def _grade_limits(survey: Survey) -> str:
             f"found in it{unscaled}."
         )
     return " ".join(told)
+
+
+def _positions(survey: Survey) -> list[dict[str, str]]:
+    """GeoTIFFs that say where they lie in coordinates that are not converted."""
+    note = position_note(survey)
+    if not note:
+        return []
+    text = (
+        f"{capital(note)}: findings there have no longitude and latitude of their own. Degrees of WGS 84, "
+        "ETRS89 and NAD83 are read, and UTM on these."
+    )
+    return [{"level": "warn", "title": "Positions", "text": text}]
 
 
 def _counting(survey: Survey) -> list[dict[str, str]]:

@@ -258,6 +258,17 @@ def scale_note(survey: Survey) -> str:
     return f"{text}; {'the sizes on the others' if n_found else 'their sizes'} are in pixels"
 
 
+def position_note(survey: Survey) -> str:
+    """Of how many photos the coordinates are not converted to degrees; "" where there are none."""
+    told = [
+        f"the {'position' if n == 1 else 'positions'} of {plural(n, 'photo')} {'is' if n == 1 else 'are'} in "
+        f"{system}"
+        for system, n in sorted(survey.position_systems.items())
+    ]
+    n_all = sum(survey.position_systems.values())
+    return f"{listed(told)} and {'was' if n_all == 1 else 'were'} not converted" if told else ""
+
+
 def _scale_words(scale: Mapping[str, Any]) -> str:
     """How millimetres were come by; "" where they were not asked for."""
     if scale.get("mm_per_px"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -117,6 +118,18 @@ def test_reports_name_the_folder_and_the_day_of_looking_and_not_of_writing(
     assert b"2026-11-20 to 2026-11-21" in written[1][0]
     assert written[1] == written[2]
     assert b"Worst grade" not in written[1][0]
+
+
+def test_names_that_are_no_valid_text_are_looked_at_too(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    odd = tmp_path / "site" / os.fsdecode(b"l\xff.png")
+    odd.parent.mkdir()
+    try:
+        Image.fromarray(draw_crack(9)).save(odd)
+    except OSError:
+        pytest.skip("this system's names are always text")
+    done = flawmap.inspect(tiny_bundle.folder, odd.parent, tmp_path / "out")
+    (photo,) = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
+    assert not done.left_out and photo["findings"] and photo["name"] == r"l\udcff.png"
 
 
 def test_a_folder_is_named_where_all_photos_share_one(tmp_path: Path) -> None:

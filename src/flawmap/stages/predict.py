@@ -87,7 +87,9 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
         why = ""
         if Path(item).is_dir():
             listed = find_photos(Path(item))
-            found = [os.path.join(item, name) for _, name in listed.files]  # noqa: PTH118
+            # Not by the printable name, which is not that of a file whose name is no valid text.
+            below = [path.relative_to(item) for path, _ in listed.files]
+            found = [os.path.join(item, name) for name in below]  # noqa: PTH118
             why = _why_none(Path(item), listed)
         elif os.path.lexists(item):  # a link that leads nowhere is a photo that cannot be read
             found = [item]
@@ -204,7 +206,7 @@ def check_output(path: Path) -> None:
 
 
 def to_record(row: PredictionRow) -> dict[str, Any]:
-    """Plain JSON values: the columns of the CSV, `probabilities` by label, of masks `area_px` by label too."""
+    """Plain JSON values: the columns of the CSV, `probabilities` by label, of masks also `area_px`."""
     record: dict[str, Any] = {name: getattr(row, name) for name in COLUMNS}
     for name in ("score", "flaw_score"):
         record[name] = None if record[name] is None else round(record[name], 6)

@@ -277,7 +277,9 @@ def _told(before: Mapping[str, Any], asked: Mapping[str, Any], different: list[s
 
 
 def _text(value: Any) -> str:
-    return json.dumps(to_plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    """JSON; of file names that are not valid text the bytes are spelt out, which JSON reads back."""
+    text = json.dumps(to_plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _digest(value: Any) -> str:

@@ -22,7 +22,7 @@ from flawmap.records import (
     Unreadable,
 )
 from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
-from flawmap.stages.report import position_note, scale_note
+from flawmap.stages.report import copies_note, position_note, scale_note
 from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted
@@ -292,6 +292,8 @@ def survey_lines(survey: Survey, out: Path | str, without_region: Sequence[str] 
     if survey.overlaps is not None and survey.overlaps.n_pairs:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
         lines.append(f"{matched} of {counted(compared, 'pair')} of neighbouring photos could be matched")
+    if note := copies_note(survey):
+        lines.append(note)
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged:")
         reasons = [f"{row.name}: {row.inspection.reason}" for row in survey.not_assessable]

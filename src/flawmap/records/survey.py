@@ -79,6 +79,8 @@ class Overlaps:
     """Pairs of them that could be laid over one another."""
     same: tuple[tuple[tuple[str, int], ...], ...] = ()
     """Findings, two or more a flaw, as (name of the photo, index of the finding), sorted."""
+    copies: tuple[tuple[str, ...], ...] = ()
+    """Names of photos, two or more for the same bytes, sorted."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import get_args
 
 from flawmap.records import CROWDED, CrackMeasurement, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
-from flawmap.stages.report.survey_words import length_text, not_judged, position_note, scale_note
+from flawmap.stages.report.survey_words import copies_note, length_text, not_judged, position_note, scale_note
 from flawmap.stages.report.verdict import interval_of
 from flawmap.stages.report.wording import capital, count, is_number, listed, percent, plural
 
@@ -21,6 +21,7 @@ def caveats(facts: SurveyFacts) -> list[dict[str, str]]:
         *_trust(survey.model),
         *_sizes(survey),
         *_positions(survey),
+        *_copies(survey),
         *_counting(survey),
     ]
 
@@ -185,6 +186,15 @@ def _positions(survey: Survey) -> list[dict[str, str]]:
         "ETRS89 and NAD83 are read, and UTM on these."
     )
     return [{"level": "warn", "title": "Positions", "text": text}]
+
+
+def _copies(survey: Survey) -> list[dict[str, str]]:
+    """Photos that were given twice."""
+    note = copies_note(survey)
+    if not note:
+        return []
+    text = f"{note}. What they show counts once; among the photos each is counted."
+    return [{"level": "warn", "title": "The same file under several names", "text": text}]
 
 
 def _counting(survey: Survey) -> list[dict[str, str]]:

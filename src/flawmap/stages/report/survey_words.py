@@ -258,6 +258,17 @@ def scale_note(survey: Survey) -> str:
     return f"{text}; {'the sizes on the others' if n_found else 'their sizes'} are in pixels"
 
 
+def copies_note(survey: Survey) -> str:
+    """Which photos are files of the same bytes; "" where none are."""
+    groups = survey.overlaps.copies if survey.overlaps else ()
+    pairs = [(name, group[0]) for group in groups for name in group[1:]]
+    told = [f"{name} is the same file as {first}" for name, first in pairs[:3]]
+    more = (
+        [f"{plural(len(pairs) - 3, 'more photo is a copy', 'more photos are copies')}"] if pairs[3:] else []
+    )
+    return listed([*told, *more])
+
+
 def position_note(survey: Survey) -> str:
     """Of how many photos the coordinates are not converted to degrees; "" where there are none."""
     told = [

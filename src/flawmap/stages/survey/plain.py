@@ -38,6 +38,8 @@ def to_document(survey: Survey) -> dict[str, Any]:
             "n_pairs_compared": compared,
             "n_pairs_matched": matched,
         }
+        if survey.overlaps.copies:
+            document["overlaps"]["same_files"] = to_plain(survey.overlaps.copies)
     if survey.grades:
         document["grading"] = {"grades": list(survey.grades), "note": survey.grading_note}
     if survey.reviews is not None:

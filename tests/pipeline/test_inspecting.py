@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 import flawmap
 import quick_look
+from commands import run_here
 from flawmap.errors import OptionError
 from flawmap.pipeline.inspecting import Inspected
 from flawmap.pipeline.sizing import Grading, measure_findings
@@ -130,6 +131,19 @@ def test_names_that_are_no_valid_text_are_looked_at_too(tiny_bundle: Bundle, tmp
     done = flawmap.inspect(tiny_bundle.folder, odd.parent, tmp_path / "out")
     (photo,) = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
     assert not done.left_out and photo["findings"] and photo["name"] == r"l\udcff.png"
+
+
+def test_the_pixel_cap_can_be_set(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    photos = tmp_path / "site"
+    photos.mkdir()
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(draw_crack(9)).save(photos / name)
+    words = ("inspect", str(tiny_bundle.folder), str(photos), "--out", str(tmp_path / "out"), "--quiet")
+    capped = run_here(*words, "--max-megapixels", "0.1")
+    assert capped.returncode == 1 and "raise it with --max-megapixels" in capped.stderr
+    told = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
+    assert [bool(one["error"]) for one in told] == [True, False]  # a TIFF is read in strips
+    assert run_here(*words, "--overwrite", "--max-megapixels", "1").returncode == 0
 
 
 def test_a_folder_is_named_where_all_photos_share_one(tmp_path: Path) -> None:

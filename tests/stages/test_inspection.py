@@ -183,7 +183,9 @@ def test_a_folder_of_regions_has_one_for_some_photos_at_least(tmp_path: Path) ->
 
 def test_a_region_that_cannot_be_read_is_told_at_once(tiny_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("[[1, 2]]")
-    for region in (tmp_path / "bad.json", tmp_path / "none.json"):
+    (tmp_path / "large.json").write_text(f"[[0, 0], [{'9' * 400}, 0], [5, 5]]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for region in (tmp_path / f"{name}.json" for name in ("bad", "none", "large", "deep")):
         with pytest.raises(OptionError, match="region"):
             open_inspector(tiny_bundle.folder, InspectOptions(region=region, runtime=ONE))
 

@@ -207,6 +207,7 @@ def test_the_limits_are_said() -> None:
     facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
     told = {one["title"]: one["text"] for one in caveats(facts)}
     assert "1 photo was not judged" in told and "No scale" in told and told["Grades"] == "By width."
+    assert "nothing of what caused a crack" in told["Widths"]
     assert "missed 3.0\u202f% of the flawed photos" in told["How far to trust it"]
     assert "not matched" in told["Overlapping photos"]
     untested = replace(facts.survey, model=replace(quick_look.MODEL, test={}))

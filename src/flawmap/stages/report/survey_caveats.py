@@ -139,7 +139,9 @@ def _sizes(survey: Survey) -> list[dict[str, str]]:
         f"{count(n_thin)} of {plural(len(sizes), 'measured crack')} {are} thinner; for those only this bound"
     )
     text += f"{thin} is given. " if n_thin else "Every measured crack is wider. "
-    text += "± is a 95 % interval of the measurement in the photo."
+    text += (
+        "± is a 95 % interval of the measurement in the photo. A width says nothing of what caused a crack."
+    )
     found.append({"level": "warn" if n_thin else "", "title": "Widths", "text": text})
     unscaled = [one for one in sizes if one.scale_mm_per_px is None]
     if unscaled:

@@ -80,13 +80,13 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
 def test_coordinates_that_were_not_converted_are_told() -> None:
     swiss, own = replace(CRACKED, position_system="EPSG:2056"), "a system without a number"
     survey = survey_of(swiss, CLEAN, replace(CLEAN, position_system="EPSG:2056"))
-    note = "the positions of 2 photos are in EPSG:2056 and were not converted"
+    note = "positions that were not converted to degrees: 2 photos in EPSG:2056"
     assert note in survey_lines(survey, "out")
     (told,) = [one for one in caveats(SurveyFacts(survey)) if one["title"] == "Positions"]
-    assert told["text"].startswith("The" + note[3:])
+    assert told["text"].startswith(f"P{note[1:]}. Findings there have no longitude")
     both = survey_of(swiss, replace(CLEAN, position_system=own))
-    assert words.position_note(both).startswith(
-        "the position of 1 photo is in EPSG:2056 and the position of 1 photo is in a system without"
+    assert words.position_note(both).endswith(
+        ": 1 photo in EPSG:2056 and 1 photo in a system without a number"
     )
     assert words.position_note(survey_of(CLEAN, CRACKED)) == ""
 

@@ -102,7 +102,8 @@ def _read_places(
     """Photos by name, sorted by it, and those that cannot be read; remote ones are fetched one by one."""
     near = [(Path(place), name) for name, place in places.items() if not is_remote(place)]
     far = [(str(place), name) for name, place in places.items() if is_remote(place)]
-    photos, unreadable = (list(found) for found in read_photos(near, options, progress))
+    read, failed = read_photos(near, options, progress)
+    photos, unreadable = list(read), list(failed)
 
     def fetch(one: tuple[str, str]) -> Photo | Unreadable:
         address, name = one
@@ -113,7 +114,10 @@ def _read_places(
             return Unreadable(name, str(error))
 
     for n_done, one in enumerate(map_ordered(fetch, far, options.n_threads or n_usable_cores()), start=1):
-        (photos if isinstance(one, Photo) else unreadable).append(one)  # type: ignore[arg-type]
+        if isinstance(one, Photo):
+            photos.append(one)
+        else:
+            unreadable.append(one)
         progress("reading photos", n_done, len(far))
     return sorted(photos, key=lambda one: one.name), sorted(unreadable, key=lambda one: one.path)
 

@@ -31,8 +31,8 @@ class Georeference:
 
     system: int | None
     """EPSG code of the coordinates; None where the file gives none that is known by a number."""
-    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
-    """From (x, y, 1), x and y from the corner of the first pixel, to easting (or longitude) and northing."""
+    matrix: tuple[tuple[float, ...], tuple[float, ...]]
+    """(2, 3): from (x, y, 1), pixels from the photo's corner, to easting (or longitude) and northing."""
 
     @property
     def is_converted(self) -> bool:
@@ -99,7 +99,7 @@ def _to_stored(size_wh: tuple[int, int], orientation: int) -> np.ndarray:
     """(3, 3): from (x, y, 1) of the upright photo to that of the stored one, by the orientation tag."""
     width, height = size_wh
     turned = np.eye(3)
-    if orientation >= 5:
+    if orientation in (5, 6, 7, 8):
         turned = turned[[1, 0, 2]]
     if orientation in (2, 3, 7, 8):
         turned = np.array([[-1, 0, width], [0, 1, 0], [0, 0, 1]]) @ turned

@@ -184,7 +184,7 @@ def _positions(survey: Survey) -> list[dict[str, str]]:
     if not note:
         return []
     text = (
-        f"{capital(note)}: findings there have no longitude and latitude of their own. Degrees of WGS 84, "
+        f"{capital(note)}. Findings there have no longitude and latitude of their own. Degrees of WGS 84, "
         "ETRS89 and NAD83 are read, and UTM on these."
     )
     return [{"level": "warn", "title": "Positions", "text": text}]

@@ -270,14 +270,9 @@ def copies_note(survey: Survey) -> str:
 
 
 def position_note(survey: Survey) -> str:
-    """Of how many photos the coordinates are not converted to degrees; "" where there are none."""
-    told = [
-        f"the {'position' if n == 1 else 'positions'} of {plural(n, 'photo')} {'is' if n == 1 else 'are'} in "
-        f"{system}"
-        for system, n in sorted(survey.position_systems.items())
-    ]
-    n_all = sum(survey.position_systems.values())
-    return f"{listed(told)} and {'was' if n_all == 1 else 'were'} not converted" if told else ""
+    """Of how many photos the coordinates are not converted, by system; "" where there are none."""
+    told = [f"{plural(n, 'photo')} in {system}" for system, n in sorted(survey.position_systems.items())]
+    return f"positions that were not converted to degrees: {listed(told)}" if told else ""
 
 
 def _scale_words(scale: Mapping[str, Any]) -> str:

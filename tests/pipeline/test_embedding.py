@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import flawmap
 from flawmap.errors import DatasetError, OptionError
@@ -50,5 +53,82 @@ def test_its_own_file_is_replaced_and_no_other(tmp_path: Path, suffix: str) -> N
     with pytest.raises(OptionError, match="not what this command writes"):
         flawmap.embed(tmp_path / "nothing", out)
     write_embeddings(SET, FOUND, out)
-    with pytest.raises(DatasetError, match="nothing"):
+    with pytest.raises(OptionError, match=r"there is no .*nothing"):
         flawmap.embed(tmp_path / "nothing", out)
+
+
+def draw(shade: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.full((24, 32, 3), shade, np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Photo]:
+    """The photos that a backbone would be given; its answer is a column of zeros."""
+    given: list[Photo] = []
+
+    def compute(photos: Sequence[Photo], *_: object) -> Embeddings:
+        given.extend(photos)
+        none = {4: np.zeros((len(photos), 1), np.float32)}
+        return Embeddings(tuple(one.digest for one in photos), "tiny", none, none, {}, {})
+
+    monkeypatch.setattr("flawmap.stages.embed.embed", compute)
+    return given
+
+
+def test_photos_without_labels_are_rows_too(seen: list[Photo], tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(draw(i))
+    for given in (tmp_path, tmp_path / "*.png", [tmp_path / f"{i}.png" for i in range(3)]):
+        done = flawmap.embed(given, tmp_path / "all.npz")
+        assert [one.name for one in done.dataset.photos] == ["0.png", "1.png", "2.png"]
+        with np.load(tmp_path / "all.npz") as found:
+            assert found["labels"].tolist() == ["", "", ""]
+    assert flawmap.embed(tmp_path / "1.png", tmp_path / "one.npz").embeddings.digests == (seen[1].digest,)
+
+
+def test_labels_of_a_data_set_stay(seen: list[Photo], tmp_path: Path) -> None:
+    for label in ("Negative", "Positive"):
+        for i in range(2):
+            path = tmp_path / label / f"{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(draw(10 * i + len(label)))
+    flawmap.embed(tmp_path, tmp_path / "all.npz")
+    with np.load(tmp_path / "all.npz") as found:
+        assert found["labels"].tolist() == ["Negative"] * 2 + ["Positive"] * 2
+
+
+def test_photos_and_file_may_lie_in_an_object_store(
+    seen: list[Photo], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.chdir(tmp_path)
+    store = fsspec.filesystem("memory")
+    try:
+        for i in range(2):
+            store.pipe_file(f"/bridge/pier/{i}.png", draw(i))
+        store.pipe_file("/bridge/pier/2.png", b"no photo")
+        Path("here.png").write_bytes(draw(7))
+        done = flawmap.embed(["memory://bridge", "here.png"], "memory://numbers/all.npz")
+        assert [one.address for one in seen] == [
+            "",
+            "memory://bridge/pier/0.png",
+            "memory://bridge/pier/1.png",
+        ]
+        assert [one.path for one in done.left_out] == ["pier/2.png"]
+        with np.load(io.BytesIO(store.cat_file("/numbers/all.npz"))) as found:
+            assert found["name"].tolist() == ["here.png", "pier/0.png", "pier/1.png"]
+            assert found["labels"].tolist() == [""] * 3
+        flawmap.embed("memory://bridge", "memory://numbers/all.npz")  # its own file is replaced
+        store.pipe_file("/numbers/other.npz", b"PK somebody's arrays")
+        with pytest.raises(OptionError, match=r"cannot write memory://numbers/other\.npz: it is not what"):
+            flawmap.embed("memory://bridge", "memory://numbers/other.npz")
+        with pytest.raises(OptionError, match="cannot be opened"):
+            flawmap.embed("here.png", "nostore://bucket/all.npz")
+        with pytest.raises(DatasetError, match=r"memory://bridge/pier/2\.png: none of 1 photo could be read"):
+            flawmap.embed("memory://bridge/pier/2.png", "all.npz")
+    finally:
+        store.store.clear()
+        store.pseudo_dirs[:] = [""]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here.png"]

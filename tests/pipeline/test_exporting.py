@@ -391,16 +391,17 @@ def test_benchmark_shows_what_would_not_be_written(
     assert any("float16" in line and "fail: F1 falls" in line for line in found.lines)
 
 
-def test_a_graphics_card_that_is_not_there_is_a_reason(
-    tiny_bundle: Bundle, labelled: Path, options: RunOptions, without_nncf: None
+def test_a_graphics_card_that_is_not_there_is_told(
+    tiny_bundle: Bundle, labelled: Path, options: RunOptions, without_nncf: None, tmp_path: Path
 ) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("there is one")
     options = replace(options, benchmark=replace(options.benchmark, n_rounds=1, n_photos=2))
-    found = flawmap.benchmark(tiny_bundle.folder, labelled, options, device="gpu")
-    assert "no graphics card can be used" in found.rows[0].reason
+    with pytest.raises(OptionError, match=r"no form of .*float32.*: .*no graphics card can be used"):
+        flawmap.benchmark(tiny_bundle.folder, labelled, options, device="gpu", json_file=tmp_path / "b.json")
+    assert not (tmp_path / "b.json").exists()
 
 
 def test_sizes_count_every_file(tiny_bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,31 @@ def test_reports_name_the_folder_and_the_day_of_looking_and_not_of_writing(
     assert b"2026-11-20 to 2026-11-21" in written[1][0]
     assert written[1] == written[2]
     assert b"Worst grade" not in written[1][0]
+
+
+def test_names_that_are_no_valid_text_are_looked_at_too(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    odd = tmp_path / "site" / os.fsdecode(b"l\xff.png")
+    odd.parent.mkdir()
+    try:
+        Image.fromarray(draw_crack(9)).save(odd)
+    except OSError:
+        pytest.skip("this system's names are always text")
+    done = flawmap.inspect(tiny_bundle.folder, odd.parent, tmp_path / "out")
+    (photo,) = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
+    assert not done.left_out and photo["findings"] and photo["name"] == r"l\udcff.png"
+
+
+def test_the_pixel_cap_can_be_set(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    photos = tmp_path / "site"
+    photos.mkdir()
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(draw_crack(9)).save(photos / name)
+    words = ("inspect", str(tiny_bundle.folder), str(photos), "--out", str(tmp_path / "out"), "--quiet")
+    capped = run_here(*words, "--max-megapixels", "0.1")
+    assert capped.returncode == 1 and "raise it with --max-megapixels" in capped.stderr
+    told = json.loads((tmp_path / "out" / "findings.json").read_text())["photos"]
+    assert [bool(one["error"]) for one in told] == [True, False]  # a TIFF is read in strips
+    assert run_here(*words, "--overwrite", "--max-megapixels", "1").returncode == 0
 
 
 def test_a_folder_is_named_where_all_photos_share_one(tmp_path: Path) -> None:

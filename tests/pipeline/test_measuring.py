@@ -14,7 +14,7 @@ from PIL import Image
 import flawmap
 from commands import run_here
 from drawn_cracks import draw_crack, draw_profiles, write_grey
-from flawmap.errors import OptionError
+from flawmap.errors import OptionError, PhotoError
 from flawmap.tools.grading import GradingOptions
 from flawmap.tools.scale import ScaleOptions
 
@@ -67,6 +67,18 @@ def test_without_a_photo_the_mask_is_taken_at_its_word(files: tuple[Path, Path])
     outcome = flawmap.measure(files[0])
     assert outcome.total is not None and outcome.total.scale_mm_per_px is None
     assert any("measured on the mask" in line for line in outcome.lines)
+
+
+def test_the_pixel_cap_of_mask_and_photo_can_be_raised(files: tuple[Path, Path]) -> None:
+    mask, photo = files
+    small = ("--max-megapixels", 0.001)
+    for words in ((mask,), (mask, "--photo", photo)):
+        refused = run_here("measure", *map(str, (*words, *small)))
+        assert refused.returncode == 2 and "raise it with --max-megapixels" in refused.stderr
+        done = run_here("measure", *map(str, words), "--max-megapixels", "300")
+        assert done.returncode == 0, done.stderr
+    with pytest.raises(PhotoError, match="megapixels"):
+        flawmap.measure(mask, photo, max_megapixels=0.001)
 
 
 def test_classes_are_told_apart_and_patches_have_no_width(tmp_path: Path) -> None:

@@ -201,10 +201,12 @@ def test_painted_masks_replace_what_was_found() -> None:
         width_px=80,
         height_px=60,
         assessable=True,
+        position_system="EPSG:2056",
         findings=[FindingInfo(id=1, number=1, review=said, **kept)],
         missed=[said.model_copy(update={"verdict": "missed", "label": "rust"})],
         checked=None,
     )
+    assert to_inspection(photo).position_system == "EPSG:2056"
     marked, painted = to_inspection(photo).findings
     assert (marked.label, marked.score, painted.label, painted.score) == ("rust", 1.0, "crack", 0.9)
     assert marked.runs == painted.runs == said.runs

@@ -300,3 +300,22 @@ def test_ray_computes_the_same_bits(small_backbone: BackboneEntry, tmp_path: Pat
     assert spread.n_computed == 12
     for depth, values in local.average.items():
         assert np.array_equal(values, spread.average[depth])
+
+
+def test_photos_of_object_stores_are_read_where_they_lie(
+    small_backbone: BackboneEntry, cache: Path, tmp_path: Path
+) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    files = fsspec.filesystem("memory")
+    photo = draw_photos(tmp_path, 1, first=2000)[0]
+    far = replace(photo, path=Path("nowhere.png"), address="memory://wall/a.png")
+    options = EmbedOptions(cache=cache, runtime="onnxruntime")
+    try:
+        with pytest.raises(PhotoError, match="here when the folder was read, and now cannot be fetched"):
+            embed([far], small_backbone, options)
+        files.pipe_file("/wall/a.png", photo.path.read_bytes())
+        assert embed([far], small_backbone, options).n_computed == 1
+        assert embed([photo], small_backbone, options).n_computed == 0
+    finally:
+        files.store.clear()
+        files.pseudo_dirs[:] = [""]

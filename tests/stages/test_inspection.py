@@ -228,7 +228,9 @@ def test_a_folder_of_regions_has_one_for_some_photos_at_least(tmp_path: Path) ->
 
 def test_a_region_that_cannot_be_read_is_told_at_once(tiny_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("[[1, 2]]")
-    for region in (tmp_path / "bad.json", tmp_path / "none.json"):
+    (tmp_path / "large.json").write_text(f"[[0, 0], [{'9' * 400}, 0], [5, 5]]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    for region in (tmp_path / f"{name}.json" for name in ("bad", "none", "large", "deep")):
         with pytest.raises(OptionError, match="region"):
             open_inspector(tiny_bundle.folder, InspectOptions(region=region, runtime=ONE))
 
@@ -238,8 +240,8 @@ def test_strips_find_what_the_whole_photo_shows(tiny_bundle: Bundle, tmp_path: P
     pytest.importorskip("pyvips")
     image = bar((1500, 400), (180, 300, 220, 1300))
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[33550], tags[33922] = (0.5, 0.25, 0.0), (0.0, 0.0, 0.0, 10.0, 50.0, 0.0)
-    tags[34735] = (1, 1, 0, 1, 1024, 0, 1, 2)
+    tags[33550], tags[33922] = (0.05, 0.025, 0.0), (0.0, 0.0, 0.0, 10.0, 50.0, 0.0)
+    tags[34735] = (1, 1, 0, 2, 1024, 0, 1, 2, 2048, 0, 1, 4326)
     tags.tagtype.update({33550: 12, 33922: 12, 34735: 3})
     path = save(tmp_path / "a.tif", image, tiffinfo=tags)
     whole = inspect_photo(open_inspector(tiny_bundle.folder, InspectOptions(runtime=ONE)), path)
@@ -252,9 +254,17 @@ def test_strips_find_what_the_whole_photo_shows(tiny_bundle: Bundle, tmp_path: P
     assert strips.inspection == whole.inspection and len(whole.inspection.findings) == 1
     finding = strips.inspection.findings[0]
     left, top, right, bottom = finding.box_xyxy
-    assert finding.lon == pytest.approx(10 + 0.5 * (left + right) / 2)
-    assert finding.lat == pytest.approx(50 - 0.25 * (top + bottom) / 2)
+    assert finding.lon == pytest.approx(10 + 0.05 * (left + right) / 2)
+    assert finding.lat == pytest.approx(50 - 0.025 * (top + bottom) / 2)
     assert finding.position_source == "pixel"
+    tags[34735] = (1, 1, 0, 2, 1024, 0, 1, 1, 3072, 0, 1, 2056)  # Switzerland's own
+    for options in (small, InspectOptions(runtime=ONE)):
+        swiss = save(tmp_path / "swiss.tif", image, tiffinfo=tags)
+        inspection = inspect_photo(open_inspector(tiny_bundle.folder, options), swiss).inspection
+        assert inspection.position_system == "EPSG:2056" and strips.inspection.position_system == ""
+        assert [(one.lon, one.lat, one.position_source) for one in inspection.findings] == [
+            (None, None, None)
+        ]
     other = save(tmp_path / "a.png", image)
     assert "too large" in inspect_photo(open_inspector(tiny_bundle.folder, small), other).inspection.error
 

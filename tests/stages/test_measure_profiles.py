@@ -93,10 +93,26 @@ def test_annotated_files_name_their_scale(tmp_path: Path) -> None:
     )
 
 
+def test_files_of_spreadsheets_with_a_decimal_comma(tmp_path: Path) -> None:
+    """Semicolons lie between the cells, and fill rows up; their values are those of the same with commas."""
+    file = tmp_path / "profiles.csv"
+    rows = draw_profiles([2.0, 4.0])
+    file.write_text("\n".join(map(row_of, rows)))
+    wanted = [one.values for one in read_profiles(file)]
+    german = [row_of(row).replace(",", ";").replace(".", ",") for row in rows]
+    file.write_text("\ufeff" + "\r\n".join([german[0], german[1] + ";;", ";;;"]), encoding="utf-8")
+    assert [one.values for one in read_profiles(file)] == wanted
+    file.write_text(f"mean_res;x;;\n0,25;7;;\nintensities;;;\n{german[0]}\n")
+    assert read_profiles(file)[0].scale_mm_per_px == 0.25
+    file.write_text(f"mean_res,x,,\n0.25,7,,\nintensities,,,\n{row_of(rows[0])}\n")
+    assert read_profiles(file)[0].values == wanted[0]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "holds no profile"),
+        ("1\t2\t3\t4\t5\t6\t7\n", "commas or semicolons"),
         ("1,2,3\n", "line 1: wanted a profile of 7 grey values or more"),
         ("1,2,3,4,x,6,7,8\n", "got 'x'"),
         ("a,b\n1,2\nintensities\n" + "1," * 20 + "\n", "wanted mean_res"),

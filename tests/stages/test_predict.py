@@ -86,6 +86,23 @@ def test_paths_stay_as_given(photo_folder: Path, monkeypatch: pytest.MonkeyPatch
     assert list_photos(["./**/[01].png"]) == ["./a/0.png", "./b/1.png"]
 
 
+def test_names_that_are_no_valid_text_are_photos_too(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nu").mkdir()
+    odd = os.fsdecode(b"l\xff.png")
+    try:
+        Image.new("RGB", (32, 32), (190, 180, 170)).save(Path("nu") / odd)
+    except OSError:
+        pytest.skip("this system's names are always text")
+    assert list_photos(["./nu"]) == [f"./nu/{odd}"]
+    for more in ({}, {"out": "rows.csv"}, {"out": "rows.jsonl"}):
+        found = flawmap.predict(tiny_bundle.folder, "nu", **more)
+        assert not found.left_out
+    assert r"nu/l\udcff.png" in Path("rows.csv").read_text(encoding="utf-8")
+
+
 def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path: Path) -> None:
     for name in ("a[1].png", "a1.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / name)

@@ -218,6 +218,10 @@ def test_alignment_gives_points_of_the_other_photo() -> None:
 def test_a_folder_without_a_survey_is_told(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no finished survey"):
         read_survey(tmp_path)
-    (tmp_path / "findings.json").write_text("[1]")
-    with pytest.raises(OptionError, match="cannot be read as a survey"):
+    for text in ("[]", "[1]", "{}", '{"photos": [1], "model": {}, "options": {}}', "[" * 100_000):
+        (tmp_path / "findings.json").write_text(text)
+        with pytest.raises(OptionError, match="cannot be read as a survey: an object with photos, model and"):
+            read_survey(tmp_path)
+    (tmp_path / "findings.json").write_text("{")
+    with pytest.raises(OptionError, match=r"cannot be read as a survey .*line 1"):
         read_survey(tmp_path)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import quick_look
+from flawmap.pipeline.texts import survey_lines
 from flawmap.records import Finding, Inspection, Overlaps, Survey, SurveyRow
 from flawmap.stages.report import SurveyFacts
 from flawmap.stages.report import survey_words as words
@@ -175,6 +176,33 @@ def test_neighbours_by_name_and_by_place_are_compared_not_all() -> None:
     clean = [replace(row, inspection=replace(seen, findings=())) for row in rows]
     assert choose_pairs(clean, 2) == []
     assert len(choose_pairs(rows[:5], 1)) == 10  # of few, all with all
+
+
+def test_the_same_file_under_two_names_counts_once(tmp_path: Path) -> None:
+    """However many other photos there are, however little is to be seen, however small the findings are."""
+    blank = np.full((SIZE_WH[1], SIZE_WH[0], 3), 150, np.uint8)
+    boxes = [(100.0, 100.0, 103.0, 103.0), (104.0, 100.0, 107.0, 103.0)]
+    small = tuple(Finding("crack", 0.9, box, (), 9) for box in boxes)
+    names = [f"{part}/IMG_{i:02}.jpg" for part in ("north", "south") for i in range(1, 15)]
+    rows = [SurveyRow(name, Inspection(name, *SIZE_WH, findings=small)) for name in names]
+    copies = ("north/IMG_01.jpg", "north/IMG_14.jpg", "south/IMG_07.jpg")
+    broken = [SurveyRow(f"south/X_{i}.jpg", Inspection("x", error="empty")) for i in range(2)]
+    with Journal(tmp_path, quick_look.ASKED) as journal:
+        for row in [*rows, *broken]:
+            digest = "" if row in broken else "one" if row.name in copies else row.name
+            pictures = {} if row in broken else {("photo", 0): to_jpeg(blank, 80)}
+            journal.add(Finished(row.name, Stamp(digest, 1, 1), row.inspection, pictures))
+        found = find_overlaps([*rows, *broken], journal, SurveyOptions())
+    assert found is not None and found.n_matched == 2 and found.copies == (copies,)
+    assert found.same == tuple(tuple((name, i) for name in copies) for i in range(2))
+    survey = Survey((*rows, *broken), quick_look.MODEL, overlaps=found)
+    assert (survey.n_findings, survey.n_flaws) == (56, 52)
+    assert to_document(survey)["overlaps"]["same_files"] == [list(copies)]
+    note = f"{copies[1]} is the same file as {copies[0]} and {copies[2]} is the same file as {copies[0]}"
+    assert note in survey_lines(survey, "out")
+    assert any(one["text"].startswith(f"{note}. ") for one in caveats(SurveyFacts(survey)))
+    many = replace(survey, overlaps=Overlaps(0, 0, copies=(tuple(names[:6]),)))
+    assert words.copies_note(many).endswith("and 2 more photos are copies")
 
 
 def test_other_labels_and_slight_touches_are_other_flaws(shots: list[tuple[SurveyRow, np.ndarray]]) -> None:

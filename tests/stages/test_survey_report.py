@@ -82,6 +82,20 @@ def test_widths_are_written_with_their_interval_or_as_a_bound() -> None:
     assert [i for _, i in survey.worst_first()] == [1, 0]
 
 
+def test_coordinates_that_were_not_converted_are_told() -> None:
+    swiss, own = replace(CRACKED, position_system="EPSG:2056"), "a system without a number"
+    survey = survey_of(swiss, CLEAN, replace(CLEAN, position_system="EPSG:2056"))
+    note = "positions that were not converted to degrees: 2 photos in EPSG:2056"
+    assert note in survey_lines(survey, "out")
+    (told,) = [one for one in caveats(SurveyFacts(survey)) if one["title"] == "Positions"]
+    assert told["text"].startswith(f"P{note[1:]}. Findings there have no longitude")
+    both = survey_of(swiss, replace(CLEAN, position_system=own))
+    assert words.position_note(both).endswith(
+        ": 1 photo in EPSG:2056 and 1 photo in a system without a number"
+    )
+    assert words.position_note(survey_of(CLEAN, CRACKED)) == ""
+
+
 def test_grades_have_a_heading_where_something_was_judged() -> None:
     assert words.grade_counts(survey_of(CLEAN, BROKEN)) and words.grade_counts(survey_of(CRACKED))
     assert words.grade_counts(survey_of(BLURRED, BROKEN)) == []
@@ -198,6 +212,7 @@ def test_the_limits_are_said() -> None:
     facts = SurveyFacts(survey_of(BROKEN, replace(CRACKED, findings=(finding(scale=None),)), CLEAN))
     told = {one["title"]: one["text"] for one in caveats(facts)}
     assert "1 photo was not judged" in told and "No scale" in told and told["Grades"] == "By width."
+    assert "nothing of what caused a crack" in told["Widths"]
     assert "missed 3.0\u202f% of the flawed photos" in told["How far to trust it"]
     assert "not matched" in told["Overlapping photos"]
     untested = replace(facts.survey, model=replace(quick_look.MODEL, test={}))

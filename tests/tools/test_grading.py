@@ -71,6 +71,13 @@ def test_the_users_own_table(tmp_path: Path) -> None:
         ("aci-224r", "wet", None, "is 'wet'; aci-224r has: dry"),
         ("own.toml", None, "bands = 1", "bands"),
         ("own.toml", None, "title =", "not valid TOML"),
+        ("own.toml", None, 'title = "t"', "no key 'source' and no key 'limits'; wanted GradingTable.title=…"),
+        (
+            "own.toml",
+            None,
+            'title = "t"\nsource = "s"\nlimits = "l"\nbands = [{ up_to_mm = 1.0 }]',
+            "bands: no key 'name'; wanted Band.name=…",
+        ),
         ("own.toml", None, 'title = "t"\nsource = "s"\nlimits = "l"', "one of them"),
         ("own.toml", None, 'title = "t"\nsource = "s"\nlimits = "l"\nband = []', "did you mean 'bands'"),
     ],

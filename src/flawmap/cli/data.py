@@ -97,8 +97,15 @@ def convert(
 
 
 def embed(
-    dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write: .npz or .parquet.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            help="A data set; or photos, folders of photos, patterns, or addresses such as s3://bucket/folder."
+        ),
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The file to write, or its address: .npz or .parquet.")
+    ],
     backbones: Backbones = None,
     weights: Weights = None,
     engine: EngineName = None,
@@ -111,7 +118,7 @@ def embed(
     """Turn photos into rows of numbers.
 
     The pooled maps of the first backbone that is named, for every depth; what was computed before is read
-    from the store.
+    from the store. Labels are those of a data set, and empty for any other photos.
     """
     options = resolve_options(
         config,
@@ -123,7 +130,7 @@ def embed(
         embed__cache=cache,
     )
     with shown_progress(quiet) as progress:
-        result = flawmap.embed(dataset, out, options, progress=progress)
+        result = flawmap.embed(photos, out, options, progress=progress)
     finish(result)
 
 

@@ -49,6 +49,10 @@ def measure(
     grading: Grading = None,
     exposure: ExposureName = None,
     mask_threshold: MaskThreshold = None,
+    max_megapixels: Annotated[
+        float | None,
+        typer.Option(help="A mask or photo with more megapixels is not read.  [default: 200]", min=0.001),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.")] = None,
     overlay: Annotated[
         Path | None, typer.Option(help="Draw the centre lines and the largest widths into this PNG file.")
@@ -79,6 +83,7 @@ def measure(
             scale=ScaleOptions(mm_per_px, distance_m, focal_mm, sensor_width_mm, marker_mm),
             grading=None if grading is None else GradingOptions(grading, exposure),
             mask_threshold=mask_threshold,
+            max_megapixels=max_megapixels,
             options=None if config is None else read_options(config, MeasureOptions),
             json_file=json_file,
             overlay=overlay,

@@ -45,6 +45,14 @@ def inspect(
             help="Where to look: a polygon (.json) or mask (.png), or a folder with one per camera folder."
         ),
     ] = None,
+    max_megapixels: Annotated[
+        float | None,
+        typer.Option(
+            help="Photos with more megapixels are read in strips, where they are TIFF files, and else left "
+            "out.  [default: 200]",
+            min=0.001,
+        ),
+    ] = None,
     part_by: Annotated[
         str | None,
         typer.Option(help="Regular expression on the photo's name; its first group names the part shown."),
@@ -77,6 +85,7 @@ def inspect(
         flawmap.InspectOptions,
         config,
         inspection__region=region,
+        inspection__photos__max_megapixels=max_megapixels,
         survey__engine=engine,
         survey__n_threads=threads,
         survey__part_by=part_by,

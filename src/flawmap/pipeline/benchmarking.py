@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from flawmap.errors import FlawmapError
+from flawmap.errors import FlawmapError, OptionError
 from flawmap.pipeline.agreeing import CheckPhotos, Form, Loaded, compare_models, read_check_photos
 from flawmap.pipeline.exporting import divide, read_calibration, read_plain_bundle, size_mb
 from flawmap.pipeline.settings import RunOptions
@@ -89,7 +89,7 @@ def benchmark(
 
     Nothing is kept but the table. Times are of photos in memory, decoding not counted; rounds alternate
     between the forms. What is not installed is listed with the reason. Where the processor is shared, the
-    range of the rounds tells.
+    range of the rounds tells. Raises OptionError where no form can be run.
     """
     options = (options or RunOptions()).resolved()
     check_files(json_file, inputs=[dataset], holds=['"machine"', '"load_before"'])
@@ -101,6 +101,8 @@ def benchmark(
     with tempfile.TemporaryDirectory() as folder:
         made = _make_forms(bundle, Path(folder), calibration, options, progress)
         models, reasons = _load_all(made, replace(runtime, device=device))
+        if not models:
+            raise OptionError(f"no form of {model} can be run ({device}): {_join(reasons)}")
         agreements = compare_models(load(bundle.folder, runtime), models, check, options, progress)
         timings = _time(models, check, options, progress)
         sizes = {form: size_mb(model.bundle) for form, model in models.items()}
@@ -135,6 +137,14 @@ def _load_all(
         else:
             models[form] = opened
     return models, reasons
+
+
+def _join(reasons: Mapping[Form, str]) -> str:
+    """Every reason once, with the forms that it holds for."""
+    forms: dict[str, list[str]] = {}
+    for (kind, precision), reason in reasons.items():
+        forms.setdefault(reason, []).append(f"{_NAMES[RUNTIME_OF[kind]]} {precision}")
+    return "; ".join(f"{', '.join(names)}: {reason.rstrip('.')}" for reason, names in forms.items())
 
 
 def _make_forms(

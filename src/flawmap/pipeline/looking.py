@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from flawmap.errors import DatasetError, OptionError, PhotoError, require_extra
 from flawmap.pipeline import texts
 from flawmap.pipeline.preparing import (
@@ -18,9 +16,9 @@ from flawmap.pipeline.preparing import (
     audit_material,
     choose,
     prepare,
+    read_any,
     read_labelled,
     read_material,
-    require_readable,
     select_candidates,
     select_entries,
 )
@@ -28,7 +26,6 @@ from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
 from flawmap.tools.files import check_files, check_folder, write_file
-from flawmap.tools.photos import find_photos, read_photos
 from flawmap.tools.words import counted
 
 
@@ -166,7 +163,7 @@ def similar(
         query = read_photo(Path(photo), str(photo), options.photos)
     except PhotoError as error:
         raise PhotoError(f"{photo}: {error}") from error
-    found = _read_any(Path(dataset), options, progress)
+    found = read_any(Path(dataset), options, progress)
     entry = audit_entry()
     store = embed(found.photos, entry, options.embed, progress)
     asked = embed([query], entry, options.embed, progress)
@@ -182,20 +179,6 @@ def similar(
         names=tuple(found.photos[row].name for row in rows),
         likenesses=tuple(float(value) for value in likeness),
     )
-
-
-def _read_any(path: Path, options: RunOptions, progress: Progress) -> Dataset:
-    """A data set with its labels; a folder that is none, as photos without any. Raises DatasetError."""
-    try:
-        return read_labelled(path, options, progress)
-    except DatasetError:
-        files = find_photos(path).files if path.is_dir() else ()
-        if not files:
-            raise
-    photos, unreadable = read_photos(files, options.photos, progress)
-    require_readable(path, photos, unreadable)
-    none = np.zeros((len(photos), 0), np.uint8)
-    return Dataset(path, photos, (), none, is_multilabel=True, unreadable=unreadable, layout="plain photos")
 
 
 def zoo(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flawmap.errors import MaskError, OptionError, PhotoError, option, require_extra
-from flawmap.pipeline.using import Outcome
+from flawmap.pipeline.using import Outcome, to_photo_options
 from flawmap.records import CrackMeasurement, Photo, ProfileWidth
 from flawmap.stages.dataset import read_class_names
 from flawmap.stages.measure import (
@@ -68,6 +68,7 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     scale: ScaleOptions | None = None,
     grading: GradingOptions | str | None = None,
     mask_threshold: int | None = None,
+    max_megapixels: float | None = None,
     options: MeasureOptions | None = None,
     json_file: Path | str | None = None,
     overlay: Path | str | None = None,
@@ -78,7 +79,8 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     With the photo, widths are read off its grey values; without it, off the mask, whose edges are then taken
     at their word. In a mask of class numbers every class is measured by itself. A region that is no line has
     an area alone. A grade needs a scale; `grading` may be the table's name alone. `overlay` is a PNG file to
-    draw centre lines and largest widths in; one that is there already is replaced with `overwrite` only.
+    draw centre lines and largest widths in; one that is there already is replaced with `overwrite` only. A
+    mask or photo of more than `max_megapixels` (None: 200) is not read.
     """
     for module in ("skimage", "cv2"):
         require_extra(module, "inspect")
@@ -89,8 +91,9 @@ def measure(  # noqa: PLR0913 - what is read, how, and what is written
     table = None if grading is None else read_grading(grading)
     if table is not None and scale == ScaleOptions():
         raise OptionError(f"a grade needs widths in mm: give {option('--mm-per-px')}, or another scale")
-    image = None if photo is None else read_image(Path(photo))
-    pixels = _read_mask(Path(mask), image, mask_threshold)
+    photos = to_photo_options(max_megapixels)
+    image = None if photo is None else read_image(Path(photo), photos)
+    pixels = _read_mask(Path(mask), image, mask_threshold, photos)
     try:
         found_scale = find_scale(scale, image, None if photo is None else Path(photo))
     except PhotoError as error:
@@ -120,16 +123,18 @@ def _write_overlay(path: Path, picture: np.ndarray) -> None:
     write_file(path, content.getvalue())
 
 
-def _read_mask(path: Path, image: np.ndarray | None, threshold: int | None) -> np.ndarray:
+def _read_mask(
+    path: Path, image: np.ndarray | None, threshold: int | None, options: PhotoOptions
+) -> np.ndarray:
     """(H, W) bool, or uint8 where the mask holds class numbers; of the photo's size where there is one."""
     from flawmap.tools import rle
     from flawmap.tools.mask_images import VOID, MaskImageOptions, read_value_runs
 
-    shown = read_image(path)
+    shown = read_image(path, options)
     height, width = shown.shape[:2]
     record = Photo(path, path.name, "", (height, width))
     try:
-        runs = read_value_runs(path, record, MaskImageOptions(threshold), PhotoOptions(), MAX_CLASS_INDEX)
+        runs = read_value_runs(path, record, MaskImageOptions(threshold), options, MAX_CLASS_INDEX)
     except MaskError as error:
         hint = _looks_like_photo(shown)
         raise MaskError(f"{path}: {error}{hint}") from None

@@ -31,6 +31,7 @@ from flawmap.stages.dataset import read_dataset
 from flawmap.stages.embed import embed
 from flawmap.stages.rank import rank
 from flawmap.stages.split import split, tell_left_out
+from flawmap.tools.photos import find_photos, read_photos
 from flawmap.tools.words import counted
 from flawmap.tools.zoo import BackboneEntry, Limits, bundled_entries, default_entries
 
@@ -116,11 +117,38 @@ def read_labelled(
     return dataset
 
 
-def require_readable(path: Path, photos: Sequence[Photo], unreadable: Sequence[Unreadable]) -> None:
-    """Raise DatasetError where no photo of a folder could be read."""
+def require_readable(path: Path | str, photos: Sequence[Photo], unreadable: Sequence[Unreadable]) -> None:
+    """Raise DatasetError where no photo of a place could be read."""
     if not photos:
         first = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
         raise DatasetError(f"{path}: none of {counted(len(unreadable), 'photo')} could be read{first}")
+
+
+def read_any(path: Path, options: RunOptions, progress: Progress) -> Dataset:
+    """A data set with its labels; a folder that is none, as photos without any. Raises DatasetError."""
+    try:
+        return read_labelled(path, options, progress)
+    except DatasetError:
+        files = find_photos(path).files if path.is_dir() else ()
+        if not files:
+            raise
+    photos, unreadable = read_photos(files, options.photos, progress)
+    require_readable(path, photos, unreadable)
+    return to_unlabelled(path, photos, unreadable)
+
+
+def to_unlabelled(root: Path, photos: Sequence[Photo], unreadable: Sequence[Unreadable]) -> Dataset:
+    """Photos of which nobody says what they show."""
+    none = np.zeros((len(photos), 0), np.uint8)
+    return Dataset(
+        root,
+        tuple(photos),
+        (),
+        none,
+        is_multilabel=True,
+        unreadable=tuple(unreadable),
+        layout="plain photos",
+    )
 
 
 def audit_entry() -> BackboneEntry:

@@ -53,14 +53,14 @@ class SurveyPhotos:
     """Folder of a survey among them → how many pictures lie there, which are none to look at."""
 
 
-def find_survey_photos(given: Sequence[Place], out: Place) -> SurveyPhotos:
+def find_survey_photos(given: Sequence[Place], out: Place | None = None) -> SurveyPhotos:
     """Every photo but those below `out`, and below folders of other surveys that lie in what was given.
 
     Raises OptionError for a path that is not there, and for a folder, pattern or address without photos.
     """
     near = [item for item in given if not is_remote(item)]
     paths = list_photos(near) if near or not given else []  # of nothing at all it says what was wanted
-    surveys = [*_own_survey(out), *_find_surveys(near, paths)]
+    surveys = [*([] if out is None else _own_survey(out)), *_find_surveys(near, paths)]
     far: list[tuple[str, str]] = []
     for item in given:
         if is_remote(item):

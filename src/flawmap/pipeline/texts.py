@@ -23,7 +23,7 @@ from flawmap.records import (
     Unreadable,
 )
 from flawmap.stages.predict import LARGE_TIMES, PredictionRow, PredictSummary
-from flawmap.stages.report import scale_note
+from flawmap.stages.report import copies_note, position_note, scale_note
 from flawmap.tools.bootstrap import LOWER_IS_BETTER, no_interval
 from flawmap.tools.bundle import Bundle
 from flawmap.tools.words import counted, held_back_words, kin_words, shared_words
@@ -353,6 +353,8 @@ def survey_lines(
     if survey.overlaps is not None and survey.overlaps.n_pairs:
         matched, compared = survey.overlaps.n_matched, survey.overlaps.n_pairs
         lines.append(f"{matched} of {counted(compared, 'pair')} of neighbouring photos could be matched")
+    if note := copies_note(survey):
+        lines.append(note)
     if survey.not_assessable:
         lines.append(f"{len(survey.not_assessable)} could be read but not judged:")
         reasons = [f"{row.name}: {row.inspection.reason}" for row in survey.not_assessable]
@@ -364,6 +366,8 @@ def survey_lines(
         lens = f"{option('--focal-mm')} and {option('--sensor-width-mm')}"
         is_lens = "lens" in note and not all(survey.which_have_scale)
         lines.append(f"scale: {note}{f'; give {lens}' if is_lens else ''}")
+    if note := position_note(survey):
+        lines.append(note)
     for row in survey.crowded[:5]:
         n = len(row.inspection.findings)
         lines.append(f"{row.name} has {n:,} findings: the model is probably not made for such photos")

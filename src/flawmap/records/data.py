@@ -25,6 +25,8 @@ class Photo:
     """Height and width in pixels after the camera orientation is applied."""
     note: str = ""
     """How unusual pixels were read ("16-bit, scaled by 255/65535"); empty for plain 8-bit photos."""
+    address: str = ""
+    """Where it lies in an object store, `path` being no file then; "" for a file."""
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,8 @@ class Inspection:
     tell."""
     findings: tuple[Finding, ...] = ()
     """Highest score first."""
+    position_system: str = ""
+    """Of a GeoTIFF's coordinates that are not converted to degrees, as "EPSG:2056"; "" otherwise."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,8 @@ class Overlaps:
     """Pairs of them that could be laid over one another."""
     same: tuple[tuple[tuple[str, int], ...], ...] = ()
     """Findings, two or more a flaw, as (name of the photo, index of the finding), sorted."""
+    copies: tuple[tuple[str, ...], ...] = ()
+    """Names of photos, two or more for the same bytes, sorted."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,11 @@ class Survey:
         """Photos that were read, but could not be judged: too blurred, dark or overexposed, or outside the
         region of interest."""
         return tuple(row for row in self.rows if not row.inspection.error and not row.inspection.assessable)
+
+    @property
+    def position_systems(self) -> dict[str, int]:
+        """Of GeoTIFFs whose coordinates are not converted to degrees: system → photos."""
+        return dict(Counter(filter(None, (row.inspection.position_system for row in self.rows))))
 
     @property
     def crowded(self) -> tuple[SurveyRow, ...]:

@@ -94,7 +94,8 @@ class JobPhoto(SQLModel, table=True):
     n_tries: int = 0
     done_at: str | None = None
     seen: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
-    """width_px, height_px (upright), assessable, reason, error, share_seen, share_foreign, facts."""
+    """width_px, height_px (upright), assessable, reason, error, share_seen, share_foreign,
+    position_system, facts."""
 
 
 class FoundFlaw(SQLModel, table=True):

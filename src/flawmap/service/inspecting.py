@@ -162,6 +162,7 @@ class Inspections:
                 "error": found.error if found else error,
                 "share_seen": found.share_seen if found else 0.0,
                 "share_foreign": found.share_foreign if found else None,
+                "position_system": found.position_system if found else "",
                 "facts": seen.facts if seen else None,
             }
             flaws = []

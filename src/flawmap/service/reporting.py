@@ -186,6 +186,7 @@ def to_inspection(photo: shapes.SeenPhoto) -> Inspection:
         error=photo.error,
         share_seen=photo.share_seen,
         share_foreign=photo.share_foreign,
+        position_system=photo.position_system,
         findings=tuple(sorted(found, key=lambda one: -one.score)),
     )
 

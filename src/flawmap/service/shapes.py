@@ -184,6 +184,9 @@ class SeenPhoto(BaseModel):
         default=None,
         description="Of what was looked at, unlike the training photos; null: it cannot be told.",
     )
+    position_system: str = Field(
+        default="", description="Of a GeoTIFF's coordinates that were not converted to degrees, as EPSG:2056."
+    )
     findings: list[FindingInfo]
     missed: list[ReviewInfo] = Field(description="Flaws that people marked and the model did not see.")
     checked: ReviewInfo | None = Field(description="Who said that every flaw of the photo is marked.")

@@ -87,7 +87,9 @@ def list_photos(given: Iterable[str | Path]) -> list[str]:
         why = ""
         if Path(item).is_dir():
             listed = find_photos(Path(item))
-            found = [os.path.join(item, name) for _, name in listed.files]  # noqa: PTH118
+            # Not by the printable name, which is not that of a file whose name is no valid text.
+            below = [path.relative_to(item) for path, _ in listed.files]
+            found = [os.path.join(item, name) for name in below]  # noqa: PTH118
             why = _why_none(Path(item), listed)
         elif os.path.lexists(item):  # a link that leads nowhere is a photo that cannot be read
             found = [item]

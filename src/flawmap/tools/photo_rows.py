@@ -15,20 +15,20 @@ import numpy as np
 
 from flawmap.errors import PhotoError, require_extra
 from flawmap.records import Progress, no_progress
+from flawmap.tools.georeference import Georeference, read_georeference
 from flawmap.tools.photos import PhotoOptions, read_pixels
 
 PREVIEW_PX = 1600
 _ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
 _MOST_BLOCK_BYTES = 400_000_000
-_PIXEL_SCALE, _TIEPOINT, _GEO_KEYS, _MODEL_TYPE, _GEOGRAPHIC = 33550, 33922, 34735, 1024, 2
-"""Tags of GeoTIFF 1.1 (OGC 19-008r4), and the key and value that say that its coordinates are degrees."""
 
 
 class PhotoRows(Protocol):
     """A photo of known size whose rows can be read."""
 
     size_hw: tuple[int, int]
-    to_lon_lat: ToLonLat | None
+    ground: Georeference | None
+    """Where its pixels lie; None where the file does not say."""
 
     def read(self, top: int, bottom: int) -> np.ndarray:
         """Rows (h, W, 3) uint8 RGB."""
@@ -39,34 +39,19 @@ class PhotoRows(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ToLonLat:
-    """From pixels of a GeoTIFF to degrees: those of a pixel's corner, and the step of one pixel."""
-
-    origin_xy: tuple[float, float]
-    lon_lat: tuple[float, float]
-    step: tuple[float, float]
-
-    def __call__(self, x: float, y: float) -> tuple[float, float]:
-        return (
-            self.lon_lat[0] + (x - self.origin_xy[0]) * self.step[0],
-            self.lon_lat[1] - (y - self.origin_xy[1]) * self.step[1],
-        )
-
-
 def open_rows(path: Path, options: PhotoOptions, progress: Progress = no_progress) -> PhotoRows:
     """A photo, in memory or in strips, whose progress is told. Raises PhotoError, or MissingExtraError."""
     header = _read_tiff_header(path)
     if header is not None and header.width * header.height > options.max_megapixels * 1e6:
         return StripRows(path, header, progress)
-    return ImageRows(read_pixels(path, options), None if header is None else header.to_lon_lat)
+    return ImageRows(read_pixels(path, options), None if header is None else header.ground)
 
 
 class ImageRows:
     """A photo in memory."""
 
-    def __init__(self, image: np.ndarray, to_lon_lat: ToLonLat | None = None) -> None:
-        self.image, self.to_lon_lat = image, to_lon_lat
+    def __init__(self, image: np.ndarray, ground: Georeference | None = None) -> None:
+        self.image, self.ground = image, ground
         self.size_hw = (image.shape[0], image.shape[1])
 
     def read(self, top: int, bottom: int) -> np.ndarray:
@@ -88,7 +73,7 @@ class _TiffHeader:
     orientation: int
     n_block_rows: int
     """Rows of a tile or strip, which is decoded at once."""
-    to_lon_lat: ToLonLat | None
+    ground: Georeference | None
 
 
 class StripRows:
@@ -105,7 +90,7 @@ class StripRows:
             raise PhotoError("too large to be turned upright; save it without its orientation tag")
         if header.n_block_rows * header.width * 3 > _MOST_BLOCK_BYTES:
             raise PhotoError("too large: a TIFF of one strip; save it in tiles")
-        self.size_hw, self.to_lon_lat = (header.height, header.width), header.to_lon_lat
+        self.size_hw, self.ground = (header.height, header.width), header.ground
         self._n_block_rows = header.n_block_rows
         self._what, self._progress = f"reading rows of {path.name}", progress
         self._errors = pyvips.Error
@@ -167,19 +152,10 @@ def _read_tiff_header(path: Path) -> _TiffHeader | None:
         with path.open("rb") as file:
             image = TiffImagePlugin.TiffImageFile(file)
             tags = image.tag_v2
-            orientation = tags.get(274, 1)
+            orientation = int(tags.get(274, 1))
             n_rows = min(int(tags.get(_TILE_LENGTH) or tags.get(_ROWS_PER_STRIP, 1)), image.size[1])
-            return _TiffHeader(*image.size, int(orientation), n_rows, _to_lon_lat(tags))
+            stored_wh = (int(tags[256]), int(tags[257]))  # Pillow gives those of the upright photo
+            ground = read_georeference(tags, stored_wh, orientation)
+            return _TiffHeader(*image.size, orientation, n_rows, ground)
     except Exception:  # whatever a damaged header makes Pillow raise
         return None
-
-
-def _to_lon_lat(tags: Any) -> ToLonLat | None:
-    """From the tags of a GeoTIFF in degrees; None for others, projected ones among them."""
-    keys, scale, tie = tags.get(_GEO_KEYS), tags.get(_PIXEL_SCALE), tags.get(_TIEPOINT)
-    if not keys or not scale or not tie or len(tie) < 6:
-        return None
-    entries = [tuple(keys[i : i + 4]) for i in range(4, len(keys) - 3, 4)]
-    if (_MODEL_TYPE, 0, 1, _GEOGRAPHIC) not in entries:
-        return None
-    return ToLonLat((tie[0], tie[1]), (tie[3], tie[4]), (scale[0], scale[1]))

@@ -10,7 +10,7 @@ import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,11 +70,19 @@ def to_record(kind: type[T], values: Any, where: str, reading: Reading) -> T:
     unknown = [key for key in values if key not in hints]
     if unknown:
         raise reading.error(f"{where}: unknown {reading.key} '{unknown[0]}'{known_hint(unknown[0], hints)}")
+    missing = [f.name for f in fields(kind) if f.name not in values and _is_needed(f)]  # type: ignore[arg-type]
+    if missing:
+        named = " and ".join(f"no {reading.key} '{name}'" for name in missing)
+        raise reading.error(f"{where}: {named}; wanted {kind.__name__}({_names(kind)})")
     filled = {key: to_value(hints[key], value, f"{where}: {key}", reading) for key, value in values.items()}
     try:
         return kind(**filled)
     except (OptionError, TypeError, ValueError) as error:
         raise reading.error(f"{where}: {error}") from error
+
+
+def _is_needed(one: Field[Any]) -> bool:
+    return one.init and one.default is MISSING and one.default_factory is MISSING
 
 
 def to_value(hint: Any, value: Any, where: str, reading: Reading) -> Any:

@@ -131,7 +131,7 @@ def read_region(file: Path) -> Region:
             values = [values]
         polygons = tuple(np.array(polygon, float) for polygon in values)
         is_fine = all(p.ndim == 2 and p.shape[1] == 2 and len(p) >= 3 for p in polygons)
-    except (TypeError, LookupError) as error:
+    except (TypeError, LookupError, OverflowError, RecursionError) as error:
         raise OptionError(f"the region {file} is no list of points; wanted {_WANTED}") from error
     except (OSError, ValueError) as error:
         raise OptionError(f"the region {file} cannot be read ({error}); wanted {_WANTED}") from error

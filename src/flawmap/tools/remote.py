@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flawmap.errors import FlawmapError, OptionError, PhotoError, require_extra
+from flawmap.tools.files import write_file
 from flawmap.tools.photos import is_photo_name
 
 Place = str | Path
@@ -60,6 +61,17 @@ def read_place(place: Place) -> bytes:
     except Exception as error:  # every store has errors of its own
         reason = getattr(error, "strerror", None) or _reason(error)
         raise PhotoError(f"cannot be fetched ({reason})") from error
+
+
+def write_place(place: Place, content: bytes) -> None:
+    """One file, whole; its folder is made. Raises OptionError where it cannot be written."""
+    if not is_remote(place):
+        write_file(Path(place), content)
+        return
+    files, path = _open(str(place))
+    with _explained(str(place)):
+        files.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        files.pipe_file(path, content)
 
 
 def read_size_and_time(place: Place) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ from flawmap.tools.files import cache_folder
 from flawmap.tools.options import Options
 from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.preprocess import fit_image
+from flawmap.tools.remote import read_place
 from flawmap.tools.runtime import map_ordered, n_usable_cores
 from flawmap.tools.store import EmbeddingStore, store_name
 from flawmap.tools.zoo import BackboneEntry
@@ -50,7 +51,7 @@ class EmbedOptions(Options):
     n_threads: int | None = None
     """Photos decoded and computed at once, on Ray: workers; None: as many as there are cores."""
     engine: Engine = "local"
-    """Where photos are computed: here, or on a Ray cluster whose workers can read the photos' files."""
+    """Where photos are computed: here, or on a Ray cluster whose workers can read the photos' places."""
     photos: PhotoOptions = field(default_factory=PhotoOptions)
 
     def __post_init__(self) -> None:
@@ -172,9 +173,9 @@ def _read_batch(batch: list[Photo], plan: Plan, options: EmbedOptions) -> np.nda
 def _read_fitted(photo: Photo, plan: Plan, options: EmbedOptions) -> np.ndarray:
     """(h, w, 3) uint8 of the backbone's input size, of the very bytes that the photo's digest stands for."""
     try:
-        data = photo.path.read_bytes()
-    except OSError as error:
-        raise PhotoError(f"{photo.name}: it was here when the folder was read ({error.strerror})") from error
+        data = read_place(photo.address or photo.path)
+    except PhotoError as error:
+        raise PhotoError(f"{photo.name}: it was here when the folder was read, and now {error}") from error
     if hashlib.blake2b(data, digest_size=32).hexdigest() != photo.digest:
         raise PhotoError(f"{photo.name}: the file has changed since the folder was read; start again")
     return fit_image(read_image(data, options.photos), plan.preprocessing)

@@ -136,6 +136,7 @@ def _to_inspected(
         share_seen=look.share_seen,
         share_foreign=look.share_foreign,
         findings=findings,
+        position_system="" if rows.ground is None or rows.ground.is_converted else rows.ground.name,
     )
     close_ups = (
         tuple(cut_close_up(rows.read(0, height), one) for one in findings[:MOST_CLOSE_UPS])
@@ -170,8 +171,8 @@ def _why_not(
 
 def _place(finding: Finding, rows: PhotoRows) -> Finding:
     """With the position on the ground, where the photo's pixels have one."""
-    if rows.to_lon_lat is None:
-        return finding
     left, top, right, bottom = finding.box_xyxy
-    lon, lat = rows.to_lon_lat((left + right) / 2, (top + bottom) / 2)
-    return replace(finding, lon=lon, lat=lat, position_source="pixel")
+    place = rows.ground and rows.ground.to_lon_lat((left + right) / 2, (top + bottom) / 2)
+    if place is None:
+        return finding
+    return replace(finding, lon=place[0], lat=place[1], position_source="pixel")

@@ -3,6 +3,7 @@
 Two layouts are read. Plain: a row per profile, grey values only, sampled a pixel apart; one line of names may
 come first. Annotated, once or several times in a file: a line of names with `mean_res` (mm per pixel) among
 them, their values, the word `intensities`, and the grey values. No other of the named values is looked at.
+Cells lie between commas, or, where the decimal sign may be a comma, between semicolons.
 """
 
 from __future__ import annotations
@@ -36,14 +37,24 @@ def read_profiles(path: Path) -> list[Profile]:
         raise OptionError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise OptionError(f"{path} is not a text file; a CSV of grey values was wanted") from None
-    rows = [
-        (i + 1, [cell.strip() for cell in line.split(",")]) for i, line in enumerate(lines) if line.strip()
-    ]
+    separator = ";" if any(";" in line for line in lines) else ","
+    rows = [(i + 1, cells) for i, line in enumerate(lines) if (cells := _split(line, separator))]
     is_annotated = any(cells == ["intensities"] for _, cells in rows)
     profiles = list(_annotated(rows, path) if is_annotated else _plain(rows, path))
     if not profiles:
-        raise OptionError(f"{path} holds no profile; a row of grey values per profile was wanted")
+        raise OptionError(
+            f"{path} holds no profile; a row of grey values per profile was wanted, with commas or "
+            "semicolons between them"
+        )
     return profiles
+
+
+def _split(line: str, separator: str) -> list[str]:
+    """Cells, without empty ones at the end, by which spreadsheets make all rows as long."""
+    cells = [cell.strip() for cell in line.split(separator)]
+    while cells and not cells[-1]:
+        del cells[-1]
+    return [cell.replace(",", ".") for cell in cells] if separator == ";" else cells
 
 
 def measure_profiles(
@@ -93,7 +104,6 @@ def _annotated(rows: list[tuple[int, list[str]]], path: Path) -> Iterator[Profil
 
 
 def _to_values(cells: list[str], where: str) -> tuple[float, ...]:
-    cells = cells[:-1] if cells[-1] == "" else cells  # a comma at the end of the line
     values = [_to_number(cell) for cell in cells]
     wrong = [cell for cell, value in zip(cells, values, strict=True) if value is None]
     if wrong:

@@ -19,7 +19,7 @@ from flawmap.stages.report.standalone import write_ranking_charts
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts, SurveyReportOptions
 from flawmap.stages.report.survey_page import render_survey
 from flawmap.stages.report.survey_pdf import compile_survey
-from flawmap.stages.report.survey_words import scale_note
+from flawmap.stages.report.survey_words import copies_note, position_note, scale_note
 from flawmap.tools.files import write_file
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "ShownFinding",
     "SurveyFacts",
     "SurveyReportOptions",
+    "copies_note",
+    "position_note",
     "scale_note",
     "wanted_heats",
     "wanted_pictures",

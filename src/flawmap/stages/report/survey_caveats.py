@@ -7,7 +7,7 @@ from typing import get_args
 
 from flawmap.records import CROWDED, CrackMeasurement, ReviewKind, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import SurveyFacts
-from flawmap.stages.report.survey_words import length_text, not_judged, scale_note
+from flawmap.stages.report.survey_words import copies_note, length_text, not_judged, position_note, scale_note
 from flawmap.stages.report.verdict import interval_of
 from flawmap.stages.report.wording import capital, count, is_number, listed, percent, plural
 
@@ -20,6 +20,8 @@ def caveats(facts: SurveyFacts) -> list[dict[str, str]]:
         *_reviewed(survey),
         *_trust(survey.model),
         *_sizes(survey),
+        *_positions(survey),
+        *_copies(survey),
         *_counting(survey),
     ]
 
@@ -137,7 +139,9 @@ def _sizes(survey: Survey) -> list[dict[str, str]]:
         f"{count(n_thin)} of {plural(len(sizes), 'measured crack')} {are} thinner; for those only this bound"
     )
     text += f"{thin} is given. " if n_thin else "Every measured crack is wider. "
-    text += "± is a 95 % interval of the measurement in the photo."
+    text += (
+        "± is a 95 % interval of the measurement in the photo. A width says nothing of what caused a crack."
+    )
     found.append({"level": "warn" if n_thin else "", "title": "Widths", "text": text})
     unscaled = [one for one in sizes if one.scale_mm_per_px is None]
     if unscaled:
@@ -172,6 +176,27 @@ def _grade_limits(survey: Survey) -> str:
             f"found in it{unscaled}."
         )
     return " ".join(told)
+
+
+def _positions(survey: Survey) -> list[dict[str, str]]:
+    """GeoTIFFs that say where they lie in coordinates that are not converted."""
+    note = position_note(survey)
+    if not note:
+        return []
+    text = (
+        f"{capital(note)}. Findings there have no longitude and latitude of their own. Degrees of WGS 84, "
+        "ETRS89 and NAD83 are read, and UTM on these."
+    )
+    return [{"level": "warn", "title": "Positions", "text": text}]
+
+
+def _copies(survey: Survey) -> list[dict[str, str]]:
+    """Photos that were given twice."""
+    note = copies_note(survey)
+    if not note:
+        return []
+    text = f"{note}. What they show counts once; among the photos each is counted."
+    return [{"level": "warn", "title": "The same file under several names", "text": text}]
 
 
 def _counting(survey: Survey) -> list[dict[str, str]]:

@@ -264,6 +264,23 @@ def scale_note(survey: Survey) -> str:
     return f"{text}; {'the sizes on the others' if n_found else 'their sizes'} are in pixels"
 
 
+def copies_note(survey: Survey) -> str:
+    """Which photos are files of the same bytes; "" where none are."""
+    groups = survey.overlaps.copies if survey.overlaps else ()
+    pairs = [(name, group[0]) for group in groups for name in group[1:]]
+    told = [f"{name} is the same file as {first}" for name, first in pairs[:3]]
+    more = (
+        [f"{plural(len(pairs) - 3, 'more photo is a copy', 'more photos are copies')}"] if pairs[3:] else []
+    )
+    return listed([*told, *more])
+
+
+def position_note(survey: Survey) -> str:
+    """Of how many photos the coordinates are not converted, by system; "" where there are none."""
+    told = [f"{plural(n, 'photo')} in {system}" for system, n in sorted(survey.position_systems.items())]
+    return f"positions that were not converted to degrees: {listed(told)}" if told else ""
+
+
 def _scale_words(scale: Mapping[str, Any]) -> str:
     """How millimetres were come by; "" where they were not asked for."""
     if scale.get("mm_per_px"):

@@ -92,6 +92,11 @@ def read_survey(folder: Path) -> EarlierSurvey:
             f"{folder} holds no finished survey: there is no findings.json. Give the folder that "
             "'flawmap inspect' wrote."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise OptionError(f"{folder / 'findings.json'} cannot be read as a survey ({error})") from error
+    except (LookupError, TypeError, RecursionError) as error:
+        raise OptionError(
+            f"{folder / 'findings.json'} cannot be read as a survey: an object with photos, model and "
+            "options was wanted, as 'flawmap inspect' writes it"
+        ) from error
     return EarlierSurvey(folder, photos, is_coarse, model, options)

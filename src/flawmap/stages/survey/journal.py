@@ -203,7 +203,7 @@ class Journal:
     def alignments(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Alignment | None]:
         """How those pairs of photos lie over one another that were compared as they are now; None: they do
         not."""
-        wanted, digests = set(pairs), self._digests()
+        wanted, digests = set(pairs), self.digests()
         rows = self._connection.execute("SELECT first, second, digests, alignment FROM pairs")
         return {
             (first, second): to_alignment(json.loads(text))
@@ -213,7 +213,7 @@ class Journal:
 
     def add_alignments(self, found: Mapping[tuple[str, str], Alignment | None]) -> None:
         """All of them, in one transaction."""
-        digests = self._digests()
+        digests = self.digests()
         rows = [
             (first, second, f"{digests[first]} {digests[second]}", _text(one))
             for (first, second), one in found.items()
@@ -221,7 +221,8 @@ class Journal:
         with self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?, ?, ?)", rows)
 
-    def _digests(self) -> dict[str, str]:
+    def digests(self) -> dict[str, str]:
+        """Of every photo's bytes, by name; "" for one that could not be read."""
         return {name: digest for name, digest in self._connection.execute("SELECT name, digest FROM photos")}
 
     def picture(self, name: str, kind: str, number: int = 0) -> bytes | None:
@@ -277,7 +278,9 @@ def _told(before: Mapping[str, Any], asked: Mapping[str, Any], different: list[s
 
 
 def _text(value: Any) -> str:
-    return json.dumps(to_plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    """JSON; of file names that are not valid text the bytes are spelt out, which JSON reads back."""
+    text = json.dumps(to_plain(value), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _digest(value: Any) -> str:

@@ -4,6 +4,7 @@ Photos are compared that follow each other by name in one folder, that were take
 few photos, all with all: of thousands, all pairs would take weeks. A pair counts where the pictures can be
 laid over one another as views of one plane, by points that lie all over what both show. Findings of one label
 whose outlines then overlap, within what both photos show, are one flaw. What a pair gave the journal keeps.
+Photos of the same bytes lie over one another wherever they are, whatever can be seen on them.
 """
 
 from __future__ import annotations
@@ -50,8 +51,13 @@ def find_overlaps(
     """
     if options.match_neighbours == 0:
         return None
-    pairs = choose_pairs(rows, options.match_neighbours)
+    digests = journal.digests()
+    copies = _find_copies(rows, digests)
+    pairs = choose_pairs(rows, options.match_neighbours, copies)
+    known = {row.name: row for row in rows}
     alignments = journal.alignments(pairs)
+    are_copies = {pair: digests[pair[0]] == digests[pair[1]] != "" for pair in pairs}
+    alignments |= {pair: _as_it_is(known[pair[0]]) for pair in pairs if are_copies[pair]}
     todo = [pair for pair in pairs if pair not in alignments]
     points: dict[str, Points | None] = {}
     n_threads = options.n_threads or n_usable_cores()
@@ -65,23 +71,28 @@ def find_overlaps(
         alignments |= found
     if todo:
         progress("matching pairs of photos", len(pairs), len(pairs))
-    known = {row.name: row for row in rows}
     matched = {pair: one for pair in pairs if (one := alignments[pair]) is not None}
     same = [
         ((first, i), (second, j))
         for (first, second), one in matched.items()
         for i, j in find_same(known[first], known[second], one)
     ]
-    return Overlaps(len(pairs), len(matched), _to_groups(same))
+    return Overlaps(len(pairs), len(matched), _to_groups(same), copies)
 
 
-def choose_pairs(rows: Sequence[SurveyRow], n_neighbours: int) -> list[Pair]:
-    """Names of photos with findings that are worth comparing, the first before the second."""
+def choose_pairs(
+    rows: Sequence[SurveyRow], n_neighbours: int, copies: Iterable[Sequence[str]] = ()
+) -> list[Pair]:
+    """Names of photos with findings that are worth comparing, the first before the second. `copies` are names
+    of photos of the same bytes, sorted: each is compared with the first."""
     shown = [row for row in rows if row.inspection.findings and row.inspection.width_px]
     names = [row.name for row in shown]
     if len(shown) <= _ALL_UP_TO:
         return list(combinations(names, 2))
     pairs = set(_nearest(shown))
+    for group in copies:
+        first, *others = [name for name in group if name in names] or [""]
+        pairs |= {(first, other) for other in others}
     is_shown, ordered = set(names), sorted((row.name for row in rows), key=_by_number)
     for at, name in enumerate(ordered):
         beside = ordered[at + 1 : at + 1 + n_neighbours]
@@ -92,6 +103,8 @@ def choose_pairs(rows: Sequence[SurveyRow], n_neighbours: int) -> list[Pair]:
 
 def find_same(first: SurveyRow, second: SurveyRow, alignment: Alignment) -> list[tuple[int, int]]:
     """Indices of findings of two photos that are the same flaw."""
+    if first.inspection.findings == second.inspection.findings:  # to the digit: two copies of one photo
+        return [(i, i) for i in range(len(first.inspection.findings))]
     seen = fill_outline(alignment.to_second(_FRAME))
     firsts = [
         seen & fill_outline(alignment.to_second(_outline(one, first))) for one in first.inspection.findings
@@ -103,6 +116,21 @@ def find_same(first: SurveyRow, second: SurveyRow, alignment: Alignment) -> list
         for j, b in enumerate(seconds)
         if first.inspection.findings[i].label == second.inspection.findings[j].label and _is_same(a, b)
     ]
+
+
+def _find_copies(rows: Iterable[SurveyRow], digests: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Names of photos of the same bytes; what could not be read is nobody's copy."""
+    by_digest: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.inspection.error and digests.get(row.name):
+            by_digest.setdefault(digests[row.name], []).append(row.name)
+    return tuple(sorted(tuple(sorted(names)) for names in by_digest.values() if len(names) > 1))
+
+
+def _as_it_is(row: SurveyRow) -> Alignment:
+    """Of a photo over its copy."""
+    size_wh = (row.inspection.width_px or 1, row.inspection.height_px or 1)
+    return Alignment(((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), size_wh, size_wh, 0)
 
 
 def _is_same(one: np.ndarray, other: np.ndarray) -> bool:

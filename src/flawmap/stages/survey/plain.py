@@ -38,6 +38,8 @@ def to_document(survey: Survey) -> dict[str, Any]:
             "n_pairs_compared": compared,
             "n_pairs_matched": matched,
         }
+        if survey.overlaps.copies:
+            document["overlaps"]["same_files"] = to_plain(survey.overlaps.copies)
     if survey.grades:
         document["grading"] = {"grades": list(survey.grades), "note": survey.grading_note}
     if survey.reviews is not None:
@@ -77,6 +79,8 @@ def to_photo(row: SurveyRow, flaws: Mapping[tuple[str, int], dict[str, Any]]) ->
     }
     lon, lat = row.camera_lon_lat or (None, None)
     photo |= {"camera_lon": _rounded("lon", lon), "camera_lat": _rounded("lat", lat)}
+    if found.position_system:
+        photo["position_system"] = found.position_system
     if row.part:
         photo["part"] = row.part
     findings = [to_finding(one) | flaws.get((row.name, i), {}) for i, one in enumerate(found.findings)]

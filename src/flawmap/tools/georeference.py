@@ -1,28 +1,29 @@
 """Where on Earth the pixels of a GeoTIFF lie: GeoTIFF 1.1 (OGC 19-008r4).
 
-Longitudes and latitudes are those of WGS 84. Degrees of ETRS89 and NAD83, and UTM on these, are taken as they
-are: they differ from WGS 84 by less than a metre in Europe, and by up to two in North America. All else keeps
-its coordinates for itself, and its name is told.
+Longitudes and latitudes are those of WGS 84. PROJ converts what it knows a way for that is good to ten
+metres, without fetching anything; other coordinates stay what they are, and their system's name is told.
 """
 
 from __future__ import annotations
 
-import cmath
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from flawmap.errors import require_extra
+
 _PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, _KEYS = 33550, 33922, 34264, 34735
 _MODEL_TYPE, _RASTER_TYPE, _GEODETIC, _PROJECTED = 1024, 1025, 2048, 3072
 _IS_PROJECTED, _IS_GEODETIC, _PIXEL_IS_POINT, _USER_DEFINED = 1, 2, 2, 32767
-_WGS_84, _ETRS89, _NAD83 = (4326, 4979), (4258, 4937), (4269, 6318)
-_DEGREES = (*_WGS_84, *_ETRS89, *_NAD83)
-_ZONES = {32600: range(1, 61), 32700: range(1, 61), 25800: range(28, 39), 26900: range(1, 24)}
-"""UTM by the hundreds of its EPSG codes: WGS 84 north and south, ETRS89, NAD83; the rest is the zone."""
-_SOUTH = 32700
+_WGS_84 = 4326
+_WORST_M = 10.0
+"""How far a converted position may be off, by PROJ's own word."""
+_BEYOND_DEG = 1.0
+"""How far from where a system is in use its coordinates may lie; UTM is used a little beyond its zones."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Georeference:
     @property
     def is_converted(self) -> bool:
         """Whether longitudes and latitudes can be told."""
-        return self.system in _DEGREES or self._utm is not None
+        return self.to_lon_lat(0, 0) is not None
 
     @property
     def name(self) -> str:
@@ -46,21 +47,38 @@ class Georeference:
 
     def to_lon_lat(self, x: float, y: float) -> tuple[float, float] | None:
         """Degrees, WGS 84, of a place in the upright photo; None in a system that is not converted, and for
-        coordinates beyond Earth."""
-        east, north = (row[0] * x + row[1] * y + row[2] for row in self.matrix)
-        if self.system in _DEGREES:
-            return (east, north) if abs(east) <= 180 and abs(north) <= 90 else None
-        if self._utm is None or not (0 < east < 1e6 and 0 <= north <= 1e7):
-            return None
-        hundreds, zone = self._utm
-        return utm_to_lon_lat(east, north, zone, is_south=hundreds == _SOUTH)
+        coordinates outside of where it is in use."""
+        convert = None if self.system is None else _find_conversion(self.system)
+        return convert and convert(*(row[0] * x + row[1] * y + row[2] for row in self.matrix))
 
-    @property
-    def _utm(self) -> tuple[int, int] | None:
-        """The hundreds of the code, and the zone."""
-        zone = (self.system or 0) % 100
-        hundreds = (self.system or 0) - zone
-        return (hundreds, zone) if zone in _ZONES.get(hundreds, ()) else None
+
+@cache
+def _find_conversion(system: int) -> Callable[[float, float], tuple[float, float] | None] | None:
+    """PROJ's way from (easting, northing) to degrees of WGS 84; None where it has none that is good enough.
+
+    Raises MissingExtraError without pyproj.
+    """
+    require_extra("pyproj", "inspect")
+    from pyproj import CRS, Transformer
+    from pyproj.exceptions import ProjError
+
+    try:
+        area = CRS(system).area_of_use
+        way = Transformer.from_crs(system, _WGS_84, always_xy=True, allow_ballpark=False, accuracy=_WORST_M)
+    except ProjError:
+        return None
+    if area is None:
+        return None
+    west, south, east, north = area.bounds
+    width = east - west if east >= west else east - west + 360
+
+    def convert(easting: float, northing: float) -> tuple[float, float] | None:
+        lon, lat = way.transform(easting, northing)
+        is_place = math.isfinite(lon) and math.isfinite(lat) and abs(lon) <= 180 and abs(lat) <= 90
+        in_use = is_place and (lon - west + _BEYOND_DEG) % 360 <= width + 2 * _BEYOND_DEG
+        return (lon, lat) if in_use and south - _BEYOND_DEG <= lat <= north + _BEYOND_DEG else None
+
+    return convert
 
 
 def read_georeference(
@@ -106,21 +124,3 @@ def _to_stored(size_wh: tuple[int, int], orientation: int) -> np.ndarray:
     if orientation in (3, 4, 6, 7):
         turned = np.array([[1, 0, 0], [0, -1, height], [0, 0, 1]]) @ turned
     return turned
-
-
-def utm_to_lon_lat(easting: float, northing: float, zone: int, *, is_south: bool) -> tuple[float, float]:
-    """Degrees. Krüger's series to the third power of n, by Karney, "Transverse Mercator with an accuracy of a
-    few nanometers", J. Geodesy 85 (2011), equations 7 to 15, 25 and 36: within a millimetre in a zone.
-    """
-    n = 1 / (2 * 298.257223563 - 1)  # WGS 84, whose flattening GRS 80 shares to ten digits
-    circle = 6_378_137 / (1 + n) * (1 + n**2 / 4 + n**4 / 64)
-    beta = (n / 2 - 2 * n**2 / 3 + 37 * n**3 / 96, n**2 / 48 + n**3 / 15, 17 * n**3 / 480)
-    delta = (2 * n - 2 * n**2 / 3 - 2 * n**3, 7 * n**2 / 3 - 8 * n**3 / 5, 56 * n**3 / 15)
-    north = (northing - (10_000_000 if is_south else 0)) / (0.9996 * circle)
-    east = (easting - 500_000) / (0.9996 * circle)
-    turn = complex(north, east)
-    turn -= sum(one * cmath.sin(2 * j * turn) for j, one in enumerate(beta, start=1))
-    conformal = math.asin(math.sin(turn.real) / math.cosh(turn.imag))
-    lat = conformal + sum(one * math.sin(2 * j * conformal) for j, one in enumerate(delta, start=1))
-    lon = math.degrees(math.atan2(math.sinh(turn.imag), math.cos(turn.real))) + 6 * zone - 183
-    return (lon + 180) % 360 - 180, math.degrees(lat)

@@ -184,8 +184,8 @@ def _positions(survey: Survey) -> list[dict[str, str]]:
     if not note:
         return []
     text = (
-        f"{capital(note)}. Findings there have no longitude and latitude of their own. Degrees of WGS 84, "
-        "ETRS89 and NAD83 are read, and UTM on these."
+        f"{capital(note)}. Findings there have no longitude and latitude of their own. Systems with an EPSG "
+        "number are read where PROJ converts them to within ten metres."
     )
     return [{"level": "warn", "title": "Positions", "text": text}]
 

@@ -155,13 +155,13 @@ def _problem_kinds(facts: RunFacts) -> list[tuple[str, str, tuple[str, ...], lis
         ),
         (
             "Identical files",
-            "Counted as one source, so that they stay on one side of the split.",
+            "Counted as one source: on one side of the split, unless the parts were given.",
             ("files with the same content",),
             [(", ".join(names),) for names in audit.exact_duplicates],
         ),
         (
             "Near duplicates",
-            "Almost the same picture: kept, and kept on one side.",
+            "Almost the same picture: kept, and counted as one source too.",
             pairs,
             [tuple(pair) for pair in audit.near_duplicates],
         ),

@@ -77,15 +77,21 @@ def find_regions(
     `where` (h, w) bool: the cells that are of interest; None for all.
     """
     places = to_places(maps, spec)
+    # The last cell may show little of the photo: its further steps lie beyond it, the last one in part.
+    heights, widths = (
+        np.clip(side - np.arange(n) * places.step_px, 0, places.step_px)
+        for side, n in zip(size_hw, places.lit.shape, strict=True)
+    )
+    wanted = np.outer(heights > 0, widths > 0)
     if where is not None:
-        wanted = where.repeat(places.finer, axis=0).repeat(places.finer, axis=1)
-        places = replace(places, lit=np.where(wanted, places.lit, 0))
+        wanted &= where.repeat(places.finer, axis=0).repeat(places.finer, axis=1)
+    places = replace(places, lit=np.where(wanted, places.lit, 0))
     foreign = find_foreign(maps, least)
     labelled, n = places.regions()
     found = []
     for number, (rows, columns) in _boxes(labelled, n):
         inside = labelled[rows, columns] == number
-        area_px = round(float(inside.sum()) * places.step_px**2)
+        area_px = round(float(heights[rows] @ inside @ widths[columns]))
         score = float(places.flaw_scores[rows, columns][inside].max())
         if area_px < least.least_area_px or score < least.least_score:
             continue

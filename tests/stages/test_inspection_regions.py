@@ -49,3 +49,18 @@ def test_what_lies_beyond_the_photo_has_no_area(tiny_bundle: Bundle) -> None:
     left, top, right, bottom = found.box_xyxy
     assert (left, right, bottom) == (0, *size_hw[::-1]) and 4 * CELL_PX < top < 6 * CELL_PX
     assert found.area_px == round((right - left) * (bottom - top))
+
+
+def test_findings_of_any_scores_lie_on_photos_of_any_size(tiny_bundle: Bundle) -> None:
+    draw = np.random.default_rng(0)
+    n_found = 0
+    for _ in range(60):
+        size_hw = tuple(int(side) for side in draw.integers(1, 130, 2))
+        n_cells = [int(np.ceil(side / CELL_PX)) for side in size_hw]
+        maps = maps_of(tiny_bundle.spec, draw.normal(0, 20, n_cells))
+        for one in find_regions(maps, tiny_bundle.spec, size_hw, EVERYTHING, None):
+            left, top, right, bottom = one.box_xyxy
+            assert 0 <= left < right <= size_hw[1] and 0 <= top < bottom <= size_hw[0]
+            assert 1 <= one.area_px <= round((right - left) * (bottom - top)) + 1
+            n_found += 1
+    assert n_found > 100

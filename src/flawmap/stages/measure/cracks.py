@@ -10,29 +10,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
 from flawmap.errors import OptionError
 from flawmap.records import CrackMeasurement, CrackPattern
-from flawmap.stages.measure.centre_lines import CentreLine, CentreLines, find_centre_lines, mean_direction
-from flawmap.stages.measure.lines import why_no_line
+from flawmap.stages.measure.centre_lines import CentreLines, find_centre_lines, mean_direction
+from flawmap.stages.measure.lines import is_wider_than_mask, why_no_line
 from flawmap.stages.measure.located import LocatedCrack, MeasuredCracks, Patch
 from flawmap.stages.measure.parts import split_classes, split_regions
 from flawmap.stages.measure.pooling import learn_look
 from flawmap.stages.measure.profiles import CrackLook, ProfileOptions, Widths, measure_widths
+from flawmap.stages.measure.sampling import EVERY_PX, SURFACE_PX, Batch, lie_inside, sample
 from flawmap.tools.options import Options
 from flawmap.tools.surface import Scale
 
-_SURFACE_PX = 14
-"""How much of the surface a profile holds on either side, beyond one and a half half-widths of the mask."""
 _LIGHT = np.array([0.299, 0.587, 0.114])
 """Red, green and blue in grey, ITU-R BT.601."""
-_EVERY_PX, _GLANCE = 2, 2
-"""A reading every so many pixels along; every so manieth of them for a first look at the whole crack."""
-_RADIUS_STEP = 4
-"""Branches whose half-widths are equal when rounded up to this are read together."""
+_GLANCE = 2
+"""Every so manieth reading serves for a first look at the whole crack."""
 _STEADY_READINGS, _NOISE_MARGIN = 15, 2.5
 """Readings in a local mean; what counts as noise is larger by this, since it is told from few readings."""
 _STEP_PX = (2 / 12) ** 0.5
@@ -88,19 +84,15 @@ class _Readings:
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
-    """Profiles of branches of about one width, a row each."""
+class _Glance:
+    """A first look at some profiles of a crack."""
 
-    xy: np.ndarray
-    normals: np.ndarray
     profiles: np.ndarray
-    is_own: np.ndarray
-    """False within a junction."""
-    branch: np.ndarray
-    """Which branch a row is of; the rows of one follow each other."""
-    radius_px: int
-    n_along: int
-    size_hw: tuple[int, ...]
+    """Those that show a dark line."""
+    widths: Widths
+    """Of these."""
+    wider_px: np.ndarray
+    """Widths of dark lines that the mask contradicts."""
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -165,7 +157,7 @@ def measure_cracks(
     cracks, patches, readings, n_specks = [], [], [], 0
     for class_index, pixels in split_classes(mask):
         _check_shapes(pixels, grey)
-        for part in split_regions(pixels, 2 * _SURFACE_PX):
+        for part in split_regions(pixels, 2 * SURFACE_PX):
             if part.area_px < options.least_area_px:
                 n_specks += 1
                 continue
@@ -197,14 +189,16 @@ def _read(
 ) -> _Readings:
     """Widths along the centre lines of one crack, on the photo where it shows them."""
     lines = find_centre_lines(mask)
-    batches = [] if grey is None else _sample(grey, lines, options)
+    batches = [] if grey is None else sample(grey, lines, options.along_px)
     glances = [_glance(batch, options.profile) for batch in batches]
     n_looked_at = sum(int(batch.is_own[::_GLANCE].sum()) for batch in batches)
-    from_photo = bool(batches) and 2 * sum(len(widths) for _, widths in glances) >= n_looked_at
+    n_read = sum(len(one.widths) for one in glances)
+    wider_px = np.concatenate([one.wider_px for one in glances] or [np.zeros(0)])
+    from_photo = bool(batches) and 2 * n_read >= n_looked_at
     if from_photo:
-        look = learn_look(glances)
+        look = learn_look([(one.profiles, one.widths) for one in glances])
     else:
-        batches, look = _sample(_to_photo(mask), lines, options), _MASK_LOOK
+        batches, look = sample(_to_photo(mask), lines, options.along_px), _MASK_LOOK
     found = [part for batch in batches if len((part := _measure(batch, options.profile, look))[2])]
     if not found:
         found = [_by_area(mask, lines)]
@@ -214,6 +208,10 @@ def _read(
     widths = Widths(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Widths)})
     if not from_photo:  # more than the mask is thick was read aslant, where its edge steps back
         beyond = widths.width_px - lines.thickest_px
+        if (
+            len(wider_px) and 2 * (n_read + len(wider_px)) >= n_looked_at
+        ):  # mask and photo contradict each other
+            beyond = np.maximum(beyond, np.median(wider_px) - widths.width_px)
         widths = replace(widths, u95_px=np.maximum(widths.u95_px, beyond))
     moved = replace(lines, branches=tuple(replace(li, xy=li.xy + origin_xy) for li in lines.branches))
     return _Readings(xy + origin_xy, normals, widths, from_photo, look, moved, scale, int(mask.sum()))
@@ -226,49 +224,18 @@ def _to_photo(mask: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(np.where(mask, np.float32(0), np.float32(255)), _MASK_BLUR_PX)
 
 
-def _sample(grey: np.ndarray, lines: CentreLines, options: MeasureOptions) -> list[_Batch]:
-    """Grey profiles across every branch, averaged along it; branches of about one width go together."""
-    from scipy import ndimage
-
-    single: Any = np.float32
-    splines = ndimage.spline_filter(grey, order=3, output=single)
-    n_along = 2 * (options.along_px // (2 * _EVERY_PX)) + 1  # odd, so that a reading stays in its place
-    grouped: dict[int, list[tuple[np.ndarray, ...]]] = {}
-    for branch, line in enumerate(lines.branches):
-        radius = int(_RADIUS_STEP * np.ceil(np.percentile(line.radius_px, 95) / _RADIUS_STEP))
-        xy, tangents = line.xy[::_EVERY_PX], line.tangents[::_EVERY_PX]
-        normals = np.stack([-tangents[:, 1], tangents[:, 0]], axis=1)
-        reach = 1.5 * radius + _SURFACE_PX
-        at = xy[:, None, :] + np.arange(-reach, reach + 1)[:, None] * normals[:, None, :]
-        profiles = ndimage.map_coordinates(
-            splines, [at[..., 1], at[..., 0]], output=single, order=3, mode="nearest", prefilter=False
-        )
-        profiles = ndimage.uniform_filter1d(profiles, min(n_along, len(xy)), axis=0, mode="nearest")
-        is_own = ~_is_at_junction(line)[::_EVERY_PX]
-        grouped.setdefault(radius, []).append((xy, normals, profiles, is_own, np.full(len(xy), branch)))
-    return [
-        _Batch(
-            *(np.concatenate(parts) for parts in zip(*group, strict=True)),
-            radius_px=radius,
-            n_along=n_along,
-            size_hw=grey.shape,
-        )
-        for radius, group in grouped.items()
-    ]
-
-
-def _glance(batch: _Batch, profile: ProfileOptions) -> tuple[np.ndarray, Widths]:
-    """Profiles and what is read of them by themselves, where they show a dark line."""
-    profiles, is_own = batch.profiles[::_GLANCE], batch.is_own[::_GLANCE]
-    widths = measure_widths(profiles, replace(profile, search_px=batch.radius_px + 3))
-    is_kept = (
-        widths.is_seen & is_own & _is_inside(batch.xy[::_GLANCE], batch.normals[::_GLANCE], widths, batch)
-    )
-    return profiles[is_kept], widths.take(is_kept)
+def _glance(batch: Batch, profile: ProfileOptions) -> _Glance:
+    """What single profiles show by themselves."""
+    some = batch.every(_GLANCE)
+    widths = measure_widths(some.profiles, replace(profile, search_px=some.radius_px + 3))
+    is_seen = widths.is_seen & some.is_own & lie_inside(widths, some)
+    is_wider = is_wider_than_mask(widths.width_px, some.thick_px)
+    is_kept = is_seen & ~is_wider
+    return _Glance(some.profiles[is_kept], widths.take(is_kept), widths.width_px[is_seen & is_wider])
 
 
 def _measure(
-    batch: _Batch, profile: ProfileOptions, look: CrackLook | None
+    batch: Batch, profile: ProfileOptions, look: CrackLook | None
 ) -> tuple[np.ndarray, np.ndarray, Widths]:
     """Points, unit normals and widths, of the readings that show a dark line within the picture."""
     widths = measure_widths(batch.profiles, replace(profile, search_px=batch.radius_px + 3), look)
@@ -276,9 +243,14 @@ def _measure(
     ends = np.flatnonzero(np.diff(batch.branch)) + 1
     branches = zip(np.split(widths.width_px, ends), np.split(noise_px, ends), strict=True)
     steady = [_steady(width, noise, batch.n_along) for width, noise in branches]
-    widths = replace(widths, width_px=np.concatenate(steady))
-    is_kept = widths.is_seen & batch.is_own & _is_inside(batch.xy, batch.normals, widths, batch)
-    return batch.xy[is_kept], batch.normals[is_kept], widths.take(is_kept)
+    steadied = replace(widths, width_px=np.concatenate(steady))
+    is_kept = widths.is_seen & batch.is_own & lie_inside(widths, batch)
+    if look is not _MASK_LOOK:
+        for one in (widths, steadied):
+            is_kept &= ~is_wider_than_mask(one.width_px, batch.thick_px)
+        more_px = steadied.width_px - batch.thick_px  # that the mask does not vouch for
+        steadied = replace(steadied, u95_px=np.maximum(steadied.u95_px, more_px))
+    return batch.xy[is_kept], batch.normals[is_kept], steadied.take(is_kept)
 
 
 def _steady(width_px: np.ndarray, noise_px: np.ndarray, n_along: int) -> np.ndarray:
@@ -292,29 +264,6 @@ def _steady(width_px: np.ndarray, noise_px: np.ndarray, n_along: int) -> np.ndar
     spread = ndimage.uniform_filter1d((median - mean) ** 2, n_mean, mode="nearest")
     is_real = np.clip(1 - _NOISE_MARGIN * np.median(noise_px) ** 2 / np.maximum(spread, 1e-9), 0, 1)
     return mean + is_real * (median - mean)
-
-
-def _is_inside(xy: np.ndarray, normals: np.ndarray, widths: Widths, batch: _Batch) -> np.ndarray:
-    """(n,) whether both edges, with some surface beyond, lie in the picture."""
-    middle, is_inside = (batch.profiles.shape[1] - 1) / 2, np.ones(len(xy), bool)
-    for edge in (widths.left - 3 - middle, widths.right + 3 - middle):
-        x, y = (xy + edge[:, None] * normals).T
-        is_inside &= (x >= 0) & (y >= 0) & (x <= batch.size_hw[1] - 1) & (y <= batch.size_hw[0] - 1)
-    return is_inside
-
-
-def _is_at_junction(line: CentreLine) -> np.ndarray:
-    """(n,) where the line lies within another branch, which would be measured too."""
-    along = np.arange(len(line.xy), dtype=float)
-    is_near = np.zeros(len(line.xy), bool)
-    for is_free, away, end in zip(line.is_free, (along, along[::-1]), (0, -1), strict=True):
-        if not is_free and not _is_loop(line):
-            is_near |= away < 1.5 * line.radius_px[end] + 2
-    return is_near
-
-
-def _is_loop(line: CentreLine) -> bool:
-    return bool(np.hypot(*(line.xy[0] - line.xy[-1])) < 1.5)
 
 
 def _by_area(mask: np.ndarray, lines: CentreLines) -> tuple[np.ndarray, np.ndarray, Widths]:
@@ -370,7 +319,7 @@ def _summarise(
 def _is_resolved(xy: np.ndarray, width_px: np.ndarray, smallest_px: float) -> bool:
     """Whether the largest width is no mere noise."""
     is_wide = width_px >= smallest_px
-    follows = np.hypot(*np.diff(xy, axis=0).T) <= 3 * _EVERY_PX
+    follows = np.hypot(*np.diff(xy, axis=0).T) <= 3 * EVERY_PX
     pairs = groupby(is_wide[1:] & is_wide[:-1] & follows)
     longest = max((sum(1 for _ in run) for goes_on, run in pairs if goes_on), default=0) + 1
     return bool(is_wide.mean() >= _SURE_SHARE) or longest >= _SURE_READINGS

@@ -7,6 +7,8 @@ dark lines in it fails the second: what was read across it is the width of somet
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from flawmap.stages.measure.centre_lines import CentreLines
@@ -35,13 +37,18 @@ def why_no_line(lines: CentreLines, area_px: int, width_mean_px: float) -> str:
             f"{_LEAST_SLENDERNESS:.0f} times as long as thick"
         )
     is_too_narrow = own_px > _MOST_SHARE * width_mean_px + 2 * _RIM_PX
-    is_too_wide = width_mean_px > _WIDER * own_px + _WIDER_PX
-    if is_too_narrow or is_too_wide:
+    if is_too_narrow or is_wider_than_mask(width_mean_px, own_px):
         return (
             f"the lines read across it are {width_mean_px:.0f} px wide, its area over its length is "
             f"{own_px:.0f} px"
         )
     return ""
+
+
+def is_wider_than_mask(width_px: Any, thick_px: Any) -> Any:
+    """Whether widths, read off the photo where the mask is so thick, are those of something else, such as a
+    brick between two joints. Numbers or arrays."""
+    return width_px > _WIDER * thick_px + _WIDER_PX
 
 
 def _reach_px(lines: CentreLines) -> float:

@@ -226,6 +226,14 @@ def test_a_dark_band_is_not_the_width_of_a_thin_mask_in_it() -> None:
     )
 
 
+def test_a_traced_line_says_nothing_of_the_width() -> None:
+    mask, grey = draw_crack(12.0, 33)
+    line = ndimage.binary_erosion(mask, iterations=4)
+    traced = measure_crack(line, grey, is_traced=True)
+    assert traced.width_source == "photo" and traced.width_mean_px == pytest.approx(12, abs=0.5)
+    assert measure_crack(line, grey).width_source == "mask"
+
+
 def test_a_crack_beside_a_joint_is_not_as_wide_as_the_brick() -> None:
     """A crack of 3 px that tapers off beside a darker joint."""
     grey = np.full((160, 400), 170.0)

@@ -212,7 +212,7 @@ def _measure(
     given = (options, scale, looked_at_px)
     if not is_coarse:
         return measure_if_crack(mask, grey, *given)
-    found = measure_crack(mask, grey, *given)
+    found = measure_crack(mask, grey, *given, is_traced=True)
     if found.length_px < _LEAST_SLENDERNESS * found.width_mean_px:
         return None
     # A traced line is as thick as the scale that shows it best, not as the crack.

@@ -106,15 +106,18 @@ def measure_crack(
     options: MeasureOptions | None = None,
     scale: Scale | None = None,
     looked_at_px: int | None = None,
+    *,
+    is_traced: bool = False,
 ) -> CrackMeasurement:
     """One crack: (H, W) bool mask of it alone, and (H, W) grey values of the same pixels, 0 black.
 
     A crop serves as well as a photo (`scale` then `moved` to it), if it holds 20 px of surface around the
     mask. `looked_at_px` is the area that the density refers to; without it the crop's. The mask is taken for
-    a crack whatever its shape; `measure_if_crack` asks first. Raises ValueError for an empty mask or another
+    a crack whatever its shape; `measure_if_crack` asks first. `is_traced`: it is a line that trace_crack()
+    drew, so that its thickness says nothing of the crack's. Raises ValueError for an empty mask or another
     shape.
     """
-    return _measure_one(mask, grey, options, scale, looked_at_px)[0]
+    return _measure_one(mask, grey, options, scale, looked_at_px, is_traced)[0]
 
 
 def measure_if_crack(
@@ -125,7 +128,7 @@ def measure_if_crack(
     looked_at_px: int | None = None,
 ) -> CrackMeasurement | None:
     """As `measure_crack`; None for a mask that is no line, or whose area the widths do not explain."""
-    found, why_not = _measure_one(mask, grey, options, scale, looked_at_px)
+    found, why_not = _measure_one(mask, grey, options, scale, looked_at_px, is_traced=False)
     return None if why_not else found
 
 
@@ -135,13 +138,14 @@ def _measure_one(
     options: MeasureOptions | None,
     scale: Scale | None,
     looked_at_px: int | None,
+    is_traced: bool,
 ) -> tuple[CrackMeasurement, str]:
     """And why it is no line, "" where it is one."""
     _check_shapes(mask, grey)
     if not mask.any():
         raise ValueError("wanted a mask with a crack; got an empty one")
     options = options or MeasureOptions()
-    read = _read(mask, grey, options, scale)
+    read = _read(mask, grey, options, scale, is_traced=is_traced)
     return _summarise([read], options, looked_at_px or mask.size)[0], read.why_no_line
 
 
@@ -186,10 +190,14 @@ def _read(
     options: MeasureOptions,
     scale: Scale | None,
     origin_xy: tuple[int, int] = (0, 0),
+    *,
+    is_traced: bool = False,
 ) -> _Readings:
     """Widths along the centre lines of one crack, on the photo where it shows them."""
     lines = find_centre_lines(mask)
     batches = [] if grey is None else sample(grey, lines, options.along_px)
+    if is_traced:
+        batches = [replace(batch, thick_px=np.full(len(batch.xy), np.inf)) for batch in batches]
     glances = [_glance(batch, options.profile) for batch in batches]
     n_looked_at = sum(int(batch.is_own[::_GLANCE].sum()) for batch in batches)
     n_read = sum(len(one.widths) for one in glances)

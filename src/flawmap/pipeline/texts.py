@@ -127,7 +127,7 @@ def dataset_lines(dataset: Dataset, audit: Audit) -> tuple[str, ...]:
         f"  {counted(len(set(audit.groups)), 'source')} ({audit.group_origin}){remedy}",
     ]
     problems = [
-        (len(dataset.unreadable), "file", "that cannot be read"),
+        (len(dataset.unreadable), "file", "that cannot be used"),
         (len(audit.exact_duplicates), "set", "of exact duplicates"),
         (len(audit.conflicting_duplicates), "set", "of duplicates with conflicting labels"),
         (len(audit.near_duplicates), "pair", "of near duplicates"),

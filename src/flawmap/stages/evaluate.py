@@ -35,6 +35,12 @@ from flawmap.tools.thresholds import best_threshold, calibrated_threshold, fit_t
 from flawmap.tools.words import counted
 
 _CURVE_POINTS = 200
+_ONE_SIDED = {
+    True: "there is no good photo here: no false alarm can happen, so recall alone says something; precision, "
+    "F1 and average precision flatter",
+    False: "there is no flawed photo here: none can be missed, so specificity alone says something",
+}
+"""Whether all photos are flawed → what a reader has to know."""
 
 
 @dataclass(frozen=True)
@@ -317,7 +323,7 @@ def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any], options: Ev
         remedy = f"where one is, train with {option('--good')}"
         notes.append(f"no label is good: escape and overkill rates have no meaning; {remedy}")
     elif judged.flawed.all() or not judged.flawed.any():
-        notes.append(f"there is no {'good' if judged.flawed.all() else 'flawed'} photo here")
+        notes.append(_ONE_SIDED[bool(judged.flawed.all())])
     if options.costs and not scores.has_threshold(judged.is_flaw, judged.is_multilabel):
         notes.append(
             "the costs of misses and false alarms have no effect: the likeliest class is printed, without a "

@@ -220,6 +220,7 @@ def review_section(facts: ReportFacts, outcome: Outcome) -> dict[str, Any]:
         "chosen_by": thresholds.chosen_by,
         "low": number(thresholds.review_low),
         "high": number(thresholds.review_high),
+        "is_empty": thresholds.review_low >= thresholds.review_high,
         "max_miss_rate": rate_text(thresholds.max_miss_rate),
         "miss_upper": percent(thresholds.miss_rate_upper95),
         "alarm_upper": percent(thresholds.false_alarm_rate_upper95),

@@ -135,7 +135,8 @@ def _photo_row(row: SurveyRow, survey: Survey) -> dict[str, Any]:
     findings = row.inspection.findings
     # Of several of the worst grade, one whose grade is certain.
     worst = max(findings, key=lambda one: (survey.grade_rank(one), one.severity_is_certain is True))
-    sizes = [finding.measurement for finding in findings if finding.measurement is not None]
+    graded = [worst] if survey.grade_rank(worst) else findings  # a grade stands beside the width that has it
+    sizes = [finding.measurement for finding in graded if finding.measurement is not None]
     widest = max(sizes, key=lambda one: one.width_rank, default=None)
     return {
         "name": row.name,

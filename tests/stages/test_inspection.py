@@ -146,8 +146,10 @@ def test_a_region_limits_where_it_looks(tiny_bundle: Bundle, tmp_path: Path) -> 
     save(tmp_path / "mask.png", mask)
     for region in (regions, regions / "north.json", tmp_path / "mask.png"):
         options = InspectOptions(region=region, runtime=ONE)
-        inspection = inspect_photo(open_inspector(tiny_bundle.folder, options), path).inspection
+        found = inspect_photo(open_inspector(tiny_bundle.folder, options), path)
+        inspection = found.inspection
         assert inspection.share_seen == pytest.approx(0.5)
+        assert found.heat is not None and found.heat[:, 41:].max() == 0 < found.heat[:, :40].max()
         assert [one.box_xyxy[2] <= 328 for one in inspection.findings] == [True]
     save(tmp_path / "small.png", mask[:100])
     options = InspectOptions(region=tmp_path / "small.png", runtime=ONE)

@@ -230,5 +230,5 @@ class InspectedPhoto:
     close_ups: tuple[np.ndarray, ...] = ()
     """(h, w, 3) uint8 RGB at full size around each of the first findings, at most 480 px a side."""
     heat: np.ndarray | None = None
-    """(h', w') float32, 0 to 1: the flaw score over the whole photo, coarsely."""
+    """(h', w') float32, 0 to 1: the flaw score over the photo, coarsely; 0 outside a region of interest."""
     window: Window | None = None

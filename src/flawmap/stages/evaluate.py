@@ -36,8 +36,8 @@ from flawmap.tools.words import counted
 
 _CURVE_POINTS = 200
 _ONE_SIDED = {
-    True: "there is no good photo here: no false alarm can happen, so recall alone says something; precision, "
-    "F1 and average precision flatter",
+    True: "there is no good photo here: no false alarm can happen, so recall alone says something; "
+    "precision, F1 and average precision flatter",
     False: "there is no flawed photo here: none can be missed, so specificity alone says something",
 }
 """Whether all photos are flawed → what a reader has to know."""

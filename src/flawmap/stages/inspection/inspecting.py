@@ -146,7 +146,10 @@ def _to_inspected(
     step = max(1, -(-max(look.heat.shape) // MOST_HEAT_CELLS))
     whole = None if image is preview else image
     window = draw_window(whole, look.heat, rows.size_hw, inspector.bundle.spec)
-    return InspectedPhoto(inspection, preview, close_ups, look.heat[::step, ::step], window)
+    heat = look.heat[::step, ::step]
+    if region is not None:
+        heat = np.where(region.shares(heat.shape, rows.size_hw), heat, np.float32(0))
+    return InspectedPhoto(inspection, preview, close_ups, heat, window)
 
 
 def _why_not(

@@ -162,6 +162,18 @@ def test_the_trivial_answers_of_two_classes() -> None:
     assert low < 0.75 < high
 
 
+def test_a_model_that_decides_nothing_is_called_so() -> None:
+    targets = np.eye(2, dtype=np.uint8)[np.array([1, 0] * 30)]
+    spec = make_spec("good crack", "good")
+    always = np.tile([-3.0, 3.0], (60, 1))  # says crack of every photo, as the trivial answer does
+    notes = evaluate(always, make_truth(targets), spec, QUICK).metrics["notes"]
+    assert any("no better than the trivial answer" in note for note in notes)
+    told = np.where(targets > 0, 3.0, -3.0)
+    assert not any(
+        "trivial" in note for note in evaluate(told, make_truth(targets), spec, QUICK).metrics["notes"]
+    )
+
+
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize(
     ("labels", "good", "is_multilabel"),

@@ -45,6 +45,20 @@ def make_photos(n: int = 30, n_good: int = 6, seed: int = 0) -> list[MaskedPhoto
     return photos
 
 
+def test_masks_that_lie_elsewhere_throughout_are_told() -> None:
+    rng = np.random.default_rng(0)
+    photos = []
+    for i in range(6):
+        truth = np.zeros((1, 60, 60), bool)
+        top, left = rng.integers(2, 20, 2)
+        truth[0, top : top + 4, left : left + 25] = True
+        photos.append(MaskedPhoto(f"{i}", truth, predicted=np.rot90(truth, axes=(1, 2)).copy()))
+    notes = evaluate_masks(photos, ("crack",), None).metrics["notes"]
+    assert any("6 of 6 photos with a flaw" in note and "turned" in note for note in notes)
+    right = [MaskedPhoto(one.name, one.truth, predicted=one.truth) for one in photos]
+    assert not any("turned" in note for note in evaluate_masks(right, ("crack",), None).metrics["notes"])
+
+
 def test_every_promised_figure_lies_in_its_interval() -> None:
     photos = make_photos()
     found = evaluate_masks(iter(photos), LABELS, HALF, [f"g{i}" for i in range(30)], QUICK)

@@ -329,11 +329,20 @@ def _notes(judged: Judged, truth: Truth, metrics: Mapping[str, Any], options: Ev
             "the costs of misses and false alarms have no effect: the likeliest class is printed, without a "
             "threshold"
         )
+    elif _is_trivial(metrics):
+        notes.append("no better than the trivial answer, which looks at no photo: this model decides nothing")
     if judged.is_right.all():
         notes.append(
             "not one photo was answered wrongly: the interval of accuracy comes from the exact bound"
         )
     return notes
+
+
+def _is_trivial(metrics: Mapping[str, Any]) -> bool:
+    """Whether the figure that models are compared by is no better than the trivial answer's."""
+    name = "macro_f1" if metrics["f1"] is None else "f1"
+    own, trivial = metrics[name], metrics["trivial"].get(name)
+    return own is not None and trivial is not None and bool(own <= trivial)
 
 
 def _curves(judged: Judged, labels: Sequence[str]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def evaluate_counts(
     metrics["cleaning"] = cleaning
     rows = tuple(_row(name, labels, stacked, i) for i, name in enumerate(names))
     metrics["masks_to_check"] = _masks_to_check(rows)
-    metrics["notes"] = _notes(metrics)
+    metrics["notes"] = [*_notes(metrics), *_elsewhere(rows)]
     best, typical, worst = _examples(stacked, options.n_examples)
     return MaskEvaluation(to_plain(metrics), rows, best, typical, worst)
 
@@ -247,6 +247,18 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
                 "than any single threshold"
             )
     return notes
+
+
+def _elsewhere(rows: Sequence[MaskRow]) -> list[str]:
+    """A note where masks and photos do not lie on each other: a model that finds nothing finds less."""
+    flawed = [row for row in rows if row.true_px]
+    n_elsewhere = sum(row.lies_elsewhere for row in flawed)
+    if n_elsewhere < max(3, len(flawed) / 2):
+        return []
+    return [
+        f"in {n_elsewhere:,} of {len(flawed):,} photos with a flaw about as much was found as is marked, but "
+        "elsewhere: if the masks were turned, try another way; else they may be those of other photos"
+    ]
 
 
 def _row(name: str, labels: Sequence[str], stacked: Mapping[str, np.ndarray], index: int) -> MaskRow:

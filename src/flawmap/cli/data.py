@@ -18,7 +18,6 @@ from flawmap.cli.arguments import (
     Megapixels,
     Quiet,
     ResizeMasks,
-    Seed,
     Threads,
     TurnMasks,
     UnmaskedGood,
@@ -36,9 +35,9 @@ data_app = typer.Typer(
 def sample(
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     photos: Annotated[
-        int | None, typer.Option(help="Photos to draw; each gives several tiles.", min=3)
+        int | None, typer.Option(help="Photos to draw; each gives several tiles.  [default: 60]", min=3)
     ] = None,
-    seed: Seed = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of what is drawn.  [default: 0]")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier sample.")] = False,
     quiet: Quiet = False,
 ) -> None:

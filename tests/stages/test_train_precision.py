@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -35,6 +37,15 @@ def test_only_depthwise_layers_are_kept_and_only_within() -> None:
     with depthwise_in_float32(network):
         assert _dtypes(network) == [half, full, half]
     assert _dtypes(network) == [half, half, half]
+
+
+def test_other_processes_can_be_handed_the_network_within() -> None:
+    """As spawned ones are, where several devices share the work."""
+    network, images = _network(), torch.rand(2, 3, 8, 8)
+    with depthwise_in_float32(network):
+        handed = pickle.loads(pickle.dumps(network))
+    assert _dtypes(handed) == [torch.bfloat16, torch.float32, torch.bfloat16]
+    assert torch.equal(handed(images), network(images))
 
 
 def test_an_error_within_leaves_the_network_as_it_was() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import torch
@@ -37,7 +38,7 @@ def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
     """
     depthwise = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
     for module in depthwise:
-        module.forward = _in_float32(module.forward)
+        module.forward = partial(_in_float32, module)  # which other processes can be handed, unlike a closure
     try:
         yield
     finally:
@@ -45,9 +46,6 @@ def depthwise_in_float32(network: nn.Module) -> Iterator[None]:
             del module.forward
 
 
-def _in_float32(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    def computed(input: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            return forward(input.float())
-
-    return computed
+def _in_float32(module: nn.Module, input: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(input.device.type, enabled=False):
+        return type(module).forward(module, input.float())

@@ -25,7 +25,7 @@ from flawmap.tools.files import check_files
 from flawmap.tools.photos import PhotoOptions, is_photo_name, read_photo, read_photos
 from flawmap.tools.remote import Place, is_remote, on_this_machine, read_size_and_time, write_place
 from flawmap.tools.runtime import map_ordered, n_usable_cores
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, join_labels
 
 _SUFFIXES = (".npz", ".parquet")
 
@@ -126,7 +126,7 @@ def write_embeddings(dataset: Dataset, embeddings: Embeddings, out: Place) -> No
     """One file, a row per photo; see embed(). Raises MissingExtraError for .parquet without pyarrow."""
     words = {
         "name": [photo.name for photo in dataset.photos],
-        "labels": [";".join(dataset.labels[k] for k in row.nonzero()[0]) for row in dataset.targets],
+        "labels": [join_labels(dataset.labels, row) for row in dataset.targets],
         "digest": list(embeddings.digests),
     }
     numbers = {

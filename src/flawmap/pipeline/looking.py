@@ -26,7 +26,7 @@ from flawmap.pipeline.settings import RunOptions
 from flawmap.pipeline.using import Outcome
 from flawmap.records import Audit, Dataset, Progress, Ranking, Split, no_progress
 from flawmap.tools.files import check_files, check_folder, write_file
-from flawmap.tools.words import counted
+from flawmap.tools.words import counted, join_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def similar(
     rows, likeness = nearest(asked, store, count)
     lines = ["likeness  label  photo" if found.labels else "likeness  photo"]
     for row, value in zip(rows, likeness, strict=True):
-        labels = ";".join(found.labels[k] for k in found.targets[row].nonzero()[0])
+        labels = join_labels(found.labels, found.targets[row])
         label = f"{labels}  " if found.labels else ""
         lines.append(f"{value:8.4f}  {label}{found.photos[row].name}")
     return Similar(

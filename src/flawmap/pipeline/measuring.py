@@ -33,7 +33,7 @@ from flawmap.tools.photos import PhotoOptions, read_image
 from flawmap.tools.plain import to_plain
 from flawmap.tools.scale import ScaleOptions, find_scale
 from flawmap.tools.surface import check_scale
-from flawmap.tools.words import counted, square_mm
+from flawmap.tools.words import area_words, counted
 
 _SHOWN = 10
 """Cracks that are printed; the file holds all."""
@@ -222,15 +222,12 @@ def _patch_lines(found: MeasuredCracks, classes: list[int]) -> list[str]:
     lines = []
     for patch in patches[:_SHOWN]:
         left, top, right, bottom = patch.box_xyxy
-        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {_area(patch)}"
+        area = area_words(patch.area_px, patch.area_mm2)
+        where = f"{right - left}×{bottom - top} px at ({left}, {top}), area {area}"
         lines.append(f"{_class_words(patch, classes)}no width of the region of {where}: {patch.reason}")
     if len(patches) > _SHOWN:
         lines.append(f"… and {len(patches) - _SHOWN} more regions without a width, none of them larger")
     return lines
-
-
-def _area(patch: Patch) -> str:
-    return f"{patch.area_px:,} px²" if patch.area_mm2 is None else square_mm(patch.area_mm2)
 
 
 def _crack_line(crack: LocatedCrack, grade: Grade | None) -> str:

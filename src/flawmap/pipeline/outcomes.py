@@ -14,6 +14,7 @@ from flawmap.stages.evaluate import Truth
 from flawmap.tools.files import check_files, write_file
 from flawmap.tools.runtime import Predictions
 from flawmap.tools.tables import to_csv
+from flawmap.tools.words import join_labels
 
 _LABELLED = ("path", "group", "label", "predicted", "is_right", "score", "flaw_score", "review")
 _MASKED = ("path", "group", "label", "predicted", "dice", "f1_tolerant", "true_px", "found_px")
@@ -34,7 +35,7 @@ def write_label_outcomes(path: Path, truth: Truth, found: Predictions) -> None:
         {
             "path": name,
             "group": group,
-            "label": ";".join(label for label, on in zip(found.labels, truth.targets[i], strict=True) if on),
+            "label": join_labels(found.labels, truth.targets[i]),
             "predicted": found.texts[i],
             "is_right": bool(np.array_equal(truth.targets[i] > 0, found.printed[i] > 0)),
             "score": float(found.scores[i]),

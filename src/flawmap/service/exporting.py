@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +23,7 @@ from flawmap.stages.survey import to_png
 from flawmap.tools.files import write_file
 from flawmap.tools.photos import PhotoOptions, read_pixels
 from flawmap.tools.rle import decode, parse_runs
+from flawmap.tools.tables import csv_line
 from flawmap.tools.tiles import lay_tiles
 from flawmap.tools.words import counted
 
@@ -234,8 +233,4 @@ def _fill(shape: Shape, size_hw: tuple[int, ...]) -> np.ndarray:
 
 
 def _table(rows: Sequence[tuple[str, str, str]], label: str) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("path", label, "group"))
-    writer.writerows(rows)
-    return stream.getvalue()
+    return "".join(map(csv_line, (("path", label, "group"), *rows)))

@@ -7,9 +7,7 @@ keyed by all that decides it; the choice among candidates is made anew each time
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import math
 import time
@@ -39,6 +37,7 @@ from flawmap.tools.files import cache_folder, write_file
 from flawmap.tools.folds import assign_folds
 from flawmap.tools.options import Options
 from flawmap.tools.probe import ProbeFit, Problem, Scaling, fit_head, one_thread, to_axes, to_logits
+from flawmap.tools.tables import csv_line
 from flawmap.tools.thresholds import best_threshold
 
 Prefer = Literal["balanced", "accuracy", "size", "speed"]
@@ -377,9 +376,7 @@ def write_ranking(ranking: Ranking, path: Path) -> None:
 
     Milliseconds are those measured for the whole backbone, shared out by MACs; empty where not measured.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(RANKING_COLUMNS)
+    lines = [csv_line(RANKING_COLUMNS)]
     for one in ranking.candidates:
         row = (
             one.backbone_id,
@@ -396,5 +393,5 @@ def write_ranking(ranking: Ranking, path: Path) -> None:
             "yes" if one == ranking.chosen else "",
             one.note,
         )
-        table.writerow(row)
-    write_file(path, text.getvalue())
+        lines.append(csv_line(row))
+    write_file(path, "".join(lines))

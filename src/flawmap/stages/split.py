@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from flawmap.errors import DatasetError, OptionError, option
 from flawmap.records import Audit, Dataset, Part, Split, Unreadable
 from flawmap.tools.files import write_file
 from flawmap.tools.options import Options
-from flawmap.tools.words import counted, shared_words
+from flawmap.tools.tables import csv_line
+from flawmap.tools.words import counted, join_labels, shared_words
 
 _N_DEALS = 60
 _N_SWEEPS = 40
@@ -101,13 +101,10 @@ def write_splits(split: Split, dataset: Dataset, path: Path) -> None:
     part = np.full(len(dataset), _LEFT_OUT, dtype=object)
     for name in ("train", "validation", "test"):
         part[getattr(split, name)] = name
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(SPLIT_COLUMNS)
+    rows: list[tuple[str, ...]] = [SPLIT_COLUMNS]
     for photo, row, name, group in zip(dataset.photos, dataset.targets, part, split.groups, strict=True):
-        label = ";".join(dataset.labels[k] for k in np.flatnonzero(row))
-        writer.writerow([photo.name, label, name, group])
-    write_file(path, text.getvalue())
+        rows.append((photo.name, join_labels(dataset.labels, row), name, group))
+    write_file(path, "".join(map(csv_line, rows)))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from flawmap.tools.devices import Device, onnx_providers, openvino_device, openv
 from flawmap.tools.files import cache_folder
 from flawmap.tools.options import Options
 from flawmap.tools.preprocess import check_images, fit_image, to_batch
+from flawmap.tools.words import join_labels
 
 Runtime = Literal["onnxruntime", "openvino", "litert"]
 RUNTIME_OF: dict[FileKind, Runtime] = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "litert"}
@@ -121,9 +122,7 @@ class Predictions:
     @property
     def texts(self) -> tuple[str, ...]:
         """The printed label of each image; several are joined by ";", none is ""."""
-        return tuple(
-            ";".join(label for label, on in zip(self.labels, row, strict=True) if on) for row in self.printed
-        )
+        return tuple(join_labels(self.labels, row) for row in self.printed)
 
 
 def to_predictions(logits: np.ndarray, spec: ModelSpec) -> Predictions:

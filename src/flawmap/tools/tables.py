@@ -24,10 +24,12 @@ def to_cells(columns: Sequence[str], row: Mapping[str, Any], n_decimals: int | N
     return [_to_cell(name, row.get(name), n_decimals) for name in columns]
 
 
-def csv_line(cells: Sequence[str]) -> str:
-    """With quotes where they are needed, and the end of the line."""
+def csv_line(cells: Sequence[Any]) -> str:
+    """As they are, with quotes where they are needed and the end of the line."""
     stream = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in cells) else csv.QUOTE_MINIMAL  # else left bare
+    quoting = (
+        csv.QUOTE_ALL if any("\r" in str(cell) for cell in cells) else csv.QUOTE_MINIMAL
+    )  # else left bare
     csv.writer(stream, lineterminator="\n", quoting=quoting).writerow(cells)
     return stream.getvalue()
 

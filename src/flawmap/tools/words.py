@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -11,9 +11,16 @@ def counted(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def square_mm(area: float) -> str:
-    """Such as "0.48 mm²" or "1,200 mm²": three digits, and all before the point."""
-    return f"{area:,.0f} mm²" if area >= 100 else f"{area:.3g} mm²"
+def join_labels(labels: Sequence[str], carried: Iterable[Any]) -> str:
+    """The labels that a photo carries (a 0/1 for each), as tables write them: joined by ";", "" for none."""
+    return ";".join(label for label, on in zip(labels, carried, strict=True) if on)
+
+
+def area_words(area_px: int, area_mm2: float | None) -> str:
+    """Such as "1,200 px²"; with a scale "0.48 mm²": three digits, and all before the point."""
+    if area_mm2 is None:
+        return f"{area_px:,} px²"
+    return f"{area_mm2:,.0f} mm²" if area_mm2 >= 100 else f"{area_mm2:.3g} mm²"
 
 
 def kin_words(n: int, are_found: bool | None) -> str:

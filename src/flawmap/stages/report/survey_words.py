@@ -14,7 +14,7 @@ from flawmap.records import CrackMeasurement, Finding, Survey, SurveyModel
 from flawmap.stages.report.survey_facts import ShownFinding, SurveyFacts
 from flawmap.stages.report.wording import NARROW_SPACE, count, listed, plural
 from flawmap.tools.close_ups import CLOSE_UP_PX
-from flawmap.tools.words import square_mm
+from flawmap.tools.words import area_words
 
 DIRECTIONS = "A direction of 0° lies level, 45° rises to the right, 90° stands upright."
 UNGRADED, UNCERTAIN = "not graded", " (?)"
@@ -167,10 +167,8 @@ def _sizes_of(finding: Finding) -> list[tuple[str, str]]:
     if sizes is None:
         left, top, right, bottom = finding.box_xyxy
         extent = f"{right - left:.0f}\N{MULTIPLICATION SIGN}{bottom - top:.0f}{NARROW_SPACE}px"
-        area = f"{count(finding.area_px)} px²"
-        if finding.region_area_mm2 is not None:
-            area = square_mm(finding.region_area_mm2)
-        return [("extent", extent), ("area", area.replace(" ", NARROW_SPACE))]
+        area = area_words(finding.area_px, finding.region_area_mm2)
+        return [("extent", extent), ("area", area.replace(",", NARROW_SPACE).replace(" ", NARROW_SPACE))]
     branches = f", {count(sizes.n_branches)} branches" if sizes.n_branches > 1 else ""
     is_told = finding.severity_ratio is not None and sizes.is_resolved and not sizes.is_vague
     return [
